@@ -1,0 +1,96 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+
+const port = z
+  .string()
+  .trim()
+  .regex(/^\d{1,5}$/, "must be a port number, 0 to 65535")
+  .transform(Number)
+  .refine((value) => value <= 65_535, "must be a port number, 0 to 65535");
+
+const seconds = z
+  .string()
+  .trim()
+  .regex(/^\d{1,3}$/, "must be a whole number of seconds, 0 to 999")
+  .transform(Number);
+
+const level = z
+  .string()
+  .trim()
+  .pipe(z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]));
+
+const text = z.string().min(1, "must not be empty");
+
+// A key is the name of its file and of its environment variable; every value arrives as text.
+const defaults = {
+  PORT: "8080",
+  METRICS_PORT: "9090",
+  LOG_LEVEL: "info",
+  GREETING: "Welcome to the custom app",
+  LOG_DIR: "/app/logs",
+  DRAIN_SECONDS: "3",
+};
+
+const schema = z
+  .object({
+    PORT: port,
+    METRICS_PORT: port,
+    LOG_LEVEL: level,
+    GREETING: text,
+    LOG_DIR: text,
+    DRAIN_SECONDS: seconds,
+  })
+  .refine((config) => config.PORT === 0 || config.PORT !== config.METRICS_PORT, {
+    path: ["METRICS_PORT"],
+    message: "must differ from PORT",
+  });
+
+/**
+ * The service's settings. Ports are TCP ports (0: any free one); LOG_DIR is the directory of `app.log`;
+ * DRAIN_SECONDS is how long a stopping service still accepts connections while it reports itself unready.
+ */
+export type Config = z.output<typeof schema>;
+
+/** A setting that cannot be used. The message names the key, the value and where it came from. */
+export class ConfigError extends Error {
+  override name = "ConfigError";
+}
+
+/**
+ * Reads the settings: one file per key in `directory`, each overridden by the environment variable of its name.
+ * Keys that are set in neither have defaults; a final newline in a file is not part of the value.
+ * Throws a ConfigError for a value that is not valid or a file that cannot be read.
+ */
+export function loadConfig(directory: string, env: NodeJS.ProcessEnv): Config {
+  const settings = new Map<string, Setting>();
+  for (const [key, value] of Object.entries(defaults)) {
+    settings.set(key, find(key, directory, env) ?? { value, source: "default" });
+  }
+  const values = Object.fromEntries([...settings].map(([key, { value }]) => [key, value]));
+  const result = schema.safeParse(values);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => {
+    const key = String(issue.path[0]);
+    const { value, source } = settings.get(key) ?? {};
+    return `${key}=${JSON.stringify(value)} (${source}): ${issue.message}`;
+  });
+  throw new ConfigError(`invalid configuration: ${problems.join("; ")}`);
+}
+
+interface Setting {
+  value: string;
+  source: string;
+}
+
+function find(key: string, directory: string, env: NodeJS.ProcessEnv): Setting | undefined {
+  const fromEnvironment = env[key];
+  if (fromEnvironment !== undefined) return { value: fromEnvironment, source: "environment" };
+  const file = join(directory, key);
+  try {
+    return { value: readFileSync(file, "utf8").replace(/\r?\n$/, ""), source: file };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new ConfigError(`invalid configuration: ${key} cannot be read: ${(error as Error).message}`);
+  }
+}

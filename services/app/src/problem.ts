@@ -1,0 +1,55 @@
+import { STATUS_CODES } from "node:http";
+import type { ErrorRequestHandler, RequestHandler } from "express";
+import type { Logger } from "pino";
+
+/** An answer other than success, sent as RFC 9457 problem+json. */
+export class Problem extends Error {
+  override name = "Problem";
+  readonly status: number;
+  /** The member of the request body at fault. */
+  readonly field: string | undefined;
+
+  /** `detail` is for the caller to read; `cause` goes to the service's log only. */
+  constructor(status: number, detail: string, options: { field?: string; cause?: unknown } = {}) {
+    super(detail, { cause: options.cause });
+    this.status = status;
+    this.field = options.field;
+  }
+}
+
+/** Answers every request that reaches it with 404. */
+export const notFound: RequestHandler = (req) => {
+  throw new Problem(404, `there is nothing at ${req.path}`);
+};
+
+/** Answers every request that reaches it with 405 and the methods that are allowed. */
+export function onlyMethods(...methods: string[]): RequestHandler {
+  return (req, res) => {
+    res.set("Allow", methods.join(", "));
+    throw new Problem(405, `${req.method} is not allowed here, only ${methods.join(" and ")}`);
+  };
+}
+
+/** Turns what a handler threw into problem+json; what has a cause in the service is logged as an error. */
+export function answerProblems(logger: Logger): ErrorRequestHandler {
+  return (error: unknown, req, res, _next) => {
+    const problem = toProblem(error);
+    if (problem.cause !== undefined) {
+      logger.error({ err: problem.cause, requestId: res.locals.requestId }, problem.message);
+    }
+    // Too late for another answer: breaking the connection is the only sign left.
+    if (res.headersSent) return void req.socket.destroy();
+    const { status, message: detail, field } = problem;
+    const errors = field === undefined ? undefined : [{ field, detail }];
+    res.status(status).type("application/problem+json");
+    res.send(JSON.stringify({ type: "about:blank", title: STATUS_CODES[status], status, detail, errors }));
+  };
+}
+
+function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  // Express and its body reader mark the caller's mistakes with a status and `expose`.
+  const { status, expose, message } = error as { status?: number; expose?: boolean; message?: string };
+  if (status !== undefined && status < 500 && expose) return new Problem(status, message ?? "bad request");
+  return new Problem(500, "the request failed for a reason of the service's own", { cause: error });
+}

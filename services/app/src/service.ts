@@ -1,0 +1,81 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import { type Context, createApi, createMetricsApi } from "./api.ts";
+import type { Config } from "./config.ts";
+import { LogFile } from "./log-file.ts";
+import { createMetrics } from "./metrics.ts";
+
+// With DRAIN_SECONDS this stays below Kubernetes' grace period of 30 s.
+const unfinishedRequestsMs = 20_000;
+
+/** A running service. */
+export interface Service {
+  /** The ports that are listened on, also where the configuration says 0. */
+  port: number;
+  metricsPort: number;
+  /**
+   * Reports itself unready, accepts requests for DRAIN_SECONDS more, finishes those in flight (up to 20 s) and
+   * closes the log file. Resolves when nothing is left to do; further calls wait for the first.
+   */
+  stop(): Promise<void>;
+}
+
+/**
+ * Opens the log file and listens on both ports. A log file that cannot be opened yet makes the service unready,
+ * not absent. Rejects if a port cannot be had.
+ */
+export async function startService(config: Config, logger: Logger): Promise<Service> {
+  const log = new LogFile(join(config.LOG_DIR, "app.log"));
+  const context: Context = { config, draining: false, log, logger, metrics: createMetrics() };
+  try {
+    const cut = await log.open();
+    if (cut > 0) logger.warn({ path: log.path, bytes: cut }, "cut off a torn last line");
+  } catch (err) {
+    logger.error({ err, path: log.path }, "the log cannot be opened yet");
+  }
+  const api = createServer(createApi(context));
+  const metricsApi = createServer(createMetricsApi(context));
+  const port = await listen(api, config.PORT);
+  const metricsPort = await listen(metricsApi, config.METRICS_PORT);
+  logger.info({ port, metricsPort }, "listening");
+
+  const stop = async () => {
+    context.draining = true;
+    logger.info({ seconds: config.DRAIN_SECONDS }, "draining");
+    await sleep(config.DRAIN_SECONDS * 1000);
+    await close(api);
+    await log.close();
+    await close(metricsApi);
+    logger.info("stopped");
+  };
+  let stopped: Promise<void> | undefined;
+  return {
+    port,
+    metricsPort,
+    stop() {
+      stopped ??= stop();
+      return stopped;
+    },
+  };
+}
+
+async function listen(server: Server, port: number): Promise<number> {
+  server.listen(port);
+  await once(server, "listening");
+  return (server.address() as AddressInfo).port;
+}
+
+async function close(server: Server): Promise<void> {
+  const closed = once(server, "close");
+  server.close();
+  // Connections that finish their request later become idle then, not now.
+  const idle = setInterval(() => server.closeIdleConnections(), 100);
+  const deadline = setTimeout(() => server.closeAllConnections(), unfinishedRequestsMs);
+  await closed;
+  clearInterval(idle);
+  clearTimeout(deadline);
+}

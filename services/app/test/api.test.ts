@@ -1,0 +1,325 @@
+import { once } from "node:events";
+import { appendFile, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { pino } from "pino";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { createApi } from "../src/api.ts";
+import { loadConfig } from "../src/config.ts";
+import { parseLine } from "../src/line.ts";
+import { LogFile } from "../src/log-file.ts";
+import { createMetrics } from "../src/metrics.ts";
+import { post, sample, startHere, temporaryDirectory } from "./running.ts";
+
+async function expectProblem(response: Response, status: number): Promise<{ detail: string }> {
+  expect(response.status).toBe(status);
+  expect(response.headers.get("content-type")).toMatch(/^application\/problem\+json/);
+  const problem: unknown = await response.json();
+  const strings = { title: expect.any(String), detail: expect.any(String) };
+  expect(problem).toMatchObject({ type: "about:blank", status, ...strings });
+  return problem as { detail: string };
+}
+
+async function entriesOf(file: string) {
+  return (await readFile(file, "utf8")).split(/(?<=\n)/).map(parseLine);
+}
+
+describe("fixed answers", () => {
+  test("GET / greets in plain text", async () => {
+    const { url } = await startHere();
+    const response = await fetch(url);
+    expect(response.headers.get("content-type")).toBe("text/plain; charset=utf-8");
+    expect(await response.text()).toBe("Welcome to the custom app");
+  });
+
+  test("GET / greets as configured", async () => {
+    const { url } = await startHere({ GREETING: "Bonjour à <tous>" });
+    expect(await (await fetch(url)).text()).toBe("Bonjour à <tous>");
+  });
+
+  test("GET /status", async () => {
+    const { url } = await startHere();
+    const response = await fetch(`${url}/status`);
+    expect(response.headers.get("content-type")).toMatch(/^application\/json/);
+    expect(await response.text()).toBe('{"status":"ok"}');
+  });
+
+  test.each(["/wrong", "/log/more", "/%ff", "/app.log"])("%s is the service's own 404", async (path) => {
+    const { url } = await startHere();
+    const problem = await expectProblem(await fetch(url + path), 404);
+    expect(problem.detail).toContain(path);
+  });
+
+  test.each([
+    ["GET", "/log", "POST"],
+    ["DELETE", "/logs", "GET, HEAD"],
+    ["POST", "/", "GET, HEAD"],
+  ])("%s %s is 405", async (method, path, allowed) => {
+    const { url } = await startHere();
+    const response = await fetch(url + path, { method });
+    expect(response.headers.get("allow")).toBe(allowed);
+    await expectProblem(response, 405);
+  });
+});
+
+describe("POST /log", () => {
+  test("the line is in the file when the answer arrives", async () => {
+    const { url, file } = await startHere();
+    for (const message of ["first", "second", "third"]) {
+      const before = Date.now();
+      const response = await post(url, message, { "x-request-id": `id-${message}` });
+      const entry = (await entriesOf(file)).at(-1);
+      expect(response.status).toBe(200);
+      expect(await response.json()).toEqual({ status: "ok" });
+      expect(entry).toMatchObject({ id: `id-${message}`, message });
+      expect(entry?.time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+      expect(Date.parse(entry?.time ?? "")).toBeGreaterThanOrEqual(before);
+    }
+    expect((await entriesOf(file)).map(({ message }) => message)).toEqual(["first", "second", "third"]);
+  });
+
+  test("concurrent messages are all stored, each once, under the ids of their answers", async () => {
+    const { url, file } = await startHere();
+    const messages = Array.from({ length: 300 }, (_, index) => `message ${index}`);
+    const acknowledged = await Promise.all(
+      messages.map(async (message) => {
+        const response = await post(url, message);
+        expect(response.status).toBe(200);
+        await response.text();
+        return `${response.headers.get("x-request-id")} ${message}`;
+      }),
+    );
+    const stored = (await entriesOf(file)).map(({ id, message }) => `${id} ${message}`);
+    expect(stored.sort()).toEqual(acknowledged.sort());
+  });
+
+  test.each(["a\nb\r\nc\\n\\", "日本語 🦉", " spaces ", "\t\0"])("%j comes back", async (message) => {
+    const { url, file } = await startHere();
+    expect((await post(url, message)).status).toBe(200);
+    expect((await entriesOf(file)).map((entry) => entry.message)).toEqual([message]);
+  });
+
+  test.each([
+    "application/json",
+    "application/x-www-form-urlencoded",
+    "text/plain; charset=iso-8859-1",
+    "nonsense",
+  ])("the body is JSON in UTF-8 even as %s", async (type) => {
+    const { url, file } = await startHere();
+    expect((await post(url, "é", { "Content-Type": type })).status).toBe(200);
+    expect((await entriesOf(file)).map((entry) => entry.message)).toEqual(["é"]);
+  });
+
+  test("a body without a Content-Type, as a bare client sends it", async () => {
+    const { url, file } = await startHere();
+    const body = '{"message":"bare"}';
+    const socket = connect(Number(new URL(url).port), "127.0.0.1");
+    socket.write(
+      `POST /log HTTP/1.1\r\nHost: app\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /);
+    expect((await entriesOf(file)).map((entry) => entry.message)).toEqual(["bare"]);
+  });
+
+  test.each([["has space"], ["x".repeat(129)], ["<script>"], [""]])(
+    "the request id %j is replaced by a UUID",
+    async (id) => {
+      const { url, file } = await startHere();
+      const response = await post(url, "hello", { "x-request-id": id });
+      const [entry] = await entriesOf(file);
+      expect(entry?.id).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+      expect(response.headers.get("x-request-id")).toBe(entry?.id);
+    },
+  );
+
+  test.each([
+    ['{"message":""}', "message must not be empty"],
+    ["{}", "message is missing"],
+    ['{"message":7}', "message must be a string"],
+    ['{"message":null}', "message must be a string"],
+    ['{"message":["a"]}', "message must be a string"],
+    ['{"message":"\\ud800"}', "message must not hold half a surrogate pair"],
+  ])("%s: 400 that names the field", async (body, detail) => {
+    const { url } = await startHere();
+    const problem = await expectProblem(await fetch(`${url}/log`, { method: "POST", body }), 400);
+    expect(problem).toMatchObject({ detail, errors: [{ field: "message", detail }] });
+  });
+
+  test.each([
+    ["nothing", ""],
+    ["half an object", '{"message":'],
+    ["a form", "message=test"],
+    ["invalid UTF-8", Buffer.from('{"message":"\xe9"}', "latin1")],
+    ["a list", "[1]"],
+    ["a string", '"message"'],
+    ["null", "null"],
+  ])("%s as the body: 400", async (_what, body) => {
+    const { url } = await startHere();
+    const problem = await expectProblem(await fetch(`${url}/log`, { method: "POST", body }), 400);
+    expect(problem.detail).toMatch(/^the body must be (a )?JSON/);
+  });
+
+  test("bad calls write nothing and count as neither success nor failure", async () => {
+    const { url, file } = await startHere();
+    await post(url, "");
+    await fetch(`${url}/log`, { method: "POST", body: "{" });
+    expect(await readFile(file, "utf8")).toBe("");
+    const page = await (await fetch(`${url}/metrics`)).text();
+    expect(sample(page, "log_requests_total")).toBe(2);
+    expect(sample(page, 'log_writes_total{result="success"}')).toBe(0);
+    expect(sample(page, 'log_writes_total{result="failure"}')).toBe(0);
+  });
+
+  test("a body too large is 413, the largest allowed is stored", async () => {
+    const { url, file } = await startHere();
+    const frame = JSON.stringify({ message: "" }).length;
+    await expectProblem(await post(url, "x".repeat(64 * 1024 - frame + 1)), 413);
+    const largest = "x".repeat(64 * 1024 - frame);
+    expect((await post(url, largest)).status).toBe(200);
+    expect((await entriesOf(file)).map((entry) => entry.message)).toEqual([largest]);
+  });
+
+  test.each([
+    ["a full disk", "/dev/full", 507],
+    ["a disk that does not synchronise", "/dev/null", 503],
+  ])("%s: an error, counted as failed, until it is over", async (_what, device, status) => {
+    const LOG_DIR = await temporaryDirectory();
+    await symlink(device, join(LOG_DIR, "app.log"));
+    const { url, file, output } = await startHere({ LOG_DIR });
+    await expectProblem(await post(url, "secret"), status);
+    await rm(file);
+    expect((await post(url, "again")).status).toBe(200);
+    expect((await entriesOf(file)).map((entry) => entry.message)).toEqual(["again"]);
+    const page = await (await fetch(`${url}/metrics`)).text();
+    expect(sample(page, 'log_writes_total{result="failure"}')).toBe(1);
+    expect(sample(page, 'log_writes_total{result="success"}')).toBe(1);
+    expect(output.filter(({ level }) => level === 50)).toHaveLength(1);
+    expect(JSON.stringify(output)).not.toContain("secret");
+  });
+});
+
+describe("GET /logs", () => {
+  const logsOf = async (url: string) => {
+    const response = await fetch(`${url}/logs`);
+    expect(response.status).toBe(200);
+    expect(response.headers.get("content-type")).toBe("text/plain; charset=utf-8");
+    return response.text();
+  };
+
+  test("is empty while there is no file", async () => {
+    const { url, file } = await startHere();
+    expect(await logsOf(url)).toBe("");
+    await rm(file);
+    expect(await logsOf(url)).toBe("");
+  });
+
+  test("equals the file's bytes, those of an earlier process too", async () => {
+    const LOG_DIR = await temporaryDirectory();
+    await writeFile(join(LOG_DIR, "app.log"), "from before\n");
+    const { url, file } = await startHere({ LOG_DIR });
+    await Promise.all(Array.from({ length: 20 }, (_, index) => post(url, `é ${index}`)));
+    const body = await logsOf(url);
+    expect(body).toMatch(/^from before\n/);
+    expect(body).toBe(await readFile(file, "utf8"));
+  });
+
+  test("ends in a whole line while lines are being written", async () => {
+    const { url, file } = await startHere();
+    let writing = true;
+    const writers = Array.from({ length: 8 }, async () => {
+      for (let count = 0; count < 25; count++) await (await post(url, "x".repeat(5000))).text();
+    });
+    const written = Promise.all(writers).then(() => {
+      writing = false;
+    });
+    const snapshots: string[] = [];
+    while (writing) snapshots.push(await logsOf(url));
+    await written;
+    const final = await readFile(file, "utf8");
+    for (const snapshot of snapshots) {
+      expect(snapshot).toMatch(/(^|\n)$/);
+      expect(final.startsWith(snapshot)).toBe(true);
+    }
+  });
+
+  test("leaves out half a line", async () => {
+    const { url, file } = await startHere();
+    await post(url, "whole");
+    const whole = await readFile(file, "utf8");
+    await appendFile(file, "half");
+    expect(await logsOf(url)).toBe(whole);
+  });
+
+  test("a file that cannot be read is 503", async () => {
+    const LOG_DIR = await temporaryDirectory();
+    await mkdir(join(LOG_DIR, "app.log"));
+    const { url } = await startHere({ LOG_DIR });
+    await expectProblem(await fetch(`${url}/logs`), 503);
+  });
+
+  test("HEAD sends no body", async () => {
+    const { url } = await startHere();
+    await post(url, "hello");
+    const response = await fetch(`${url}/logs`, { method: "HEAD" });
+    expect(response.status).toBe(200);
+    expect(await response.text()).toBe("");
+  });
+});
+
+describe("probes", () => {
+  test("live and ready", async () => {
+    const { url } = await startHere();
+    for (const path of ["/livez", "/readyz"]) expect((await fetch(url + path)).status).toBe(200);
+  });
+
+  test("live but not ready while the log is not writable, ready when it is", async () => {
+    const LOG_DIR = join(await temporaryDirectory(), "logs");
+    const { url } = await startHere({ LOG_DIR });
+    expect((await fetch(`${url}/livez`)).status).toBe(200);
+    await expectProblem(await fetch(`${url}/readyz`), 503);
+    await mkdir(LOG_DIR);
+    expect((await fetch(`${url}/readyz`)).status).toBe(200);
+  });
+
+  test("a draining service is live, not ready, and still answers, closing its connections", async () => {
+    const directory = await temporaryDirectory();
+    const log = new LogFile(join(directory, "app.log"));
+    const context = { config: loadConfig(directory, {}), log, metrics: createMetrics() };
+    const api = createApi({ ...context, draining: true, logger: pino({ level: "silent" }) });
+    const server = createServer(api).listen(0, "127.0.0.1");
+    onTestFinished(async () => {
+      server.close();
+      await log.close();
+    });
+    await once(server, "listening");
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    expect((await fetch(`${url}/livez`)).status).toBe(200);
+    await expectProblem(await fetch(`${url}/readyz`), 503);
+    const response = await post(url, "last");
+    expect(response.status).toBe(200);
+    expect(response.headers.get("connection")).toBe("close");
+  });
+});
+
+describe("the service's own log", () => {
+  test("has requests at info but for probes, and never a message", async () => {
+    const { url, output } = await startHere();
+    for (const path of ["/livez", "/readyz", "/metrics", "/status"]) await (await fetch(url + path)).text();
+    await (await post(url, "confidential", { "x-request-id": "the-id" })).text();
+    const requests = () => output.filter(({ msg }) => msg === "request");
+    await expect.poll(() => requests().map(({ route }) => route)).toEqual(["/status", "/log"]);
+    expect(requests()[1]).toMatchObject({ level: 30, requestId: "the-id", method: "POST", status: 200 });
+    expect(JSON.stringify(output)).not.toContain("confidential");
+  });
+
+  test("has probes too at debug, and nothing of this at warn", async () => {
+    const loud = await startHere({ LOG_LEVEL: "debug" });
+    const quiet = await startHere({ LOG_LEVEL: "warn" });
+    for (const { url } of [loud, quiet]) await (await fetch(`${url}/livez`)).text();
+    await expect.poll(() => loud.output.map(({ route }) => route)).toContain("/livez");
+    expect(quiet.output).toEqual([]);
+  });
+});

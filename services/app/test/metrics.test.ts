@@ -1,0 +1,66 @@
+import { expect, test } from "vitest";
+import { post, sample, startHere } from "./running.ts";
+
+async function pageOf(url: string): Promise<string> {
+  const response = await fetch(`${url}/metrics`);
+  expect(response.status).toBe(200);
+  expect(response.headers.get("content-type")).toMatch(/^text\/plain; version=0\.0\.4/);
+  return response.text();
+}
+
+test("names, types and help texts", async () => {
+  const { url } = await startHere();
+  const page = await pageOf(url);
+  const own = page.split("\n").filter((line) => /^# \w+ (log|http)_/.test(line));
+  expect(own).toEqual([
+    "# HELP log_requests_total Requests to /log, whatever their outcome.",
+    "# TYPE log_requests_total counter",
+    "# HELP log_writes_total Log lines by the result of writing them to disk.",
+    "# TYPE log_writes_total counter",
+    "# HELP http_request_duration_seconds Time from a request's arrival to the end of its answer, by method, route and status code.",
+    "# TYPE http_request_duration_seconds histogram",
+  ]);
+  for (const name of [
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "nodejs_eventloop_lag_seconds",
+  ]) {
+    expect(page).toContain(`# HELP ${name} `);
+  }
+});
+
+test("every sample starts at 0", async () => {
+  const { url } = await startHere();
+  const page = await pageOf(url);
+  expect(sample(page, "log_requests_total")).toBe(0);
+  expect(sample(page, 'log_writes_total{result="success"}')).toBe(0);
+  expect(sample(page, 'log_writes_total{result="failure"}')).toBe(0);
+});
+
+test("calls, writes and durations are counted, and the mean follows", async () => {
+  const { url } = await startHere();
+  for (const message of ["a", "b", "c", ""]) await (await post(url, message)).text();
+  const samples = (status: number, part: "count" | "sum") =>
+    `http_request_duration_seconds_${part}{method="POST",route="/log",status_code="${status}"}`;
+  // A duration is observed just after its answer has gone out.
+  await expect.poll(async () => sample(await pageOf(url), samples(400, "count"))).toBe(1);
+  await expect.poll(async () => sample(await pageOf(url), samples(200, "count"))).toBe(3);
+  const page = await pageOf(url);
+  expect(sample(page, "log_requests_total")).toBe(4);
+  expect(sample(page, 'log_writes_total{result="success"}')).toBe(3);
+  expect((sample(page, samples(200, "sum")) ?? 0) / 3).toBeGreaterThan(0);
+});
+
+test("unknown paths share one route label", async () => {
+  const { url } = await startHere();
+  for (const path of ["/a", "/b?c", "/log/d"]) await (await fetch(url + path)).text();
+  const name = 'http_request_duration_seconds_count{method="GET",route="unmatched",status_code="404"}';
+  await expect.poll(async () => sample(await pageOf(url), name)).toBe(3);
+});
+
+test("the metrics port has the same metrics and nothing else", async () => {
+  const { url, metricsUrl } = await startHere();
+  await post(url, "hello");
+  expect(sample(await pageOf(metricsUrl), "log_requests_total")).toBe(1);
+  for (const path of ["/", "/logs", "/log"]) expect((await fetch(metricsUrl + path)).status).toBe(404);
+});
