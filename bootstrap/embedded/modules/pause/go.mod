@@ -1,0 +1,3 @@
+module logging-platform/pause
+
+go 1.26.0

@@ -1,0 +1,168 @@
+/** What the cluster needs before Argo CD: names, storage, and the Git server that Argo CD reads. */
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { kubectl } from "./controlplane.ts";
+import { images } from "./images.ts";
+import { repository, state } from "./layout.ts";
+import { until } from "./process.ts";
+import { progress } from "./progress.ts";
+
+export interface Credentials {
+  /** Password of the Git user `platform`, who may push. */
+  platform: string;
+  /** Password of the Git user `argocd`, who may only read. */
+  argocd: string;
+  /** Secret that signs the Git server's webhook calls. */
+  webhook: string;
+}
+
+/** Random credentials, made once and kept in the state directory. */
+export function credentials(): Credentials {
+  const path = state("secrets", "credentials.json");
+  if (!existsSync(path)) {
+    mkdirSync(state("secrets"), { recursive: true, mode: 0o700 });
+    const random = (): string => randomBytes(24).toString("hex");
+    writeFileSync(path, JSON.stringify({ platform: random(), argocd: random(), webhook: random() }), {
+      mode: 0o600,
+    });
+  }
+  return JSON.parse(readFileSync(path, "utf8")) as Credentials;
+}
+
+/** Applies objects given as YAML or JSON, taking over fields that others set. */
+export async function apply(text: string): Promise<void> {
+  await kubectl(["apply", "--server-side", "--force-conflicts", "--field-manager=deploy", "-f", "-"], text);
+}
+
+/** Renders a kustomization of the repository with the pinned image tags laid over it. */
+export async function render(directory: string): Promise<string> {
+  const overlay = state("render", directory.replaceAll("/", "-"));
+  mkdirSync(overlay, { recursive: true });
+  const tags = await Promise.all(
+    images.map(async (image) => ({ name: image.name, newTag: await image.tag() })),
+  );
+  const kustomization = { resources: [relative(overlay, join(repository, directory))], images: tags };
+  writeFileSync(join(overlay, "kustomization.yaml"), JSON.stringify(kustomization));
+  return kubectl(["kustomize", overlay]);
+}
+
+/** Applies one of the cluster's own kustomizations. */
+export async function applyAddon(name: string): Promise<void> {
+  progress(`applying ${name}`);
+  await apply(await render(`bootstrap/embedded/manifests/${name}`));
+}
+
+interface Workload {
+  spec: { replicas?: number };
+  metadata: { generation: number };
+  status: Record<string, number | undefined>;
+}
+
+interface Pod {
+  metadata: { name: string };
+  status: {
+    conditions?: { type: string; status: string; reason?: string; message?: string }[];
+    containerStatuses?: {
+      name: string;
+      state: { waiting?: { reason: string; message?: string }; terminated?: { reason: string } };
+    }[];
+  };
+}
+
+/** Why a workload's first unhappy pod is not running, in one phrase. */
+export function podTrouble(pods: Pod[]): string | undefined {
+  for (const pod of pods) {
+    for (const container of pod.status.containerStatuses ?? []) {
+      const waiting = container.state.waiting;
+      if (waiting)
+        return `Pod ${pod.metadata.name}, container ${container.name}: ${waiting.reason}${waiting.message ? ` (${waiting.message})` : ""}`;
+    }
+    const unscheduled = pod.status.conditions?.find((c) => c.type === "PodScheduled" && c.status === "False");
+    if (unscheduled)
+      return `Pod ${pod.metadata.name} is not scheduled: ${unscheduled.message ?? unscheduled.reason ?? "no reason given"}`;
+  }
+  return undefined;
+}
+
+/** Waits until all replicas of a Deployment, StatefulSet or DaemonSet are ready at its present generation. */
+export async function waitForWorkload(
+  namespace: string,
+  kind: string,
+  name: string,
+  seconds = 180,
+): Promise<void> {
+  const object = `${kind}/${name}`;
+  progress(`waiting for ${object}`);
+  await until(
+    `${kind} ${namespace}/${name}`,
+    seconds,
+    async () => {
+      const workload = JSON.parse(await kubectl(["-n", namespace, "get", object, "-o", "json"])) as Workload;
+      const want = workload.status.desiredNumberScheduled ?? workload.spec.replicas ?? 1;
+      const ready = workload.status.readyReplicas ?? workload.status.numberReady ?? 0;
+      const updated = workload.status.updatedReplicas ?? workload.status.updatedNumberScheduled ?? 0;
+      if (
+        (workload.status.observedGeneration ?? 0) >= workload.metadata.generation &&
+        ready >= want &&
+        updated >= want
+      )
+        return undefined;
+      const pods = JSON.parse(
+        await kubectl(["-n", namespace, "get", "pods", "-l", `app.kubernetes.io/name=${name}`, "-o", "json"]),
+      ) as { items: Pod[] };
+      return `${ready}/${want} ready${((t) => (t ? `; ${t}` : ""))(podTrouble(pods.items))}`;
+    },
+    `kubectl -n ${namespace} describe ${object}; kubectl -n ${namespace} logs ${object} --all-containers --tail=20`,
+  );
+}
+
+const secret = (
+  namespace: string,
+  name: string,
+  data: Record<string, string>,
+  labels: Record<string, string> = {},
+): string =>
+  JSON.stringify({
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name, namespace, labels },
+    stringData: data,
+  });
+
+/** Starts the Git server with its users. */
+export async function startGitServer(): Promise<void> {
+  const { platform, argocd, webhook } = credentials();
+  progress("applying git-server");
+  const manifests = await render("bootstrap/embedded/manifests/git-server");
+  await apply(JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: "git" } }));
+  await apply(
+    secret("git", "git-server", {
+      users: `platform:${platform}\nargocd:${argocd}\n`,
+      "webhook-secret": webhook,
+    }),
+  );
+  await apply(manifests);
+  await waitForWorkload("git", "statefulset", "git-server");
+}
+
+/** The Secrets that Argo CD reads the repository and checks webhooks with. */
+export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
+  const { argocd, webhook } = credentials();
+  await apply(
+    secret(
+      "argocd",
+      "platform-repository",
+      { type: "git", url: repositoryURL, username: "argocd", password: argocd },
+      { "argocd.argoproj.io/secret-type": "repository" },
+    ),
+  );
+  await apply(
+    secret(
+      "argocd",
+      "argocd-secret",
+      { "webhook.github.secret": webhook },
+      { "app.kubernetes.io/name": "argocd-secret", "app.kubernetes.io/part-of": "argocd" },
+    ),
+  );
+}

@@ -1,0 +1,175 @@
+/** Commands of the embedded cluster, one per stage of `deploy.sh`. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { Command } from "commander";
+import { apply, applyAddon, applyArgocdSecrets, startGitServer, waitForWorkload } from "./addons.ts";
+import { createCgroup, entrances } from "./cgroups.ts";
+import { startCluster } from "./cluster.ts";
+import { destroy, remains } from "./destroy.ts";
+import { ensureImages } from "./images.ts";
+import { cache, endpoints, state } from "./layout.ts";
+import { buildModule, ensureBuilt, installBinaries, modules } from "./modules.ts";
+import { installPackages } from "./packages.ts";
+import { DeployError, log, logFile } from "./process.ts";
+import { gitCredentialSettings, publish, unpublish } from "./publish.ts";
+import { ensureRegistry } from "./registry.ts";
+
+const settingsFile = (): string => state("settings.json");
+const gitPath = "/platform.git";
+
+interface Settings {
+  httpPort: number;
+}
+
+function settings(): Settings {
+  return existsSync(settingsFile())
+    ? (JSON.parse(readFileSync(settingsFile(), "utf8")) as Settings)
+    : { httpPort: 80 };
+}
+
+const url = (name: string): string => {
+  const endpoint = endpoints(settings().httpPort).find((e) => e.name === name);
+  if (!endpoint) throw new DeployError(`no endpoint named ${name}`);
+  const base = `http://127.0.0.1${endpoint.port === 80 ? "" : `:${endpoint.port}`}`;
+  return name === "git" ? `${base}${gitPath}` : base;
+};
+
+/** Builds leave with the platform: they run in its cgroup. */
+function joinBuildCgroup(): void {
+  createCgroup("build");
+  for (const file of entrances("build")) writeFileSync(file, String(process.pid));
+}
+
+const program = new Command("embedded").description("the embedded cluster").showHelpAfterError();
+
+program.command("packages").description("install missing Debian packages").action(installPackages);
+
+program
+  .command("build")
+  .description("compile the pinned tools that are not in the cache, in the order they are needed")
+  .action(async () => {
+    joinBuildCgroup();
+    await ensureBuilt(modules.map((m) => m.name));
+  });
+
+program
+  .command("build-one <module>")
+  .description("compile one tool; the caller holds the build lock")
+  .action(async (name: string) => {
+    joinBuildCgroup();
+    await buildModule(name);
+  });
+
+program.command("registry").description("network and image mirror").action(ensureRegistry);
+
+program
+  .command("images <name...>")
+  .description("assemble and push images whose inputs changed")
+  .action(async (names: string[]) => {
+    await ensureRegistry();
+    await ensureImages(names);
+  });
+
+program
+  .command("up")
+  .description("start control plane, nodes and load balancer")
+  .option("--http-port <port>", "port of the platform on 127.0.0.1")
+  .action(async (options: { httpPort?: string }) => {
+    mkdirSync(state(), { recursive: true });
+    const port = Number(options.httpPort ?? settings().httpPort);
+    writeFileSync(settingsFile(), JSON.stringify({ httpPort: port }));
+    await startCluster(port);
+  });
+
+program
+  .command("addons")
+  .description("cluster DNS and storage")
+  .action(async () => {
+    await ensureImages([
+      "registry.k8s.io/pause",
+      "registry.k8s.io/coredns/coredns",
+      "docker.io/rancher/local-path-provisioner",
+      "docker.io/library/busybox",
+    ]);
+    await applyAddon("coredns");
+    await applyAddon("local-path-provisioner");
+    await waitForWorkload("kube-system", "deployment", "coredns");
+    await waitForWorkload("local-path-storage", "deployment", "local-path-provisioner");
+  });
+
+program.command("git-server").description("the Git server in the cluster").action(startGitServer);
+
+program
+  .command("publish")
+  .description("push HEAD to the Git server and print the commit its main branch is at")
+  .action(async () => {
+    process.stdout.write(`${await publish(url("git"))}\n`);
+  });
+
+program
+  .command("argocd-secrets <repository-url>")
+  .description("the credentials that Argo CD reads the repository with")
+  .action(applyArgocdSecrets);
+
+program
+  .command("apply")
+  .description("apply the objects on standard input, server-side")
+  .action(async () => apply(readFileSync(0, "utf8")));
+
+program
+  .command("wait-workload <namespace> <kind> <name>")
+  .option("--seconds <n>", "deadline", "180")
+  .action((namespace: string, kind: string, name: string, options: { seconds: string }) =>
+    waitForWorkload(namespace, kind, name, Number(options.seconds)),
+  );
+
+program
+  .command("install-binaries <module...>")
+  .description("put compiled tools on the platform's PATH")
+  .action(installBinaries);
+
+program
+  .command("env")
+  .description("export lines for eval")
+  .action(() => {
+    const lines: Record<string, string> = {
+      PATH: `${state("bin")}:$PATH`,
+      KUBECONFIG: state("kubeconfig", "admin.yaml"),
+    };
+    for (const endpoint of endpoints(settings().httpPort)) lines[endpoint.variable] = url(endpoint.name);
+    const git = Object.entries(gitCredentialSettings(url("git")));
+    lines.GIT_CONFIG_COUNT = String(git.length);
+    git.forEach(([name, value], index) => {
+      lines[`GIT_CONFIG_KEY_${index}`] = name;
+      lines[`GIT_CONFIG_VALUE_${index}`] = value;
+    });
+    for (const [name, value] of Object.entries(lines)) process.stdout.write(`export ${name}="${value}"\n`);
+  });
+
+program
+  .command("destroy")
+  .option("--purge", "remove the build cache too")
+  .action(async (options: { purge?: boolean }) => {
+    await unpublish(url("git"));
+    await destroy(options.purge === true);
+  });
+
+program
+  .command("remains")
+  .description("what of the platform is still on the machine")
+  .action(async () => {
+    for (const line of await remains()) process.stdout.write(`${line}\n`);
+  });
+
+program.command("cache-directory").action(() => {
+  process.stdout.write(`${cache()}\n`);
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof DeployError))
+    log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  process.stderr.write(`\r\x1b[K${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`next: ${(error instanceof DeployError && error.next) || `tail -n 40 ${logFile}`}\n`);
+  process.exitCode = 1;
+}

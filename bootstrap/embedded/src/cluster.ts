@@ -1,0 +1,33 @@
+/** Bringing the whole cluster up: what runs, in which order. */
+import { controlPlanePrograms, prepareControlPlane, waitForApiServer, waitForNodes } from "./controlplane.ts";
+import { endpoints, nodes } from "./layout.ts";
+import { loadBalancerProgram } from "./loadbalancer.ts";
+import { installBinaries } from "./modules.ts";
+import { ensureNetwork } from "./network.ts";
+import { ensureNode, nodePrograms } from "./node.ts";
+import { note, progress } from "./progress.ts";
+import { registryProgram } from "./registry.ts";
+import { supervise, waitForPrograms } from "./supervisor.ts";
+
+/** Starts control plane, nodes and load balancer, or brings back what is missing of them. */
+export async function startCluster(httpPort: number): Promise<void> {
+  await installBinaries(["etcd", "kubernetes"]);
+  progress("network and certificates");
+  await ensureNetwork();
+  const renewed = await prepareControlPlane();
+  if (renewed.length > 0) note(`issued certificates: ${renewed.join(" ")}`);
+  for (const node of nodes) await ensureNode(node);
+  const programs = [
+    registryProgram(),
+    ...controlPlanePrograms(),
+    ...nodes.flatMap(nodePrograms),
+    loadBalancerProgram(endpoints(httpPort)),
+  ];
+  progress("starting components");
+  await supervise(programs);
+  await waitForPrograms(programs.map((program) => program.name));
+  progress("waiting for the API server");
+  await waitForApiServer();
+  progress("waiting for the nodes");
+  await waitForNodes(nodes.map((node) => node.name));
+}

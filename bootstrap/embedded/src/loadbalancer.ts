@@ -1,0 +1,40 @@
+/** HAProxy on 127.0.0.1 in front of the nodes' NodePorts, so that a node may go. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { type Endpoint, nodes, state } from "./layout.ts";
+import type { Program } from "./supervisor.ts";
+
+const path = (): string => state("config", "haproxy.cfg");
+
+/** Text of HAProxy's configuration. */
+export function haproxyConfig(endpoints: Endpoint[]): string {
+  const sections = endpoints.map(
+    (endpoint) => `listen ${endpoint.name}
+  bind 127.0.0.1:${endpoint.port}
+  option httpchk GET ${endpoint.healthPath}
+${nodes.map((node) => `  server ${node.name} ${node.address}:${endpoint.nodePort} check`).join("\n")}
+`,
+  );
+  return `global
+  stats socket ${state("supervisor", "haproxy.sock")} mode 600 level admin
+
+defaults
+  mode tcp
+  balance roundrobin
+  retries 3
+  option redispatch
+  timeout connect 3s
+  timeout client 1h
+  timeout server 1h
+  timeout check 2s
+  default-server inter 1s fastinter 500ms fall 3 rise 1 on-marked-down shutdown-sessions
+
+${sections.join("\n")}`;
+}
+
+/** Writes the configuration and returns the program, to be supervised. */
+export function loadBalancerProgram(endpoints: Endpoint[]): Program {
+  mkdirSync(state("config"), { recursive: true });
+  const text = haproxyConfig(endpoints);
+  if (!existsSync(path()) || readFileSync(path(), "utf8") !== text) writeFileSync(path(), text);
+  return { name: "haproxy", command: ["haproxy", "-db", "-f", path()], inputs: [path()] };
+}

@@ -1,0 +1,37 @@
+/** What this machine is: the facts that decide generated configuration. */
+import { existsSync, readFileSync } from "node:fs";
+
+export interface Machine {
+  cgroups: "v1" | "v2";
+  /** CAP_SYS_RESOURCE: without it nobody may lower an oom_score_adj. */
+  canLowerOomScore: boolean;
+}
+
+const capSysResource = 24n;
+
+/** Reads the effective capabilities out of the text of /proc/self/status. */
+export function hasSysResource(status: string): boolean {
+  const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(status);
+  return match?.[1] !== undefined && ((BigInt(`0x${match[1]}`) >> capSysResource) & 1n) === 1n;
+}
+
+/** Looks at the machine this runs on. */
+export function inspectMachine(): Machine {
+  return {
+    cgroups: existsSync("/sys/fs/cgroup/cgroup.controllers") ? "v2" : "v1",
+    canLowerOomScore: hasSysResource(readFileSync("/proc/self/status", "utf8")),
+  };
+}
+
+/**
+ * The name servers that pods may be sent to: loopback resolvers of the host mean nothing inside a pod.
+ * @param texts resolv.conf files, best first
+ */
+export function upstreamResolvers(texts: string[]): string[] {
+  for (const text of texts) {
+    const servers = [...text.matchAll(/^\s*nameserver\s+(\S+)/gm)].map((m) => m[1] ?? "");
+    const usable = servers.filter((s) => !s.startsWith("127.") && s !== "::1");
+    if (usable.length > 0) return usable;
+  }
+  return [];
+}

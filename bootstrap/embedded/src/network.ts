@@ -1,0 +1,105 @@
+/** The network the nodes live in: one bridge on the host, a namespace and a veth pair per node, routes to their pods. */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { bridge, type Node, nodes, podCIDR, project, state } from "./layout.ts";
+import { run, succeeds } from "./process.ts";
+
+/** Name of a node's network namespace, as `ip netns` lists it. */
+export const namespaceName = (node: Node): string => `lp-${node.name}`;
+
+const forwarding = "/proc/sys/net/ipv4/ip_forward";
+const ip = (args: string): Promise<string> => run("ip", args.split(" "));
+const has = (args: string): Promise<boolean> => succeeds("ip", args.split(" "));
+
+/** iptables rules on the host: what leaves the machine carries the machine's address. */
+export const hostRules: string[][] = [podCIDR, bridge.cidr].map((source) => [
+  "-t",
+  "nat",
+  "POSTROUTING",
+  "-s",
+  source,
+  "!",
+  "-o",
+  bridge.name,
+  "-m",
+  "comment",
+  "--comment",
+  project,
+  "-j",
+  "MASQUERADE",
+]);
+
+/** Turns a rule of `hostRules` into iptables arguments: `-C` asks, `-A` adds, `-D` deletes. */
+export const ruleArguments = (verb: "-A" | "-C" | "-D", rule: string[]): string[] => [
+  "-w",
+  ...rule.slice(0, 2),
+  verb,
+  ...rule.slice(2),
+];
+
+async function ensureBridge(): Promise<void> {
+  if (!(await has(`link show ${bridge.name}`))) await ip(`link add ${bridge.name} type bridge`);
+  await ip(`address replace ${bridge.address}/${bridge.prefix} dev ${bridge.name}`);
+  await ip(`link set ${bridge.name} up`);
+  const before = readFileSync(forwarding, "utf8").trim();
+  if (before !== "1") {
+    mkdirSync(state(), { recursive: true });
+    if (!existsSync(state("ip_forward.before"))) writeFileSync(state("ip_forward.before"), before);
+    writeFileSync(forwarding, "1");
+  }
+  for (const rule of hostRules) {
+    if (!(await succeeds("iptables", ruleArguments("-C", rule))))
+      await run("iptables", ruleArguments("-A", rule));
+  }
+}
+
+async function ensureNode(node: Node): Promise<void> {
+  const namespace = namespaceName(node);
+  const [outside, inside] = [`lp-${node.name}`, "eth0"];
+  if (!(await has(`netns exec ${namespace} true`))) {
+    if (existsSync(`/run/netns/${namespace}`)) await ip(`netns delete ${namespace}`);
+    await ip(`netns add ${namespace}`);
+  }
+  if (!(await has(`-n ${namespace} link show ${inside}`))) {
+    if (await has(`link show ${outside}`)) await ip(`link delete ${outside}`);
+    await ip(`link add ${outside} type veth peer name ${inside} netns ${namespace}`);
+  }
+  await ip(`link set ${outside} master ${bridge.name} up`);
+  await ip(`-n ${namespace} link set lo up`);
+  await ip(`-n ${namespace} address replace ${node.address}/${bridge.prefix} dev ${inside}`);
+  await ip(`-n ${namespace} link set ${inside} up`);
+  await ip(`-n ${namespace} route replace default via ${bridge.address}`);
+  for (const other of nodes) {
+    if (other.name !== node.name)
+      await ip(`-n ${namespace} route replace ${other.podCIDR} via ${other.address}`);
+  }
+  await run("nsenter", [
+    `--net=/run/netns/${namespace}`,
+    "sh",
+    "-c",
+    "echo 1 > /proc/sys/net/ipv4/ip_forward",
+  ]);
+  await ip(`route replace ${node.podCIDR} via ${node.address}`);
+}
+
+/** Makes bridge, namespaces, links and routes, or completes what is missing of them. */
+export async function ensureNetwork(): Promise<void> {
+  await ensureBridge();
+  for (const node of nodes) await ensureNode(node);
+}
+
+/** Removes all that `ensureNetwork` makes and gives the machine its forwarding setting back. */
+export async function removeNetwork(): Promise<void> {
+  for (const node of nodes) {
+    if (existsSync(`/run/netns/${namespaceName(node)}`)) await ip(`netns delete ${namespaceName(node)}`);
+    if (await has(`link show lp-${node.name}`)) await ip(`link delete lp-${node.name}`);
+  }
+  if (await has(`link show ${bridge.name}`)) await ip(`link delete ${bridge.name}`);
+  for (const rule of hostRules) {
+    while (await succeeds("iptables", ruleArguments("-C", rule)))
+      await run("iptables", ruleArguments("-D", rule));
+  }
+  if (existsSync(state("ip_forward.before"))) {
+    writeFileSync(forwarding, readFileSync(state("ip_forward.before"), "utf8"));
+    rmSync(state("ip_forward.before"));
+  }
+}

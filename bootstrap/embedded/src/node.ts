@@ -1,0 +1,254 @@
+/** A node: a network and mount namespace with a file system, container runtime, kubelet and kube-proxy of its own. */
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pki, writeKubeconfig } from "./certificates.ts";
+import { createCgroup } from "./cgroups.ts";
+import {
+  clusterDomain,
+  dnsAddress,
+  mirroredRegistries,
+  type Node,
+  pinnedVersions,
+  podCIDR,
+  project,
+  registryAddress,
+  state,
+  stateDirectory,
+} from "./layout.ts";
+import { inspectMachine, type Machine, upstreamResolvers } from "./machine.ts";
+import { namespaceName } from "./network.ts";
+import { run, succeeds } from "./process.ts";
+import type { Program } from "./supervisor.ts";
+
+const files = (node: Node, ...parts: string[]): string => state("nodes", node.name, ...parts);
+
+/** The file that keeps a node's mount namespace alive. */
+export const mountNamespace = (node: Node): string => state("namespaces", node.name);
+
+/** Command prefix that enters a node. */
+export const enter = (node: Node): string[] => [
+  "nsenter",
+  `--net=/run/netns/${namespaceName(node)}`,
+  `--mount=${mountNamespace(node)}`,
+];
+
+/** Directories of the machine that every node has for itself; `/run` is one too, in memory. */
+export const ownDirectories = ["var", "opt", "srv", "mnt", "tmp"];
+
+/** Text of containerd's configuration (format version 2, containerd 1.6). */
+export function containerdConfig(machine: Machine, pauseVersion: string): string {
+  return `version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
+
+[grpc]
+  address = "/run/containerd/containerd.sock"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "registry.k8s.io/pause:${pauseVersion}"
+  disable_apparmor = true
+  # Without CAP_SYS_RESOURCE runc dies when it lowers oom_score_adj.
+  restrict_oom_score_adj = ${!machine.canLowerOomScore}
+
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    default_runtime_name = "runc"
+
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        SystemdCgroup = false
+
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/opt/cni/bin"
+    conf_dir = "/opt/cni/net.d"
+
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "${state("registries")}"
+`;
+}
+
+/** The kubelet's configuration object. */
+export function kubeletConfig(node: Node, machine: Machine): object {
+  return {
+    apiVersion: "kubelet.config.k8s.io/v1beta1",
+    kind: "KubeletConfiguration",
+    address: node.address,
+    authentication: {
+      anonymous: { enabled: false },
+      webhook: { enabled: true },
+      x509: { clientCAFile: pki("ca", "crt") },
+    },
+    authorization: { mode: "Webhook" },
+    tlsCertFile: pki(`kubelet-${node.name}-server`, "crt"),
+    tlsPrivateKeyFile: pki(`kubelet-${node.name}-server`, "key"),
+    containerRuntimeEndpoint: "unix:///run/containerd/containerd.sock",
+    cgroupDriver: "cgroupfs",
+    cgroupRoot: `/${project}/${node.name}`,
+    ...(machine.cgroups === "v1" ? { failCgroupV1: false } : {}),
+    enforceNodeAllocatable: [],
+    clusterDNS: [dnsAddress],
+    clusterDomain,
+    resolvConf: state("resolv.conf"),
+    failSwapOn: false,
+    oomScoreAdj: machine.canLowerOomScore ? -999 : 0,
+    // The disk is the machine's: its other content must not evict pods or their images.
+    imageGCHighThresholdPercent: 100,
+    evictionHard: {
+      "memory.available": "100Mi",
+      "nodefs.available": "1%",
+      "imagefs.available": "1%",
+      "nodefs.inodesFree": "1%",
+    },
+    containerLogMaxSize: "20Mi",
+    containerLogMaxFiles: 3,
+    shutdownGracePeriod: "0s",
+  };
+}
+
+/** kube-proxy's configuration object. */
+export function kubeProxyConfig(node: Node): object {
+  return {
+    apiVersion: "kubeproxy.config.k8s.io/v1alpha1",
+    kind: "KubeProxyConfiguration",
+    mode: "iptables",
+    clusterCIDR: podCIDR,
+    hostnameOverride: node.name,
+    clientConnection: { kubeconfig: state("kubeconfig", "kube-proxy.yaml") },
+    healthzBindAddress: `${node.address}:10256`,
+    metricsBindAddress: "127.0.0.1:10249",
+    // A network namespace may not change the machine's conntrack table.
+    conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: "0s", tcpCloseWaitTimeout: "0s" },
+    oomScoreAdj: 0,
+  };
+}
+
+/** Pod network of a node: a routed veth per pod, so that Service traffic always passes the node's own tables. */
+export function cniConfig(node: Node): object {
+  return {
+    cniVersion: "0.4.0",
+    name: project,
+    plugins: [
+      {
+        type: "ptp",
+        ipMasq: false,
+        mtu: 1500,
+        ipam: { type: "host-local", ranges: [[{ subnet: node.podCIDR }]], routes: [{ dst: "0.0.0.0/0" }] },
+      },
+      { type: "portmap", capabilities: { portMappings: true } },
+    ],
+  };
+}
+
+/** The mirror settings of one registry: the local mirror first, then the registry itself. */
+export const registryHosts = (name: string, upstream: string): string => `server = "${upstream}"
+
+[host."http://${registryAddress}/v2/${name}"]
+  capabilities = ["pull", "resolve"]
+  override_path = true
+`;
+
+/** Shell that turns a fresh mount namespace into a node's; runs inside it once. */
+export function mountScript(node: Node): string {
+  const own = files(node);
+  return [
+    "set -eu",
+    ...ownDirectories.map((d) => `mkdir -p ${own}/${d} /${d}`),
+    `chmod 1777 ${own}/tmp`,
+    `mkdir -p ${own}/var/lib/kubelet ${own}/var/log/pods ${own}/var/log/containers ${own}/var/tmp ${own}/var${stateDirectory.replace(/^\/var/, "")}`,
+    `ln -sfn /run ${own}/var/run`,
+    // The state directory stays in sight below the node's own /var.
+    ...(stateDirectory.startsWith("/var/") ? [`mount --bind ${stateDirectory} ${own}${stateDirectory}`] : []),
+    ...ownDirectories.map((d) => `mount --rbind ${own}/${d} /${d}`),
+    "mount -t tmpfs -o mode=755 tmpfs /run",
+    "mkdir -p /run/netns /run/lock",
+    "mount --bind /var/lib/kubelet /var/lib/kubelet",
+    "mount --make-rshared /var/lib/kubelet",
+  ].join("\n");
+}
+
+function writeIfChanged(path: string, text: string): void {
+  mkdirSync(join(path, ".."), { recursive: true });
+  if (!existsSync(path) || readFileSync(path, "utf8") !== text) writeFileSync(path, text);
+}
+
+async function ensureMountNamespace(node: Node): Promise<void> {
+  const directory = state("namespaces");
+  mkdirSync(directory, { recursive: true });
+  if (!(await succeeds("mountpoint", ["-q", directory])))
+    await run("mount", ["--bind", directory, directory]);
+  // The kernel refuses to pin a mount namespace on a shared mount.
+  await run("mount", ["--make-private", directory]);
+  const pin = mountNamespace(node);
+  if (!existsSync(pin)) writeFileSync(pin, "");
+  if (await succeeds("nsenter", [`--mount=${pin}`, "test", "-d", "/run/netns"])) return;
+  await succeeds("umount", [pin]);
+  await run("unshare", [`--mount=${pin}`, "--propagation", "private", "sh", "-c", mountScript(node)]);
+}
+
+/** Makes a node's namespaces, cgroups, file system and configuration, or completes what is missing of them. */
+export async function ensureNode(node: Node): Promise<void> {
+  const machine = inspectMachine();
+  createCgroup(node.name);
+  const resolvers = upstreamResolvers(
+    ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"]
+      .filter((f) => existsSync(f))
+      .map((f) => readFileSync(f, "utf8")),
+  );
+  writeIfChanged(state("resolv.conf"), resolvers.map((server) => `nameserver ${server}\n`).join(""));
+  for (const [name, upstream] of Object.entries(mirroredRegistries)) {
+    writeIfChanged(state("registries", name, "hosts.toml"), registryHosts(name, upstream));
+  }
+  const etc = (name: string): string => state("config", node.name, name);
+  writeIfChanged(etc("containerd.toml"), containerdConfig(machine, pinnedVersions().pause ?? ""));
+  writeIfChanged(etc("kubelet.yaml"), JSON.stringify(kubeletConfig(node, machine), null, 2));
+  writeIfChanged(etc("kube-proxy.yaml"), JSON.stringify(kubeProxyConfig(node), null, 2));
+  writeIfChanged(files(node, "opt/cni/net.d/10-pods.conflist"), JSON.stringify(cniConfig(node), null, 2));
+  for (const plugin of readdirSync("/usr/lib/cni")) {
+    const target = files(node, "opt/cni/bin", plugin);
+    if (!existsSync(target)) cpSync(join("/usr/lib/cni", plugin), target);
+  }
+  writeKubeconfig(`kubelet-${node.name}`);
+  writeKubeconfig("kube-proxy");
+  await ensureMountNamespace(node);
+}
+
+/** The programs that make a node, to be supervised. */
+export function nodePrograms(node: Node): Program[] {
+  const etc = (name: string): string => state("config", node.name, name);
+  const bin = (name: string): string => state("bin", name);
+  return [
+    {
+      name: `${node.name}-containerd`,
+      command: [...enter(node), "containerd", "--config", etc("containerd.toml")],
+      inputs: [etc("containerd.toml")],
+    },
+    {
+      name: `${node.name}-kubelet`,
+      command: [
+        ...[
+          ...enter(node),
+          bin("kubelet"),
+          "--config",
+          etc("kubelet.yaml"),
+          "--kubeconfig",
+          state("kubeconfig", `kubelet-${node.name}.yaml`),
+        ],
+        ...["--hostname-override", node.name, "--node-ip", node.address],
+      ],
+      inputs: [
+        bin("kubelet"),
+        etc("kubelet.yaml"),
+        state("kubeconfig", `kubelet-${node.name}.yaml`),
+        pki(`kubelet-${node.name}-server`, "crt"),
+      ],
+    },
+    {
+      name: `${node.name}-kube-proxy`,
+      command: [...enter(node), bin("kube-proxy"), "--config", etc("kube-proxy.yaml")],
+      inputs: [bin("kube-proxy"), etc("kube-proxy.yaml"), state("kubeconfig", "kube-proxy.yaml")],
+    },
+  ];
+}

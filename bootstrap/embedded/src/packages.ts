@@ -1,0 +1,61 @@
+/** Debian packages that the embedded cluster stands on. */
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { DeployError, run, succeeds } from "./process.ts";
+import { progress } from "./progress.ts";
+
+/** Package name → a file that it brings, by which it is known to be there. */
+const packages: Record<string, string> = {
+  buildah: "/usr/bin/buildah",
+  "ca-certificates": "/usr/sbin/update-ca-certificates",
+  conntrack: "/usr/sbin/conntrack",
+  containerd: "/usr/bin/containerd",
+  "containernetworking-plugins": "/usr/lib/cni/ptp",
+  curl: "/usr/bin/curl",
+  "docker-registry": "/usr/bin/docker-registry",
+  git: "/usr/bin/git",
+  haproxy: "/usr/sbin/haproxy",
+  iproute2: "/usr/sbin/ip",
+  iptables: "/usr/sbin/iptables",
+  mmdebstrap: "/usr/bin/mmdebstrap",
+  runc: "/usr/sbin/runc",
+  supervisor: "/usr/bin/supervisord",
+  "util-linux": "/usr/bin/nsenter",
+};
+
+/** The packages whose file is not there. */
+export const missingPackages = (exists: (path: string) => boolean = existsSync): string[] =>
+  Object.entries(packages)
+    .filter(([, file]) => !exists(file))
+    .map(([name]) => name);
+
+/**
+ * Installs what is missing, without starting any daemon.
+ * @throws DeployError where apt is not there or fails
+ */
+export async function installPackages(): Promise<void> {
+  const missing = missingPackages();
+  if (missing.length === 0) return;
+  if (!existsSync("/usr/bin/apt-get")) {
+    throw new DeployError(
+      `missing programs and no apt-get to install them: ${missing.join(" ")}`,
+      `install ${missing.join(" ")}`,
+    );
+  }
+  progress(`installing ${missing.length} Debian packages`);
+  const policy = "/usr/sbin/policy-rc.d";
+  const ours = "#!/bin/sh\n# no daemon starts while logging-platform installs packages\nexit 101\n";
+  // A killed run leaves our own file behind; anybody else's stays untouched.
+  const keep = existsSync(policy) && readFileSync(policy, "utf8") !== ours;
+  if (!keep) writeFileSync(policy, ours, { mode: 0o755 });
+  try {
+    const apt = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
+    const install = [...apt, "install", "-y", "--no-install-recommends", ...missing];
+    const env = { DEBIAN_FRONTEND: "noninteractive" };
+    if (!(await succeeds("apt-get", install, { env, quiet: false }))) {
+      await run("apt-get", [...apt, "update"], { env });
+      await run("apt-get", install, { env });
+    }
+  } finally {
+    if (!keep) rmSync(policy, { force: true });
+  }
+}

@@ -1,0 +1,142 @@
+/** Supervision by supervisord: one program per component, restarted with growing delays, its log rotated by size. */
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { createCgroup, entrances, killAll } from "./cgroups.ts";
+import { nodes, state } from "./layout.ts";
+import { DeployError, run, succeeds, until } from "./process.ts";
+
+export interface Program {
+  name: string;
+  command: string[];
+  /** Files whose change restarts the program. */
+  inputs: string[];
+  /** Seconds between SIGTERM and SIGKILL. */
+  stopSeconds?: number;
+}
+
+const configuration = (): string => state("supervisor", "supervisord.conf");
+const socket = (): string => state("supervisor", "supervisord.sock");
+const pidFile = (): string => state("supervisor", "supervisord.pid");
+
+/** Large files are known by identity: a tool is replaced by renaming, which changes its inode. */
+function digest(files: string[]): string {
+  const hash = createHash("sha256");
+  for (const file of files) {
+    const about = statSync(file);
+    hash
+      .update(`${file}\0`)
+      .update(about.size > 1_000_000 ? `${about.size}:${about.mtimeMs}` : readFileSync(file));
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+const quote = (argument: string): string =>
+  (/^[\w@%+=:,./!-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'"'"'`)}'`).replaceAll(
+    "%",
+    "%%",
+  );
+
+/** Text of supervisord's configuration. */
+export function supervisorConfig(
+  programs: Program[],
+  inputsDigest: (files: string[]) => string = digest,
+): string {
+  const sections = programs.map((program) => {
+    return `[program:${program.name}]
+command=${program.command.map(quote).join(" ")}
+environment=INPUTS="${inputsDigest(program.inputs)}"
+autostart=true
+autorestart=true
+startsecs=3
+startretries=1000000
+stopwaitsecs=${program.stopSeconds ?? 15}
+stopasgroup=false
+redirect_stderr=true
+stdout_logfile=${state("log", `${program.name}.log`)}
+stdout_logfile_maxbytes=20MB
+stdout_logfile_backups=1
+`;
+  });
+  return `[supervisord]
+logfile=${state("log", "supervisord.log")}
+logfile_maxbytes=5MB
+logfile_backups=1
+pidfile=${pidFile()}
+directory=${state()}
+umask=022
+
+[unix_http_server]
+file=${socket()}
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl=unix://${socket()}
+
+${sections.join("\n")}`;
+}
+
+const control = (args: string[], accept: number[] = []): Promise<string> =>
+  run("supervisorctl", ["-c", configuration(), ...args], { accept });
+
+/** True when the supervisor answers. */
+export const supervisorRuns = (): Promise<boolean> =>
+  succeeds("supervisorctl", ["-c", configuration(), "pid"]);
+
+/**
+ * Brings the running programs to the given list: starts the supervisor where it is not there, restarts what changed.
+ * @throws DeployError when it does not answer within 20 s
+ */
+export async function supervise(programs: Program[]): Promise<void> {
+  mkdirSync(state("supervisor"), { recursive: true });
+  mkdirSync(state("log"), { recursive: true });
+  const text = supervisorConfig(programs);
+  const before = existsSync(configuration()) ? readFileSync(configuration(), "utf8") : "";
+  if (before !== text) writeFileSync(configuration(), text);
+  if (await supervisorRuns()) {
+    await control(["update"]);
+    return;
+  }
+  // Without its supervisor a component is an orphan that holds ports; containers come back with their kubelet.
+  for (const group of ["system", ...nodes.map((node) => node.name)]) await killAll(group);
+  createCgroup("system");
+  const enterCgroup = entrances("system")
+    .map((file) => `echo $$ > ${file}`)
+    .join("; ");
+  await run("setsid", [
+    "sh",
+    "-c",
+    `${enterCgroup}; ulimit -n "$(ulimit -Hn)"; exec supervisord -c ${configuration()}`,
+  ]);
+  await until(
+    "supervisord",
+    20,
+    async () => ((await supervisorRuns()) ? undefined : "does not answer"),
+    `tail ${state("log", "supervisord.log")}`,
+  );
+}
+
+/**
+ * Waits until every program runs.
+ * @throws DeployError naming the program, its state and its log
+ */
+export async function waitForPrograms(names: string[], seconds = 60): Promise<void> {
+  let failing = "";
+  try {
+    await until("supervised programs", seconds, async () => {
+      const lines = (await control(["status"], [3])).split("\n");
+      const bad = names
+        .map((name) => lines.find((l) => l.split(/\s+/)[0] === name) ?? `${name} UNKNOWN`)
+        .find((l) => !/\sRUNNING\s/.test(l));
+      failing = bad?.split(/\s+/)[0] ?? "";
+      return bad?.trim();
+    });
+  } catch (error) {
+    throw new DeployError(
+      error instanceof Error ? error.message : String(error),
+      `tail -n 40 ${state("log", `${failing}.log`)}`,
+    );
+  }
+}
