@@ -2,11 +2,12 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
+import { type Pod, podTrouble } from "../../../tools/src/cluster/pods.ts";
+import { until } from "../../../tools/src/failure.ts";
+import { progress } from "../../../tools/src/progress.ts";
 import { kubectl } from "./controlplane.ts";
 import { images } from "./images.ts";
 import { repository, state } from "./layout.ts";
-import { until } from "./process.ts";
-import { progress } from "./progress.ts";
 
 export interface Credentials {
   /** Password of the Git user `platform`, who may push. */
@@ -59,32 +60,6 @@ interface Workload {
   status: Record<string, number | undefined>;
 }
 
-interface Pod {
-  metadata: { name: string };
-  status: {
-    conditions?: { type: string; status: string; reason?: string; message?: string }[];
-    containerStatuses?: {
-      name: string;
-      state: { waiting?: { reason: string; message?: string }; terminated?: { reason: string } };
-    }[];
-  };
-}
-
-/** Why a workload's first unhappy pod is not running, in one phrase. */
-export function podTrouble(pods: Pod[]): string | undefined {
-  for (const pod of pods) {
-    for (const container of pod.status.containerStatuses ?? []) {
-      const waiting = container.state.waiting;
-      if (waiting)
-        return `Pod ${pod.metadata.name}, container ${container.name}: ${waiting.reason}${waiting.message ? ` (${waiting.message})` : ""}`;
-    }
-    const unscheduled = pod.status.conditions?.find((c) => c.type === "PodScheduled" && c.status === "False");
-    if (unscheduled)
-      return `Pod ${pod.metadata.name} is not scheduled: ${unscheduled.message ?? unscheduled.reason ?? "no reason given"}`;
-  }
-  return undefined;
-}
-
 /** Waits until all replicas of a Deployment, StatefulSet or DaemonSet are ready at its present generation. */
 export async function waitForWorkload(
   namespace: string,
@@ -111,7 +86,8 @@ export async function waitForWorkload(
       const pods = JSON.parse(
         await kubectl(["-n", namespace, "get", "pods", "-l", `app.kubernetes.io/name=${name}`, "-o", "json"]),
       ) as { items: Pod[] };
-      return `${ready}/${want} ready${((t) => (t ? `; ${t}` : ""))(podTrouble(pods.items))}`;
+      const trouble = pods.items.map(podTrouble).find((t) => t !== undefined);
+      return `${ready}/${want} ready${trouble ? `; ${trouble}` : ""}`;
     },
     `kubectl -n ${namespace} describe ${object}; kubectl -n ${namespace} logs ${object} --all-containers --tail=20`,
   );

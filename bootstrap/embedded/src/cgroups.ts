@@ -9,9 +9,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { Failure, sleep } from "../../../tools/src/failure.ts";
 import { project } from "./layout.ts";
 import { inspectMachine } from "./machine.ts";
-import { DeployError, sleep } from "./process.ts";
 
 const root = "/sys/fs/cgroup";
 
@@ -74,7 +74,7 @@ export function platformProcesses(name = ""): number[] {
 
 /**
  * Kills every process of the platform, again until none is left.
- * @throws DeployError when some survive 30 s
+ * @throws Failure when some survive 30 s
  */
 export async function killAll(name = ""): Promise<void> {
   const deadline = Date.now() + 30_000;
@@ -82,7 +82,7 @@ export async function killAll(name = ""): Promise<void> {
     const ids = platformProcesses(name).filter((id) => id !== process.pid);
     if (ids.length === 0) return;
     if (Date.now() > deadline)
-      throw new DeployError(
+      throw new Failure(
         `processes that do not end: ${ids.join(" ")}`,
         `ps -o pid,stat,cmd -p ${ids.join(",")}`,
       );
@@ -110,7 +110,7 @@ export async function removeCgroups(): Promise<void> {
         }
       }
       if (existsSync(directory))
-        throw new DeployError(`cgroup ${directory} is still in use`, `cat ${directory}/cgroup.procs`);
+        throw new Failure(`cgroup ${directory} is still in use`, `cat ${directory}/cgroup.procs`);
     }
   }
 }

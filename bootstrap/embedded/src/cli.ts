@@ -1,15 +1,18 @@
 /** Commands of the embedded cluster, one per stage of `deploy.sh`. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Command } from "commander";
+import { formatDiagnoses } from "../../../tools/src/cluster/doctor.ts";
+import { Failure, until } from "../../../tools/src/failure.ts";
 import { apply, applyAddon, applyArgocdSecrets, startGitServer, waitForWorkload } from "./addons.ts";
 import { createCgroup, entrances } from "./cgroups.ts";
 import { startCluster } from "./cluster.ts";
 import { destroy, remains } from "./destroy.ts";
 import { ensureImages } from "./images.ts";
-import { cache, endpoints, state } from "./layout.ts";
+import { examineMachine, plan } from "./inspect.ts";
+import { endpoints, state } from "./layout.ts";
 import { buildModule, ensureBuilt, installBinaries, modules } from "./modules.ts";
 import { installPackages } from "./packages.ts";
-import { DeployError, log, logFile } from "./process.ts";
+import { log, logFile } from "./process.ts";
 import { gitCredentialSettings, publish, unpublish } from "./publish.ts";
 import { ensureRegistry } from "./registry.ts";
 
@@ -28,7 +31,7 @@ function settings(): Settings {
 
 const url = (name: string): string => {
   const endpoint = endpoints(settings().httpPort).find((e) => e.name === name);
-  if (!endpoint) throw new DeployError(`no endpoint named ${name}`);
+  if (!endpoint) throw new Failure(`no endpoint named ${name}`);
   const base = `http://127.0.0.1${endpoint.port === 80 ? "" : `:${endpoint.port}`}`;
   return name === "git" ? `${base}${gitPath}` : base;
 };
@@ -160,16 +163,58 @@ program
     for (const line of await remains()) process.stdout.write(`${line}\n`);
   });
 
-program.command("cache-directory").action(() => {
-  process.stdout.write(`${cache()}\n`);
-});
+program
+  .command("plan")
+  .description("what bootstrap would do")
+  .action(async () => {
+    for (const line of await plan()) process.stdout.write(`${line}\n`);
+  });
+
+program
+  .command("doctor")
+  .description("check the machine and the components")
+  .action(async () => {
+    const diagnoses = await examineMachine(settings().httpPort);
+    process.stdout.write(formatDiagnoses(diagnoses));
+    if (diagnoses.some(({ remedy }) => remedy)) process.exitCode = 1;
+  });
+
+program
+  .command("answers")
+  .description("wait until the platform answers at its address")
+  .action(async () => {
+    const next = "kubectl -n logging get pods; tail /var/log/logging-platform.log";
+    await until(
+      `GET ${url("app")}/status`,
+      60,
+      async () => {
+        const response = await fetch(`${url("app")}/status`, { signal: AbortSignal.timeout(3000) });
+        return response.ok ? undefined : `answered ${response.status}`;
+      },
+      next,
+    );
+  });
+
+program
+  .command("summary")
+  .description("where everything is")
+  .action(() => {
+    const rows = {
+      platform: `curl ${url("app")}/`,
+      tools: 'eval "$(./deploy.sh env)"',
+      deploy: "git push platform HEAD:main",
+      "Argo CD": `${url("argocd")}  user admin, password: kubectl -n argocd get secret argocd-initial-admin-secret -o jsonpath='{.data.password}' | base64 -d`,
+      status: "./deploy.sh status",
+    };
+    for (const [name, text] of Object.entries(rows)) process.stdout.write(`  ${name.padEnd(10)} ${text}\n`);
+  });
 
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof DeployError))
+  if (!(error instanceof Failure))
     log(error instanceof Error ? (error.stack ?? error.message) : String(error));
   process.stderr.write(`\r\x1b[K${error instanceof Error ? error.message : String(error)}\n`);
-  process.stderr.write(`next: ${(error instanceof DeployError && error.next) || `tail -n 40 ${logFile}`}\n`);
+  process.stderr.write(`next: ${(error instanceof Failure && error.next) || `tail -n 40 ${logFile}`}\n`);
   process.exitCode = 1;
 }

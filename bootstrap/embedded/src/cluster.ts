@@ -1,11 +1,12 @@
 /** Bringing the whole cluster up: what runs, in which order. */
+
+import { note, progress } from "../../../tools/src/progress.ts";
 import { controlPlanePrograms, prepareControlPlane, waitForApiServer, waitForNodes } from "./controlplane.ts";
 import { endpoints, nodes } from "./layout.ts";
 import { loadBalancerProgram } from "./loadbalancer.ts";
 import { installBinaries } from "./modules.ts";
 import { ensureNetwork } from "./network.ts";
 import { ensureNode, nodePrograms } from "./node.ts";
-import { note, progress } from "./progress.ts";
 import { registryProgram } from "./registry.ts";
 import { supervise, waitForPrograms } from "./supervisor.ts";
 

@@ -1,11 +1,12 @@
 /** Taking the embedded cluster off the machine. */
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { Failure } from "../../../tools/src/failure.ts";
+import { progress } from "../../../tools/src/progress.ts";
 import { killAll, platformProcesses, removeCgroups } from "./cgroups.ts";
 import { bridge, cacheDirectory, nodes, project, stateDirectory } from "./layout.ts";
 import { namespaceName, removeNetwork } from "./network.ts";
-import { DeployError, run } from "./process.ts";
-import { progress } from "./progress.ts";
+import { run } from "./process.ts";
 
 /** Mount points at or below a directory, deepest last, from the text of /proc/self/mountinfo. */
 export function mountsBelow(mountinfo: string, directory: string): string[] {
@@ -29,10 +30,7 @@ export async function destroy(purge: boolean): Promise<void> {
   for (const directory of [stateDirectory, join(cacheDirectory, "containers")]) {
     for (const path of mounts(directory).reverse()) await run("umount", [path], { accept: [32] });
     if (mounts(directory).length > 0)
-      throw new DeployError(
-        `still mounted: ${mounts(directory).join(" ")}`,
-        `fuser -vm ${mounts(directory)[0]}`,
-      );
+      throw new Failure(`still mounted: ${mounts(directory).join(" ")}`, `fuser -vm ${mounts(directory)[0]}`);
   }
   progress("removing network");
   await removeNetwork();

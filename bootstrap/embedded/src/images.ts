@@ -13,10 +13,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { Failure } from "../../../tools/src/failure.ts";
+import { progress } from "../../../tools/src/progress.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
 import { binaries, ensureBuilt, moduleKey, moduleSource, moduleVersion } from "./modules.ts";
-import { DeployError, log, run } from "./process.ts";
-import { progress } from "./progress.ts";
+import { log, run } from "./process.ts";
 import { push, registryHas } from "./registry.ts";
 
 export interface Image {
@@ -141,7 +142,7 @@ export const reference = async (image: Image): Promise<string> => `${image.name}
 
 function imageNamed(name: string): Image {
   const found = images.find((image) => image.name === name);
-  if (!found) throw new DeployError(`no image named ${name}`);
+  if (!found) throw new Failure(`no image named ${name}`);
   return found;
 }
 
@@ -266,6 +267,15 @@ async function ensureImage(image: Image): Promise<void> {
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** The images, with their tags, whose inputs are not those of the last build. */
+export async function imagesToBuild(): Promise<string[]> {
+  const names: string[] = [];
+  for (const image of images) {
+    if (!existsSync(cache("images", `${await key(image)}.built`))) names.push(await reference(image));
+  }
+  return names;
 }
 
 async function ensureLocal(image: Image): Promise<void> {

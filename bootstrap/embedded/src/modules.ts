@@ -12,9 +12,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { Failure } from "../../../tools/src/failure.ts";
+import { progress } from "../../../tools/src/progress.ts";
 import { cache, repository, state } from "./layout.ts";
-import { DeployError, log, run } from "./process.ts";
-import { progress } from "./progress.ts";
+import { log, run } from "./process.ts";
 
 export interface Module {
   name: string;
@@ -43,7 +44,11 @@ export const modules: Module[] = [
   },
   { name: "coredns", path: "github.com/coredns/coredns", main: true },
   { name: "local-path-provisioner", path: "github.com/rancher/local-path-provisioner" },
-  { name: "kustomize", path: "sigs.k8s.io/kustomize/kustomize/v5" },
+  {
+    name: "kustomize",
+    path: "sigs.k8s.io/kustomize/kustomize/v5",
+    ldflags: (v) => `-X sigs.k8s.io/kustomize/api/provenance.version=${v}`,
+  },
   {
     name: "argocd",
     path: "github.com/argoproj/argo-cd/v3",
@@ -57,11 +62,11 @@ const directory = (name: string): string => join(repository, "bootstrap/embedded
 /** Looks a module up by name. */
 export function moduleNamed(name: string): Module {
   const found = modules.find((m) => m.name === name);
-  if (!found) throw new DeployError(`no module named ${name}`);
+  if (!found) throw new Failure(`no module named ${name}`);
   return found;
 }
 
-/** The version that a module's go.mod pins for its tool, such as `v3.6.1`. */
+/** The version that a module's go.mod pins for its tool, such as `v1.2.3`. */
 export function moduleVersion(name: string): string {
   const { path } = moduleNamed(name);
   const text = readFileSync(join(directory(name), "go.mod"), "utf8");
@@ -69,8 +74,7 @@ export function moduleVersion(name: string): string {
     .split("\n")
     .find((l) => path !== undefined && l.replace("require", "").trim().startsWith(`${path} v`));
   const version = line?.match(/ (v\S+)/)?.[1];
-  if (!version)
-    throw new DeployError(`${directory(name)}/go.mod requires no version of ${path ?? "anything"}`);
+  if (!version) throw new Failure(`${directory(name)}/go.mod requires no version of ${path ?? "anything"}`);
   return version;
 }
 
@@ -145,7 +149,7 @@ export async function buildModule(name: string): Promise<void> {
 
 /**
  * Waits until the modules are built, whoever builds them: the lock file's holder works, the others watch.
- * @throws DeployError with the compiler's last words
+ * @throws Failure with the compiler's last words
  */
 export async function ensureBuilt(names: string[]): Promise<void> {
   mkdirSync(cache("bin"), { recursive: true });
@@ -202,7 +206,7 @@ export async function installBinaries(names: string[]): Promise<void> {
 /** Fetches a module's source and returns its directory. */
 export async function moduleSource(name: string): Promise<string> {
   const { path } = moduleNamed(name);
-  if (!path) throw new DeployError(`${name} has no source module`);
+  if (!path) throw new Failure(`${name} has no source module`);
   const out = await run("go", ["mod", "download", "-json", path], {
     cwd: directory(name),
     env: environment(),

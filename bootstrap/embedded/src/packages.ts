@@ -1,7 +1,8 @@
 /** Debian packages that the embedded cluster stands on. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { DeployError, run, succeeds } from "./process.ts";
-import { progress } from "./progress.ts";
+import { Failure } from "../../../tools/src/failure.ts";
+import { progress } from "../../../tools/src/progress.ts";
+import { run, succeeds } from "./process.ts";
 
 /** Package name → a file that it brings, by which it is known to be there. */
 const packages: Record<string, string> = {
@@ -30,13 +31,13 @@ export const missingPackages = (exists: (path: string) => boolean = existsSync):
 
 /**
  * Installs what is missing, without starting any daemon.
- * @throws DeployError where apt is not there or fails
+ * @throws Failure where apt is not there or fails
  */
 export async function installPackages(): Promise<void> {
   const missing = missingPackages();
   if (missing.length === 0) return;
   if (!existsSync("/usr/bin/apt-get")) {
-    throw new DeployError(
+    throw new Failure(
       `missing programs and no apt-get to install them: ${missing.join(" ")}`,
       `install ${missing.join(" ")}`,
     );

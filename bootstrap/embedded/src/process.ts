@@ -2,6 +2,7 @@
 import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { execa, type Options } from "execa";
+import { Failure } from "../../../tools/src/failure.ts";
 import { state } from "./layout.ts";
 
 /** The file that receives every command and what it printed. */
@@ -11,15 +12,6 @@ export const logFile = process.env.DEPLOY_LOG ?? state("log", "deploy.log");
 export function log(line: string): void {
   mkdirSync(dirname(logFile), { recursive: true });
   appendFileSync(logFile, `${new Date().toISOString()} ${line}\n`);
-}
-
-/** A failure with the command that shows or mends it. */
-export class DeployError extends Error {
-  readonly next: string | undefined;
-  constructor(message: string, next?: string) {
-    super(message);
-    this.next = next;
-  }
 }
 
 export interface RunOptions {
@@ -36,7 +28,7 @@ export interface RunOptions {
 
 /**
  * Runs a program and returns its standard output.
- * @throws DeployError with the program's last words when it exits with a code that is not accepted
+ * @throws Failure with the program's last words when it exits with a code that is not accepted
  */
 export async function run(command: string, args: string[], options: RunOptions = {}): Promise<string> {
   if (!options.quiet) log(`$ ${command} ${args.join(" ")}`);
@@ -71,7 +63,7 @@ export async function run(command: string, args: string[], options: RunOptions =
       .split("\n")
       .slice(-6)
       .join("\n  ");
-    throw new DeployError(
+    throw new Failure(
       `${command} ${args.slice(0, 3).join(" ").slice(0, 80)} failed (exit ${result.exitCode ?? result.signal ?? "unknown"}):\n  ${words}`,
       `tail -n 40 ${logFile}`,
     );
@@ -86,32 +78,5 @@ export async function succeeds(command: string, args: string[], options: RunOpti
     return true;
   } catch {
     return false;
-  }
-}
-
-/** Waits `ms` milliseconds. */
-export const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
-
-/**
- * Polls until `probe` answers with undefined; what it answers before is the reason shown at the deadline.
- * @throws DeployError naming `what`, the last reason and the next command
- */
-export async function until(
-  what: string,
-  seconds: number,
-  probe: () => Promise<string | undefined>,
-  next?: string,
-): Promise<void> {
-  const deadline = Date.now() + seconds * 1000;
-  for (;;) {
-    let reason: string | undefined;
-    try {
-      reason = await probe();
-    } catch (error) {
-      reason = error instanceof Error ? error.message : String(error);
-    }
-    if (reason === undefined) return;
-    if (Date.now() > deadline) throw new DeployError(`${what}: ${reason} (waited ${seconds} s)`, next);
-    await sleep(500);
   }
 }

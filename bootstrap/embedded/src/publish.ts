@@ -1,9 +1,10 @@
 /** Handing the checkout's commits to the platform's Git server, as a remote like any other. */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { Failure } from "../../../tools/src/failure.ts";
+import { note } from "../../../tools/src/progress.ts";
 import { credentials } from "./addons.ts";
 import { repository, state } from "./layout.ts";
-import { DeployError, run, succeeds } from "./process.ts";
-import { note } from "./progress.ts";
+import { run, succeeds } from "./process.ts";
 
 const remote = "platform";
 const credentialFile = (): string => state("secrets", "git-credentials");
@@ -28,7 +29,7 @@ export function writeGitCredentials(gitURL: string): void {
 /**
  * Adds the remote `platform` and pushes HEAD to its main branch, never by force.
  * @returns the commit that the platform's main branch is at afterwards
- * @throws DeployError where the two have diverged
+ * @throws Failure where the two have diverged
  */
 export async function publish(gitURL: string): Promise<string> {
   writeGitCredentials(gitURL);
@@ -55,7 +56,7 @@ export async function publish(gitURL: string): Promise<string> {
     return theirs;
   }
   if (theirs && !(await succeeds("git", ["-C", repository, "merge-base", "--is-ancestor", theirs, head]))) {
-    throw new DeployError(
+    throw new Failure(
       `HEAD (${head.slice(0, 9)}) and the platform's main (${theirs.slice(0, 9)}) have diverged`,
       `git pull --rebase ${remote} main && ./deploy.sh`,
     );

@@ -1,8 +1,9 @@
 /** The local registry (CNCF distribution, from Debian): the mirror that both nodes pull from. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { until } from "../../../tools/src/failure.ts";
 import { cache, registryAddress, state } from "./layout.ts";
 import { ensureNetwork } from "./network.ts";
-import { run, succeeds, until } from "./process.ts";
+import { run, succeeds } from "./process.ts";
 import { type Program, supervise, supervisorRuns } from "./supervisor.ts";
 
 const configuration = (): string => state("config", "registry.json");

@@ -1,9 +1,10 @@
 /** Supervision by supervisord: one program per component, restarted with growing delays, its log rotated by size. */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { Failure, until } from "../../../tools/src/failure.ts";
 import { createCgroup, entrances, killAll } from "./cgroups.ts";
 import { nodes, state } from "./layout.ts";
-import { DeployError, run, succeeds, until } from "./process.ts";
+import { run, succeeds } from "./process.ts";
 
 export interface Program {
   name: string;
@@ -87,7 +88,7 @@ export const supervisorRuns = (): Promise<boolean> =>
 
 /**
  * Brings the running programs to the given list: starts the supervisor where it is not there, restarts what changed.
- * @throws DeployError when it does not answer within 20 s
+ * @throws Failure when it does not answer within 20 s
  */
 export async function supervise(programs: Program[]): Promise<void> {
   mkdirSync(state("supervisor"), { recursive: true });
@@ -118,23 +119,28 @@ export async function supervise(programs: Program[]): Promise<void> {
   );
 }
 
+/** State of every supervised program, such as RUNNING or BACKOFF, by name. */
+export async function programStates(): Promise<Record<string, string>> {
+  const lines = (await control(["status"], [3])).split("\n").filter((line) => line.trim() !== "");
+  return Object.fromEntries(
+    lines.map((line) => line.split(/\s+/)).map(([name, state]) => [name ?? "", state ?? ""]),
+  );
+}
+
 /**
  * Waits until every program runs.
- * @throws DeployError naming the program, its state and its log
+ * @throws Failure naming the program, its state and its log
  */
 export async function waitForPrograms(names: string[], seconds = 60): Promise<void> {
   let failing = "";
   try {
     await until("supervised programs", seconds, async () => {
-      const lines = (await control(["status"], [3])).split("\n");
-      const bad = names
-        .map((name) => lines.find((l) => l.split(/\s+/)[0] === name) ?? `${name} UNKNOWN`)
-        .find((l) => !/\sRUNNING\s/.test(l));
-      failing = bad?.split(/\s+/)[0] ?? "";
-      return bad?.trim();
+      const states = await programStates();
+      failing = names.find((name) => states[name] !== "RUNNING") ?? "";
+      return failing ? `${failing} is ${states[failing] ?? "unknown"}` : undefined;
     });
   } catch (error) {
-    throw new DeployError(
+    throw new Failure(
       error instanceof Error ? error.message : String(error),
       `tail -n 40 ${state("log", `${failing}.log`)}`,
     );

@@ -1,0 +1,83 @@
+/** Looking without touching: what bootstrap would do, and what is wrong with the machine. */
+import { existsSync, statfsSync } from "node:fs";
+import { createServer } from "node:net";
+import type { Diagnosis } from "../../../tools/src/cluster/doctor.ts";
+import { imagesToBuild } from "./images.ts";
+import { cacheDirectory, endpoints, stateDirectory } from "./layout.ts";
+import { inspectMachine } from "./machine.ts";
+import { isBuilt, modules, moduleVersion } from "./modules.ts";
+import { missingPackages } from "./packages.ts";
+import { programStates, supervisorRuns } from "./supervisor.ts";
+
+const neededGiB = 20;
+
+/** One line for each thing that bootstrap would do. */
+export async function plan(): Promise<string[]> {
+  const version = (name: string, path?: string): string => (path ? ` ${moduleVersion(name)}` : "");
+  const runs = existsSync(stateDirectory) && (await supervisorRuns());
+  return [
+    ...missingPackages().map((name) => `install the Debian package ${name}`),
+    ...modules.filter((m) => !isBuilt(m.name)).map((m) => `compile ${m.name}${version(m.name, m.path)}`),
+    ...(await imagesToBuild()).map((name) => `assemble the image ${name}`),
+    runs ? `check the cluster that runs from ${stateDirectory}` : `start a cluster from ${stateDirectory}`,
+    "push HEAD to its Git server and wait until Argo CD has synced it",
+  ];
+}
+
+const portIsFree = (port: number): Promise<boolean> =>
+  new Promise((answer) => {
+    const server = createServer()
+      .once("error", () => answer(false))
+      .listen(port, "127.0.0.1", () => server.close(() => answer(true)));
+  });
+
+/** Checks what the embedded cluster needs of the machine, and its components where it runs. */
+export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
+  const { cgroups, canLowerOomScore } = inspectMachine();
+  const diagnoses: Diagnosis[] = [
+    {
+      what: "machine",
+      finding: `cgroup ${cgroups}, ${canLowerOomScore ? "with" : "without"} CAP_SYS_RESOURCE`,
+    },
+  ];
+  const missing = missingPackages();
+  diagnoses.push({
+    what: "Debian packages",
+    finding: missing.length === 0 ? "all there" : `missing: ${missing.join(" ")}`,
+    ...(missing.length === 0 ? {} : { remedy: "./deploy.sh" }),
+  });
+  const disk = statfsSync(existsSync(cacheDirectory) ? cacheDirectory : "/var");
+  const free = Math.round((disk.bavail * disk.bsize) / 1024 ** 3);
+  const built = modules.every((m) => isBuilt(m.name));
+  diagnoses.push({
+    what: "disk",
+    finding: `${free} GiB free`,
+    ...(built || free >= neededGiB ? {} : { remedy: `free ${neededGiB - free} GiB below ${cacheDirectory}` }),
+  });
+  if (existsSync(stateDirectory) && (await supervisorRuns())) {
+    for (const [name, state] of Object.entries(await programStates())) {
+      if (state !== "RUNNING")
+        diagnoses.push({
+          what: `component ${name}`,
+          finding: state,
+          remedy: `tail -n 40 ${stateDirectory}/log/${name}.log`,
+        });
+    }
+    diagnoses.push({
+      what: "components",
+      finding: `${Object.keys(await programStates()).length} supervised`,
+    });
+  } else {
+    diagnoses.push({ what: "components", finding: "the supervisor does not run", remedy: "./deploy.sh" });
+    for (const { port, name } of endpoints(httpPort)) {
+      if (!(await portIsFree(port))) {
+        diagnoses.push({
+          what: `port ${port} for ${name}`,
+          finding: "somebody else listens on it",
+          remedy: `ss -ltnp 'sport = :${port}'`,
+        });
+      }
+    }
+  }
+  return diagnoses;
+}

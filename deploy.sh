@@ -1,0 +1,200 @@
+#!/usr/bin/env bash
+# Brings the logging platform up on this machine, or completes what an earlier run left undone.
+set -euo pipefail
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export STATE_DIR=${STATE_DIR:-/var/lib/logging-platform}
+export CACHE_DIR=${CACHE_DIR:-/var/cache/logging-platform}
+export DEPLOY_LOG=${DEPLOY_LOG:-/var/log/logging-platform.log}
+cluster=embedded
+stage_count=10
+stage_number=0
+build_id=
+
+usage() {
+  cat <<'TEXT'
+Usage: ./deploy.sh [COMMAND] [OPTION...]
+
+Commands
+  bootstrap   bring the platform up; running it again completes or changes nothing (default)
+  status      what runs, and which commit of the repository
+  env         export lines for the shell: eval "$(./deploy.sh env)"
+  doctor      check the machine, the cluster and the repository; say what to do
+  destroy     remove everything but the build cache; --purge removes that too
+
+Options
+  --http-port PORT   port of the platform on 127.0.0.1 (bootstrap; default 80)
+  --purge            remove the build cache too (destroy)
+  --dry-run          say what would be done, and do nothing (bootstrap, destroy)
+  -h, --help         this text
+
+Exit codes
+  0  done
+  1  a stage failed: the last lines name the object, its condition and the next command
+  2  the command line is wrong
+  3  the machine lacks something that cannot be installed: root, Node 20, npm, Go, git
+
+Environment
+  STATE_DIR    what the running platform lives in (default /var/lib/logging-platform)
+  CACHE_DIR    compiled tools and images (default /var/cache/logging-platform)
+  DEPLOY_LOG   what every command printed (default /var/log/logging-platform.log)
+TEXT
+}
+
+main() {
+  local command=bootstrap purge= dry_run= http_port=
+  while [ $# -gt 0 ]; do
+    case $1 in
+      bootstrap | status | env | doctor | destroy) command=$1 ;;
+      --http-port) http_port=${2:-} && shift || true ;;
+      --http-port=*) http_port=${1#*=} ;;
+      --purge) purge=1 ;;
+      --dry-run) dry_run=1 ;;
+      -h | --help) usage && exit 0 ;;
+      *) wrong_usage "unknown argument: $1" ;;
+    esac
+    shift
+  done
+  if [ -n "$http_port" ] && ! [[ $http_port =~ ^[0-9]{1,5}$ ]]; then wrong_usage "--http-port takes a number, not '$http_port'"; fi
+  if [ -n "$purge" ] && [ "$command" != destroy ]; then wrong_usage "--purge belongs to destroy"; fi
+  require_machine
+  install_node_packages
+  case $command in
+    bootstrap) if [ -n "$dry_run" ]; then embedded plan; else bootstrap "$http_port"; fi ;;
+    status) gitops status ;;
+    env) embedded env ;;
+    doctor) embedded doctor && gitops doctor ;;
+    destroy) if [ -n "$dry_run" ]; then embedded remains; else destroy "$purge"; fi ;;
+  esac
+}
+
+bootstrap() {
+  mkdir -p "$(dirname "$DEPLOY_LOG")"
+  printf '\n=== bootstrap %s ===\n' "$(date --iso-8601=seconds)" >>"$DEPLOY_LOG"
+  stage "Debian packages" embedded packages
+  stage "Network and image mirror" embedded registry
+  start_compiling
+  stage "Images from packages" embedded images docker.io/library/debian docker.io/library/node docker.io/library/busybox \
+    docker.io/library/redis docker.io/logging-platform/git-server docker.io/logging-platform/app
+  stage "Kubernetes" embedded up ${1:+--http-port "$1"}
+  stage "DNS and storage" embedded addons
+  stage "Git server" embedded git-server
+  stage "Repository" publish
+  stage "Argo CD" argocd
+  stage "Applications" applications
+  stage "Platform answers" embedded answers
+  stop_compiling
+  summary
+}
+
+publish() {
+  commit=$(embedded publish)
+}
+
+argocd() {
+  local source
+  embedded images quay.io/argoproj/argocd
+  embedded install-binaries argocd kustomize
+  gitops render argocd --cluster "$cluster" | embedded apply
+  source=$(gitops source --cluster "$cluster")
+  embedded argocd-secrets "${source%% *}"
+  embedded wait-workload argocd statefulset argocd-application-controller
+  embedded wait-workload argocd deployment argocd-redis
+  embedded wait-workload argocd deployment argocd-repo-server
+  embedded wait-workload argocd deployment argocd-server
+  embedded wait-workload argocd deployment argocd-applicationset-controller
+}
+
+applications() {
+  gitops render root --cluster "$cluster" | embedded apply
+  gitops wait "$commit"
+}
+
+summary() {
+  echo
+  echo "The platform runs commit ${commit:0:12} in $((SECONDS / 60)) min $((SECONDS % 60)) s."
+  embedded summary
+}
+
+destroy() {
+  stage_count=1
+  stage "Destroy" embedded destroy ${1:+--purge}
+  rm -f "$DEPLOY_LOG"
+}
+
+# stage TITLE COMMAND...: one line with its outcome and its seconds; the noise goes to the log file.
+stage() {
+  local title=$1 started=$SECONDS
+  shift
+  stage_number=$((stage_number + 1))
+  STAGE_TITLE=$(printf '[%2d/%d] %-26s' "$stage_number" "$stage_count" "$title")
+  export STAGE_TITLE
+  if [ -t 2 ]; then printf '\r\033[K%s' "$STAGE_TITLE" >&2; fi
+  # Not inside a condition: there bash would go on after a command that failed.
+  "$@"
+  if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+  printf '%s %4d s\n' "$STAGE_TITLE" $((SECONDS - started))
+  STAGE_TITLE=
+}
+
+# Names the stage that a failing command ended.
+finish() {
+  local status=$?
+  stop_compiling
+  if [ "$status" != 0 ] && [ -n "${STAGE_TITLE:-}" ]; then
+    printf '%s failed\n' "$STAGE_TITLE" >&2
+    exit 1
+  fi
+}
+
+# Tools are compiled in the order they are needed while the cluster already starts.
+start_compiling() {
+  embedded build >/dev/null 2>&1 &
+  build_id=$!
+}
+
+stop_compiling() {
+  if [ -n "$build_id" ]; then
+    kill "$build_id" 2>/dev/null || true
+    wait "$build_id" 2>/dev/null || true
+    build_id=
+  fi
+}
+
+require_machine() {
+  local missing=()
+  if [ "$(id -u)" != 0 ]; then
+    echo "deploy.sh makes namespaces and mounts: run it as root (next: sudo ./deploy.sh)" >&2
+    exit 3
+  fi
+  for program in git node npm go; do command -v "$program" >/dev/null || missing+=("$program"); done
+  if [ ${#missing[@]} -gt 0 ]; then
+    echo "missing: ${missing[*]} (next: install ${missing[*]} and run ./deploy.sh again)" >&2
+    exit 3
+  fi
+  if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+    echo "Node $(node -v) is too old: 20 or newer is needed" >&2
+    exit 3
+  fi
+}
+
+install_node_packages() {
+  if ! cmp -s "$repository/package-lock.json" "$repository/node_modules/.deployed-lock"; then
+    npm ci --prefix "$repository" --ignore-scripts --no-audit --no-fund >>"$DEPLOY_LOG" 2>&1 \
+      || { echo "npm ci failed (next: tail $DEPLOY_LOG)" >&2 && exit 1; }
+    cp "$repository/package-lock.json" "$repository/node_modules/.deployed-lock"
+  fi
+}
+
+wrong_usage() {
+  echo "$1" >&2
+  echo "next: ./deploy.sh --help" >&2
+  exit 2
+}
+
+embedded() { typescript bootstrap/embedded/src/cli.ts "$@"; }
+gitops() { KUBECONFIG=$STATE_DIR/kubeconfig/admin.yaml PATH=$STATE_DIR/bin:$PATH typescript tools/src/cli.ts "$@"; }
+typescript() { node --import "$repository/node_modules/tsx/dist/loader.mjs" "$repository/$1" "${@:2}"; }
+
+trap finish EXIT
+main "$@"

@@ -1,0 +1,51 @@
+/** What Argo CD says about its Applications. */
+
+export interface Application {
+  metadata: { name: string };
+  spec: { destination?: { namespace?: string } };
+  status?: {
+    sync?: { status?: string; revision?: string };
+    health?: { status?: string; message?: string };
+    operationState?: { phase?: string; message?: string; syncResult?: { revision?: string } };
+    conditions?: { type: string; message: string }[];
+    resources?: {
+      kind: string;
+      namespace?: string;
+      name: string;
+      status?: string;
+      health?: { status?: string; message?: string };
+    }[];
+  };
+}
+
+/**
+ * Why an Application does not run a commit, in one phrase, or undefined when it is Synced to it and Healthy.
+ * @param commit full hash, or undefined for any
+ */
+export function applicationTrouble({ metadata, status }: Application, commit?: string): string | undefined {
+  const name = `Application ${metadata.name}`;
+  const error = status?.conditions?.find((condition) => /Error$/.test(condition.type));
+  if (error) return `${name}: ${error.type}: ${firstLine(error.message)}`;
+  const operation = status?.operationState;
+  if (operation?.phase === "Failed" || operation?.phase === "Error") {
+    return `${name}: sync ${operation.phase}: ${firstLine(operation.message ?? "no message")}`;
+  }
+  if (commit && status?.sync?.revision !== commit) {
+    return `${name} is at ${status?.sync?.revision?.slice(0, 12) ?? "no revision"}, not at ${commit.slice(0, 12)}`;
+  }
+  if (status?.sync?.status !== "Synced") {
+    const behind = status?.resources?.find((resource) => resource.status === "OutOfSync");
+    return `${name} is ${status?.sync?.status ?? "not compared yet"}${behind ? `: ${behind.kind} ${behind.name}` : ""}`;
+  }
+  if (operation?.phase === "Running") return `${name} is syncing: ${firstLine(operation.message ?? "")}`;
+  if (status.health?.status !== "Healthy") {
+    const ill = status.resources?.find((r) => r.health?.status && r.health.status !== "Healthy");
+    const detail = ill
+      ? `: ${ill.kind} ${ill.namespace ?? ""}/${ill.name} is ${ill.health?.status} ${ill.health?.message ?? ""}`
+      : "";
+    return `${name} is ${status.health?.status ?? "of unknown health"}${detail}`.trim();
+  }
+  return undefined;
+}
+
+const firstLine = (text: string): string => (text.split("\n")[0] ?? "").slice(0, 300);

@@ -1,0 +1,45 @@
+/** What pods say about themselves. */
+
+interface ContainerStatus {
+  name: string;
+  ready: boolean;
+  state: {
+    waiting?: { reason: string; message?: string };
+    terminated?: { reason: string; exitCode: number };
+    running?: object;
+  };
+}
+
+export interface Pod {
+  metadata: { name: string; namespace: string; labels?: Record<string, string> };
+  status: {
+    phase: string;
+    conditions?: { type: string; status: string; reason?: string; message?: string }[];
+    containerStatuses?: ContainerStatus[];
+    initContainerStatuses?: ContainerStatus[];
+  };
+}
+
+/** Why a pod is not ready, in one phrase, or undefined when it is ready or has ended well. */
+export function podTrouble(pod: Pod): string | undefined {
+  const { metadata, status } = pod;
+  if (status.phase === "Succeeded") return undefined;
+  const where = `Pod ${metadata.namespace}/${metadata.name}`;
+  for (const { name, state } of [
+    ...(status.initContainerStatuses ?? []),
+    ...(status.containerStatuses ?? []),
+  ]) {
+    if (state.waiting && state.waiting.reason !== "PodInitializing") {
+      return `${where}, container ${name}: ${state.waiting.reason}${state.waiting.message ? ` (${state.waiting.message})` : ""}`;
+    }
+    if (state.terminated && state.terminated.exitCode !== 0) {
+      return `${where}, container ${name}: ended with ${state.terminated.reason} (exit ${state.terminated.exitCode})`;
+    }
+  }
+  const failed = status.conditions?.find(
+    (c) => ["PodScheduled", "Ready"].includes(c.type) && c.status === "False",
+  );
+  return failed
+    ? `${where} is not ${failed.type === "Ready" ? "ready" : "scheduled"}: ${failed.message ?? failed.reason}`
+    : undefined;
+}

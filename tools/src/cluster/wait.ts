@@ -1,0 +1,70 @@
+import { execa } from "execa";
+import { Failure, until } from "../failure.ts";
+import { progress } from "../progress.ts";
+import { type Application, applicationTrouble } from "./applications.ts";
+import { get, kubectl } from "./kubectl.ts";
+import { type Pod, podTrouble } from "./pods.ts";
+
+const refreshAfterSeconds = 5;
+
+/**
+ * Waits until every Application is Synced to a commit, Healthy, and its pods are ready.
+ * @param commit full hash
+ * @throws Failure naming the Application or the pod, its condition and the next command
+ */
+export async function waitForCommit(commit: string, seconds: number): Promise<void> {
+  const started = Date.now();
+  let refreshed = false;
+  let culprit: string | undefined;
+  const probe = async (): Promise<string | undefined> => {
+    const { items } = await get<{ items: Application[] }>(["applications.argoproj.io", "-n", "argocd"]);
+    if (items.length === 0) return "there are no Applications yet";
+    for (const application of items) {
+      const trouble = applicationTrouble(application, commit);
+      if (!trouble) continue;
+      culprit = application.metadata.name;
+      progress(trouble);
+      if (!refreshed && Date.now() - started > refreshAfterSeconds * 1000) {
+        refreshed = true;
+        await kubectl([
+          "-n",
+          "argocd",
+          "annotate",
+          "applications.argoproj.io",
+          "--all",
+          "--overwrite",
+          "argocd.argoproj.io/refresh=normal",
+        ]);
+      }
+      const pod = await troubledPod(application);
+      return pod ? `${trouble}; ${pod}` : trouble;
+    }
+    return undefined;
+  };
+  try {
+    await until(`commit ${commit.slice(0, 12)}`, seconds, probe);
+  } catch (error) {
+    const next = culprit ? `kubectl -n argocd describe application ${culprit}` : "./deploy.sh status";
+    throw new Failure(error instanceof Error ? error.message : String(error), next);
+  }
+}
+
+async function troubledPod({ spec }: Application): Promise<string | undefined> {
+  const namespace = spec.destination?.namespace;
+  if (!namespace || namespace === "argocd") return undefined;
+  const { items } = await get<{ items: Pod[] }>(["pods", "-n", namespace]);
+  return items.map(podTrouble).find((trouble) => trouble !== undefined);
+}
+
+/** The full hash of a revision in a checkout. */
+export async function resolveCommit(checkout: string, revision: string): Promise<string> {
+  if (/^[0-9a-f]{40}$/.test(revision)) return revision;
+  const { stdout, exitCode } = await execa(
+    "git",
+    ["-C", checkout, "rev-parse", "--verify", `${revision}^{commit}`],
+    { reject: false },
+  );
+  if (exitCode !== 0)
+    throw new Failure(`no commit named ${revision} in this checkout`, "git log --oneline -5");
+  return stdout.trim();
+}

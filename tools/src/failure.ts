@@ -1,0 +1,42 @@
+/** Failures that people can act on, and waits that end in one. */
+
+/** A failure with the command that shows more of it or mends it. */
+export class Failure extends Error {
+  readonly next: string | undefined;
+  constructor(message: string, next?: string) {
+    super(message);
+    this.next = next;
+  }
+}
+
+/** Waits `ms` milliseconds. */
+export const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
+
+/**
+ * Polls twice a second until `probe` answers with undefined; what it answers before is the reason shown at the deadline.
+ * A probe that throws a FinalFailure ends the wait at once; any other error is a reason to go on.
+ * @throws Failure naming `what`, the last reason and the next command
+ */
+export async function until(
+  what: string,
+  seconds: number,
+  probe: () => Promise<string | undefined>,
+  next?: string,
+): Promise<void> {
+  const deadline = Date.now() + seconds * 1000;
+  for (;;) {
+    let reason: string | undefined;
+    try {
+      reason = await probe();
+    } catch (error) {
+      if (error instanceof FinalFailure) throw error;
+      reason = error instanceof Error ? error.message : String(error);
+    }
+    if (reason === undefined) return;
+    if (Date.now() > deadline) throw new Failure(`${what}: ${reason} (waited ${seconds} s)`, next);
+    await sleep(500);
+  }
+}
+
+/** A failure that waiting longer cannot mend. */
+export class FinalFailure extends Failure {}

@@ -1,0 +1,66 @@
+import { accessSync, constants, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { execa } from "execa";
+
+/** A pinned Go module: the directory under bootstrap/embedded/modules and the module that it pins. */
+export interface PinnedModule {
+  directory: string;
+  path: string;
+}
+
+export const argocd: PinnedModule = { directory: "argocd", path: "github.com/argoproj/argo-cd/v3" };
+export const kubernetes: PinnedModule = { directory: "kubernetes", path: "k8s.io/kubernetes" };
+export const kustomize: PinnedModule = { directory: "kustomize", path: "sigs.k8s.io/kustomize/kustomize/v5" };
+
+/** Where a pinned module's go.mod lives. */
+export function moduleDirectory(checkout: string, module: PinnedModule): string {
+  return join(checkout, "bootstrap/embedded/modules", module.directory);
+}
+
+/** The version that a module's go.mod requires, such as `v1.2.3`. */
+export function pinnedVersion(checkout: string, module: PinnedModule): string {
+  const file = join(moduleDirectory(checkout, module), "go.mod");
+  const requirement = readFileSync(file, "utf8")
+    .split("\n")
+    .map((line) =>
+      line
+        .replace(/^require\s/, "")
+        .trim()
+        .split(/\s+/),
+    )
+    .find(([path, version]) => path === module.path && version?.startsWith("v"));
+  if (!requirement?.[1]) throw new Error(`${file} requires no version of ${module.path}`);
+  return requirement[1];
+}
+
+/** Fetches a pinned module's source through the module proxy, once, and returns its directory. */
+export async function moduleSource(checkout: string, module: PinnedModule): Promise<string> {
+  const cwd = moduleDirectory(checkout, module);
+  const { stdout } = await execa("go", ["mod", "download", "-json", module.path], {
+    cwd,
+    env: goEnvironment(),
+  });
+  return (JSON.parse(stdout) as { Dir: string }).Dir;
+}
+
+/** The environment of every Go command: the caches and flags of the bootstrap, so that nothing is compiled twice. */
+export function goEnvironment(): Record<string, string> {
+  const cache = process.env.CACHE_DIR ?? "/var/cache/logging-platform";
+  return {
+    GOTOOLCHAIN: "auto",
+    GOWORK: "off",
+    CGO_ENABLED: "0",
+    GOFLAGS: "-trimpath -modcacherw -buildvcs=false",
+    ...(writable(cache) ? { GOCACHE: join(cache, "go-build"), GOMODCACHE: join(cache, "go-mod") } : {}),
+  };
+}
+
+function writable(directory: string): boolean {
+  try {
+    mkdirSync(directory, { recursive: true });
+    accessSync(directory, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

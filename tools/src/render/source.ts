@@ -1,0 +1,20 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { load } from "js-yaml";
+
+/** Where Argo CD finds the platform: the repository as it is reached from inside the cluster, and the branch. */
+export interface Source {
+  repository: string;
+  branch: string;
+}
+
+/** The file that says where a cluster's repository and branch are, from the root of the checkout. */
+export function sourceFile(cluster: string): string {
+  return `gitops/clusters/${cluster}/source/configmap.yaml`;
+}
+
+/** Reads a cluster's repository and branch from the one place that names them. */
+export function readSource(checkout: string, cluster: string): Source {
+  const { data } = load(readFileSync(join(checkout, sourceFile(cluster)), "utf8")) as { data: Source };
+  return { repository: data.repository, branch: data.branch };
+}

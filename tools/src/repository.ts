@@ -1,0 +1,20 @@
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { execa } from "execa";
+
+/** The text files of a repository, by path from its root. */
+export type Repository = ReadonlyMap<string, string>;
+
+/** The checkout this code belongs to. */
+export const checkout = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** Reads every file that is tracked or could be: ignored files and those deleted from the working tree are left out. */
+export async function readRepository(directory: string): Promise<Repository> {
+  const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+  const { stdout } = await execa("git", args, { cwd: directory });
+  const paths = [...new Set(stdout.split("\0"))].filter(
+    (path) => path !== "" && existsSync(join(directory, path)),
+  );
+  return new Map(paths.map((path) => [path, readFileSync(join(directory, path), "utf8")]));
+}

@@ -1,0 +1,28 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { KubernetesObject } from "../object.ts";
+import { parseObjects } from "../object.ts";
+import { argocd, kubernetes, moduleSource } from "../render/go.ts";
+import type { OpenApiSchema } from "./strict.ts";
+import { Validator } from "./validator.ts";
+
+/** A validator for everything the platform uses: the pinned Kubernetes and the definitions of the pinned Argo CD. */
+export async function platformValidator(checkout: string): Promise<Validator> {
+  const [api, definitions] = await Promise.all([kubernetesApi(checkout), argocdDefinitions(checkout)]);
+  const validator = new Validator(api);
+  for (const definition of definitions) validator.addDefinition(definition);
+  return validator;
+}
+
+async function kubernetesApi(checkout: string): Promise<Record<string, OpenApiSchema>> {
+  const file = join(await moduleSource(checkout, kubernetes), "api/openapi-spec/swagger.json");
+  return (JSON.parse(readFileSync(file, "utf8")) as { definitions: Record<string, OpenApiSchema> })
+    .definitions;
+}
+
+async function argocdDefinitions(checkout: string): Promise<KubernetesObject[]> {
+  const directory = join(await moduleSource(checkout, argocd), "manifests/crds");
+  return readdirSync(directory)
+    .filter((file) => file.endsWith("-crd.yaml"))
+    .flatMap((file) => parseObjects(readFileSync(join(directory, file), "utf8")));
+}

@@ -1,0 +1,51 @@
+/** The part of OpenAPI that Kubernetes uses to describe its objects. */
+export interface OpenApiSchema {
+  $ref?: string;
+  type?: string;
+  format?: string;
+  nullable?: boolean;
+  properties?: Record<string, OpenApiSchema>;
+  additionalProperties?: OpenApiSchema | boolean;
+  items?: OpenApiSchema;
+  [keyword: string]: unknown;
+}
+
+// What JSON Schema understands as it stands; descriptions, defaults and Kubernetes' own keywords are left behind.
+const kept = [
+  "$ref",
+  "type",
+  "required",
+  "enum",
+  "pattern",
+  "minimum",
+  "maximum",
+  "minLength",
+  "maxLength",
+  "minItems",
+  "maxItems",
+  "anyOf",
+  "oneOf",
+  "allOf",
+  "not",
+];
+
+/** Turns an OpenAPI schema into a JSON Schema under which a field that the schema does not list is an error. */
+export function strictSchema(schema: OpenApiSchema): object {
+  if (schema["x-kubernetes-int-or-string"] || schema.format === "int-or-string") {
+    return { type: ["integer", "string"] };
+  }
+  const result: Record<string, unknown> = {};
+  for (const keyword of kept) if (schema[keyword] !== undefined) result[keyword] = schema[keyword];
+  if (schema.nullable && schema.type) result.type = [schema.type, "null"];
+  if (schema.items) result.items = strictSchema(schema.items);
+  if (schema.properties) {
+    const entries = Object.entries(schema.properties);
+    result.properties = Object.fromEntries(entries.map(([name, field]) => [name, strictSchema(field)]));
+  }
+  if (typeof schema.additionalProperties === "object") {
+    result.additionalProperties = strictSchema(schema.additionalProperties);
+  } else if (schema.properties && !schema["x-kubernetes-preserve-unknown-fields"]) {
+    result.additionalProperties = schema.additionalProperties ?? false;
+  }
+  return result;
+}
