@@ -5,6 +5,7 @@ import { examine, formatDiagnoses } from "./cluster/doctor.ts";
 import { status } from "./cluster/status.ts";
 import { resolveCommit, waitForCommit } from "./cluster/wait.ts";
 import { Failure } from "./failure.ts";
+import { note } from "./progress.ts";
 import { renderArgocd, renderRoot } from "./render/argocd.ts";
 import { renderYaml } from "./render/kustomize.ts";
 import { readSource } from "./render/source.ts";
@@ -82,7 +83,7 @@ try {
 } catch (error) {
   // Of a command that failed, its own words; a stack trace would only hide them.
   const { stderr, message } = error as Error & { stderr?: string };
-  process.stderr.write(`${(stderr || message).trim()}\n`);
-  if (error instanceof Failure && error.next) process.stderr.write(`next: ${error.next}\n`);
+  note((stderr || message).trim());
+  if (error instanceof Failure && error.next) note(`next: ${error.next}`);
   process.exitCode = 1;
 }

@@ -19,7 +19,7 @@ export function progress(text: string): void {
   }
 }
 
-/** Prints a line that stays. */
+/** Prints lines that stay. */
 export function note(text: string): void {
   process.stderr.write(`${terminal ? "\r\x1b[K" : ""}      ${text}\n`);
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Command } from "commander";
 import { formatDiagnoses } from "../../../tools/src/cluster/doctor.ts";
 import { Failure, until } from "../../../tools/src/failure.ts";
+import { note } from "../../../tools/src/progress.ts";
 import { apply, applyAddon, applyArgocdSecrets, startGitServer, waitForWorkload } from "./addons.ts";
 import { createCgroup, entrances } from "./cgroups.ts";
 import { startCluster } from "./cluster.ts";
@@ -214,7 +215,7 @@ try {
 } catch (error) {
   if (!(error instanceof Failure))
     log(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  process.stderr.write(`\r\x1b[K${error instanceof Error ? error.message : String(error)}\n`);
-  process.stderr.write(`next: ${(error instanceof Failure && error.next) || `tail -n 40 ${logFile}`}\n`);
+  note(error instanceof Error ? error.message : String(error));
+  note(`next: ${(error instanceof Failure && error.next) || `tail -n 40 ${logFile}`}`);
   process.exitCode = 1;
 }

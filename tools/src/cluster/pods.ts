@@ -39,7 +39,9 @@ export function podTrouble(pod: Pod): string | undefined {
   const failed = status.conditions?.find(
     (c) => ["PodScheduled", "Ready"].includes(c.type) && c.status === "False",
   );
-  return failed
-    ? `${where} is not ${failed.type === "Ready" ? "ready" : "scheduled"}: ${failed.message ?? failed.reason}`
-    : undefined;
+  if (failed) {
+    const state = failed.type === "Ready" ? "ready" : "scheduled";
+    return `${where} is not ${state}: ${failed.message ?? failed.reason}`;
+  }
+  return status.phase === "Running" ? undefined : `${where} is ${status.phase}`;
 }
