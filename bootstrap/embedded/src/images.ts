@@ -219,12 +219,15 @@ async function stage(image: Image, directory: string): Promise<void> {
   await image.stage?.(directory);
 }
 
-/** Settings that let `npm` inside a build use the machine's certificate bundle. */
+/** Settings that let `npm` inside a build trust what the machine trusts; under a name of their own, as packages replace the usual one. */
 function buildMounts(): string[] {
-  const bundle = "/etc/ssl/certs/ca-certificates.crt";
+  const inside = "/run/machine-ca-certificates.crt";
   const npmrc = cache("images", "npmrc");
-  writeFileSync(npmrc, `cafile=${bundle}\nupdate-notifier=false\nfund=false\naudit=false\n`);
-  return ["--volume", `${bundle}:${bundle}:ro`, "--volume", `${npmrc}:/usr/local/etc/npmrc:ro`];
+  writeFileSync(npmrc, `cafile=${inside}\nupdate-notifier=false\nfund=false\naudit=false\n`);
+  return [
+    ...["--volume", `/etc/ssl/certs/ca-certificates.crt:${inside}:ro`],
+    ...["--volume", `${npmrc}:/usr/local/etc/npmrc:ro`],
+  ];
 }
 
 const buildArguments = (): string[] =>
