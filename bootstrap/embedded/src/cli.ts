@@ -1,5 +1,6 @@
 /** Commands of the embedded cluster, one per stage of `deploy.sh`. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { text } from "node:stream/consumers";
 import { Command } from "commander";
 import { formatDiagnoses } from "../../../tools/src/cluster/doctor.ts";
 import { Failure, until } from "../../../tools/src/failure.ts";
@@ -117,7 +118,7 @@ program
 program
   .command("apply")
   .description("apply the objects on standard input, server-side")
-  .action(async () => apply(readFileSync(0, "utf8")));
+  .action(async () => apply(await text(process.stdin)));
 
 program
   .command("wait-workload <namespace> <kind> <name>")
