@@ -6,6 +6,7 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export STATE_DIR=${STATE_DIR:-/var/lib/logging-platform}
 export CACHE_DIR=${CACHE_DIR:-/var/cache/logging-platform}
 export DEPLOY_LOG=${DEPLOY_LOG:-/var/log/logging-platform.log}
+lock=/run/lock/logging-platform.lock
 cluster=embedded
 stage_count=10
 stage_number=0
@@ -37,6 +38,7 @@ Exit codes
 Environment
   STATE_DIR    what the running platform lives in (default /var/lib/logging-platform)
   CACHE_DIR    compiled tools and images (default /var/cache/logging-platform)
+  WAIT_SECONDS deadline of every wait (default 30 to 300, by what is waited for)
   DEPLOY_LOG   what every command printed (default /var/log/logging-platform.log)
 TEXT
 }
@@ -58,6 +60,8 @@ main() {
   if [ -n "$http_port" ] && ! [[ $http_port =~ ^[0-9]{1,5}$ ]]; then wrong_usage "--http-port takes a number, not '$http_port'"; fi
   if [ -n "$purge" ] && [ "$command" != destroy ]; then wrong_usage "--purge belongs to destroy"; fi
   require_machine
+  mkdir -p "$(dirname "$DEPLOY_LOG")"
+  case $command in bootstrap | destroy) [ -n "$dry_run" ] || take_lock ;; esac
   install_node_packages
   case $command in
     bootstrap) if [ -n "$dry_run" ]; then embedded plan; else bootstrap "$http_port"; fi ;;
@@ -69,7 +73,6 @@ main() {
 }
 
 bootstrap() {
-  mkdir -p "$(dirname "$DEPLOY_LOG")"
   printf '\n=== bootstrap %s ===\n' "$(date --iso-8601=seconds)" >>"$DEPLOY_LOG"
   stage "Debian packages" embedded packages
   stage "Network and image mirror" embedded registry
@@ -98,11 +101,8 @@ argocd() {
   gitops render argocd --cluster "$cluster" | embedded apply
   source=$(gitops source --cluster "$cluster")
   embedded argocd-secrets "${source%% *}"
-  embedded wait-workload argocd statefulset argocd-application-controller
-  embedded wait-workload argocd deployment argocd-redis
-  embedded wait-workload argocd deployment argocd-repo-server
-  embedded wait-workload argocd deployment argocd-server
-  embedded wait-workload argocd deployment argocd-applicationset-controller
+  embedded wait-for argocd statefulset/argocd-application-controller deployment/argocd-redis \
+    deployment/argocd-repo-server deployment/argocd-server deployment/argocd-applicationset-controller
 }
 
 applications() {
@@ -119,7 +119,7 @@ summary() {
 destroy() {
   stage_count=1
   stage "Destroy" embedded destroy ${1:+--purge}
-  rm -f "$DEPLOY_LOG"
+  rm -f "$DEPLOY_LOG" "$lock"
 }
 
 # stage TITLE COMMAND...: one line with its outcome and its seconds; the noise goes to the log file.
@@ -149,13 +149,15 @@ finish() {
 
 # Tools are compiled in the order they are needed while the cluster already starts.
 start_compiling() {
-  embedded build >/dev/null 2>&1 &
+  # A session of its own, so that the compiler ends with it; without the lock, which is this run's.
+  setsid node --import "$repository/node_modules/tsx/dist/loader.mjs" "$repository/bootstrap/embedded/src/cli.ts" build \
+    >/dev/null 2>&1 9>&- &
   build_id=$!
 }
 
 stop_compiling() {
   if [ -n "$build_id" ]; then
-    kill "$build_id" 2>/dev/null || true
+    kill -- "-$build_id" 2>/dev/null || true
     wait "$build_id" 2>/dev/null || true
     build_id=
   fi
@@ -178,11 +180,19 @@ require_machine() {
   fi
 }
 
+# One run at a time; a killed one lets go of the lock by itself.
+take_lock() {
+  exec 9>"$lock"
+  if ! flock --wait 120 9; then
+    echo "another deploy.sh is at work and did not end within 120 s (next: fuser -v $lock)" >&2
+    exit 1
+  fi
+}
+
 install_node_packages() {
-  if ! cmp -s "$repository/package-lock.json" "$repository/node_modules/.deployed-lock"; then
+  if ! [ "$repository/node_modules/.package-lock.json" -nt "$repository/package-lock.json" ]; then
     npm ci --prefix "$repository" --ignore-scripts --no-audit --no-fund >>"$DEPLOY_LOG" 2>&1 \
       || { echo "npm ci failed (next: tail $DEPLOY_LOG)" >&2 && exit 1; }
-    cp "$repository/package-lock.json" "$repository/node_modules/.deployed-lock"
   fi
 }
 

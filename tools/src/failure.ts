@@ -14,6 +14,7 @@ export const sleep = (ms: number): Promise<void> => new Promise((done) => setTim
 
 /**
  * Polls twice a second until `probe` answers with undefined; what it answers before is the reason shown at the deadline.
+ * The environment's WAIT_SECONDS overrides every deadline.
  * A probe that throws a FinalFailure ends the wait at once; any other error is a reason to go on.
  * @throws Failure naming `what`, the last reason and the next command
  */
@@ -23,7 +24,8 @@ export async function until(
   probe: () => Promise<string | undefined>,
   next?: string,
 ): Promise<void> {
-  const deadline = Date.now() + seconds * 1000;
+  const limit = Number(process.env.WAIT_SECONDS ?? seconds);
+  const deadline = Date.now() + limit * 1000;
   for (;;) {
     let reason: string | undefined;
     try {
@@ -33,7 +35,7 @@ export async function until(
       reason = error instanceof Error ? error.message : String(error);
     }
     if (reason === undefined) return;
-    if (Date.now() > deadline) throw new Failure(`${what}: ${reason} (waited ${seconds} s)`, next);
+    if (Date.now() > deadline) throw new Failure(`${what}: ${reason} (waited ${limit} s)`, next);
     await sleep(500);
   }
 }

@@ -121,11 +121,12 @@ program
   .action(async () => apply(await text(process.stdin)));
 
 program
-  .command("wait-workload <namespace> <kind> <name>")
-  .option("--seconds <n>", "deadline", "180")
-  .action((namespace: string, kind: string, name: string, options: { seconds: string }) =>
-    waitForWorkload(namespace, kind, name, Number(options.seconds)),
-  );
+  .command("wait-for <namespace> <workload...>")
+  .description("wait until workloads, given as kind/name, are ready")
+  .action(async (namespace: string, workloads: string[]) => {
+    for (const [kind = "", name = ""] of workloads.map((w) => w.split("/")))
+      await waitForWorkload(namespace, kind, name);
+  });
 
 program
   .command("install-binaries <module...>")

@@ -17,6 +17,7 @@ import { Failure } from "../../../tools/src/failure.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
 import { binaries, ensureBuilt, moduleKey, moduleSource, moduleVersion } from "./modules.ts";
+import { forgetImage } from "./node.ts";
 import { log, run } from "./process.ts";
 import { push, registryHas } from "./registry.ts";
 
@@ -265,6 +266,7 @@ async function ensureImage(image: Image): Promise<void> {
     ]);
     progress(`pushing ${name}`);
     await push(name, buildah());
+    await forgetImage(name);
     writeFileSync(marker, name);
     log(`built image ${name} in ${Math.round((Date.now() - started) / 1000)} s`);
   } finally {

@@ -8,6 +8,7 @@ import {
   dnsAddress,
   mirroredRegistries,
   type Node,
+  nodes,
   pinnedVersions,
   podCIDR,
   project,
@@ -150,6 +151,8 @@ export const registryHosts = (name: string, upstream: string): string => `server
   override_path = true
 `;
 
+const readyMark = "/run/logging-platform-node";
+
 /** Shell that turns a fresh mount namespace into a node's; runs inside it once. */
 export function mountScript(node: Node): string {
   const own = files(node);
@@ -166,6 +169,8 @@ export function mountScript(node: Node): string {
     "mkdir -p /run/netns /run/lock",
     "mount --bind /var/lib/kubelet /var/lib/kubelet",
     "mount --make-rshared /var/lib/kubelet",
+    // Last, so that a namespace whose making was interrupted is not taken for a node's.
+    `touch ${readyMark}`,
   ].join("\n");
 }
 
@@ -183,7 +188,7 @@ async function ensureMountNamespace(node: Node): Promise<void> {
   await run("mount", ["--make-private", directory]);
   const pin = mountNamespace(node);
   if (!existsSync(pin)) writeFileSync(pin, "");
-  if (await succeeds("nsenter", [`--mount=${pin}`, "test", "-d", "/run/netns"])) return;
+  if (await succeeds("nsenter", [`--mount=${pin}`, "test", "-e", readyMark])) return;
   await succeeds("umount", [pin]);
   await run("unshare", [`--mount=${pin}`, "--propagation", "private", "sh", "-c", mountScript(node)]);
 }
@@ -213,6 +218,23 @@ export async function ensureNode(node: Node): Promise<void> {
   writeKubeconfig(`kubelet-${node.name}`);
   writeKubeconfig("kube-proxy");
   await ensureMountNamespace(node);
+}
+
+/** Makes the nodes pull an image again that was rebuilt under a tag they may know. */
+export async function forgetImage(reference: string): Promise<void> {
+  for (const node of nodes) {
+    if (existsSync(mountNamespace(node))) {
+      await succeeds(enter(node)[0] ?? "", [
+        ...enter(node).slice(1),
+        "ctr",
+        "-n",
+        "k8s.io",
+        "images",
+        "rm",
+        reference,
+      ]);
+    }
+  }
 }
 
 /** The programs that make a node, to be supervised. */

@@ -38,6 +38,9 @@ export async function publish(gitURL: string): Promise<string> {
   else await git(["remote", "add", remote, gitURL]);
   for (const [name, value] of Object.entries(gitCredentialSettings(gitURL)))
     await git(["config", name, value]);
+  if ((await git(["rev-parse", "--is-shallow-repository"])).trim() === "true") {
+    throw new Failure("this clone is shallow: a server cannot take half a history", "git fetch --unshallow");
+  }
   await git(["fetch", "--quiet", "--prune", remote]);
   const head = (await git(["rev-parse", "HEAD"])).trim();
   const theirs = (

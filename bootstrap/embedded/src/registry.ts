@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { until } from "../../../tools/src/failure.ts";
 import { cache, registryAddress, state } from "./layout.ts";
 import { ensureNetwork } from "./network.ts";
-import { run, succeeds } from "./process.ts";
+import { run } from "./process.ts";
 import { type Program, supervise, supervisorRuns } from "./supervisor.ts";
 
 const configuration = (): string => state("config", "registry.json");
@@ -70,7 +70,3 @@ export async function push(reference: string, buildah: string[]): Promise<void> 
     `docker://${registryAddress}/${reference}`,
   ]);
 }
-
-/** Removes a program's leftover local copy of an image. */
-export const forget = (reference: string, buildah: string[]): Promise<boolean> =>
-  succeeds("buildah", [...buildah, "rmi", reference]);
