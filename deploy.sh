@@ -33,7 +33,7 @@ Exit codes
   0  done
   1  a stage failed: the last lines name the object, its condition and the next command
   2  the command line is wrong
-  3  the machine lacks something that cannot be installed: root, Node 20, npm, Go, git
+  3  the machine lacks something that cannot be installed: root, Node 20, npm, Go 1.21, git
 
 Environment
   STATE_DIR    what the running platform lives in (default /var/lib/logging-platform)
@@ -176,6 +176,11 @@ require_machine() {
   fi
   if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
     echo "Node $(node -v) is too old: 20 or newer is needed" >&2
+    exit 3
+  fi
+  # From 1.21 on, Go fetches the toolchain that a module asks for.
+  if ! go env GOTOOLCHAIN 2>/dev/null | grep -q .; then
+    echo "$(go version) is too old: Go 1.21 or newer is needed" >&2
     exit 3
   fi
 }

@@ -49,7 +49,7 @@ export async function remains(): Promise<string[]> {
   const links = await run("ip", ["-o", "link"], { quiet: true });
   for (const name of [bridge.name, ...nodes.map((n) => `lp-${n.name}`)])
     if (links.includes(`: ${name}`)) lines.push(`link ${name}`);
-  const rules = await run("iptables-save", [], { quiet: true });
+  const rules = existsSync("/usr/sbin/iptables-save") ? await run("iptables-save", [], { quiet: true }) : "";
   lines.push(
     ...rules
       .split("\n")

@@ -23,6 +23,9 @@ const packages: Record<string, string> = {
   "util-linux": "/usr/bin/nsenter",
 };
 
+/** Packages whose service starts with the machine; here their programs run under the platform's supervisor. */
+const daemons = ["containerd", "docker-registry", "haproxy", "supervisor"];
+
 /** The packages whose file is not there. */
 export const missingPackages = (exists: (path: string) => boolean = existsSync): string[] =>
   Object.entries(packages)
@@ -56,6 +59,9 @@ export async function installPackages(): Promise<void> {
       await run("apt-get", [...apt, "update"], { env });
       await run("apt-get", install, { env });
     }
+    // Enabled by their packages, they would take our ports at the next start of the machine.
+    const units = daemons.filter((name) => missing.includes(name));
+    await succeeds("systemctl", ["disable", ...units], { quiet: false });
   } finally {
     if (!keep) rmSync(policy, { force: true });
   }
