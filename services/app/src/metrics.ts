@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
 /** The service's metrics and the registry that holds them beside the process's own. */
 export interface Metrics {
@@ -7,6 +7,21 @@ export interface Metrics {
   logRequests: Counter;
   /** Lines that were to be written, by result. A call refused before that counts in neither. */
   logWrites: Counter<"result">;
+  /** Requests that repeated an earlier one and were answered with its outcome. */
+  logRetries: Counter;
+  /** Seconds per fdatasync that succeeded. */
+  fsyncDuration: Histogram;
+  /** Syncs that failed beside a write: those of `SYNC=interval`. */
+  syncFailures: Counter;
+  /** Lines per write. */
+  batchLines: Histogram;
+  /** Lines that wait for a write; set when the metrics are asked for. */
+  queueDepth: Gauge;
+  /** Bytes of the file being written; set when the metrics are asked for. */
+  fileSize: Gauge;
+  rotations: Counter;
+  /** Half lines that a crash left behind and that were cut off. */
+  tornLines: Counter;
   /** Seconds per request. */
   requestDuration: Histogram<"method" | "route" | "status_code">;
 }
@@ -27,6 +42,48 @@ export function createMetrics(): Metrics {
       name: "log_writes_total",
       help: "Log lines by the result of writing them to disk.",
       labelNames: ["result"],
+      registers,
+    }),
+    logRetries: new Counter({
+      name: "log_retries_total",
+      help: "Retried requests that were answered with the outcome of the first, and not written again.",
+      registers,
+    }),
+    fsyncDuration: new Histogram({
+      name: "log_fsync_duration_seconds",
+      help: "Time of each fdatasync of the log file that succeeded.",
+      buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+      registers,
+    }),
+    syncFailures: new Counter({
+      name: "log_sync_failures_total",
+      help: "Syncs that failed after their lines had been acknowledged, which only SYNC=interval allows.",
+      registers,
+    }),
+    batchLines: new Histogram({
+      name: "log_batch_lines",
+      help: "Lines that shared one write.",
+      buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
+      registers,
+    }),
+    queueDepth: new Gauge({
+      name: "log_queue_depth",
+      help: "Lines that wait for a write.",
+      registers,
+    }),
+    fileSize: new Gauge({
+      name: "log_file_size_bytes",
+      help: "Size of the log file being written, without its rotated generations.",
+      registers,
+    }),
+    rotations: new Counter({
+      name: "log_rotations_total",
+      help: "Times that the log file was rotated.",
+      registers,
+    }),
+    tornLines: new Counter({
+      name: "log_torn_lines_total",
+      help: "Half lines that a crash left at the end of the log file and that were cut off.",
       registers,
     }),
     requestDuration: new Histogram({

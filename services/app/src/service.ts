@@ -4,13 +4,21 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { type Context, createApi, createMetricsApi } from "./api.ts";
+import { createApi, createMetricsApi } from "./api.ts";
 import type { Config } from "./config.ts";
+import type { Context } from "./context.ts";
 import { LogFile } from "./log-file.ts";
 import { createMetrics } from "./metrics.ts";
+import { RetryWindow } from "./retries.ts";
 
 // With DRAIN_SECONDS this stays below Kubernetes' grace period of 30 s.
 const unfinishedRequestsMs = 20_000;
+
+// A retry comes within seconds; this many bytes hold its first attempt and are read in milliseconds.
+const retryTailBytes = 4 * 1024 * 1024;
+
+// Longer than Envoy keeps an idle connection (1 h), so that it never sends a request on one that is being closed here.
+const keepAliveMs = 65 * 60_000;
 
 /** A running service. */
 export interface Service {
@@ -29,15 +37,34 @@ export interface Service {
  * not absent. Rejects if a port cannot be had.
  */
 export async function startService(config: Config, logger: Logger): Promise<Service> {
-  const log = new LogFile(join(config.LOG_DIR, "app.log"));
-  const context: Context = { config, draining: false, log, logger, metrics: createMetrics() };
+  const metrics = createMetrics();
+  const path = join(config.LOG_DIR, "app.log");
+  const log = new LogFile(path, config, {
+    batch: (lines) => metrics.batchLines.observe(lines),
+    synced: (seconds) => metrics.fsyncDuration.observe(seconds),
+    syncFailed(err) {
+      metrics.syncFailures.inc();
+      logger.error({ err, path }, "acknowledged lines may not be on disk");
+    },
+    rotated() {
+      metrics.rotations.inc();
+      logger.info({ path }, "rotated the log");
+    },
+    tornLine(bytes) {
+      metrics.tornLines.inc();
+      logger.warn({ path, bytes }, "cut off a torn last line");
+    },
+  });
+  const retries = new RetryWindow();
+  const context: Context = { config, draining: false, log, logger, metrics, retries };
   try {
-    const cut = await log.open();
-    if (cut > 0) logger.warn({ path: log.path, bytes: cut }, "cut off a torn last line");
+    await log.open();
+    retries.restore(await log.tail(retryTailBytes));
   } catch (err) {
-    logger.error({ err, path: log.path }, "the log cannot be opened yet");
+    logger.error({ err, path }, "the log cannot be opened yet");
   }
   const api = createServer(createApi(context));
+  api.keepAliveTimeout = keepAliveMs;
   const metricsApi = createServer(createMetricsApi(context));
   const port = await listen(api, config.PORT);
   const metricsPort = await listen(metricsApi, config.METRICS_PORT);

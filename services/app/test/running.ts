@@ -1,12 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { pino } from "pino";
-import { onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { type Config, loadConfig } from "../src/config.ts";
+import { type Entry, parseLine } from "../src/line.ts";
 import { startService } from "../src/service.ts";
 
 /** A new empty directory that is removed after the test. */
@@ -56,12 +57,15 @@ export class ServiceProcess {
 
   static async start(settings: Record<string, string>, env: Record<string, string> = {}) {
     const root = await temporaryDirectory();
-    const [CONFIG_DIR, LOG_DIR] = [join(root, "config"), join(root, "logs")];
-    await Promise.all([mkdir(CONFIG_DIR), mkdir(LOG_DIR)]);
+    const CONFIG_DIR = join(root, "config");
+    const LOG_DIR = settings.LOG_DIR ?? join(root, "logs");
+    await mkdir(CONFIG_DIR);
+    await mkdir(LOG_DIR, { recursive: true });
     for (const [key, value] of Object.entries({ PORT: "0", METRICS_PORT: "0", LOG_DIR, ...settings })) {
       await writeFile(join(CONFIG_DIR, key), `${value}\n`);
     }
-    const child = spawn(process.execPath, ["--import", "tsx", "src/main.ts"], {
+    const imports = ["tsx", "./test/sync-gate.ts"].flatMap((module) => ["--import", module]);
+    const child = spawn(process.execPath, [...imports, "src/main.ts"], {
       env: { PATH: process.env.PATH, CONFIG_DIR, ...env },
       stdio: ["ignore", "pipe", "inherit"],
     });
@@ -105,4 +109,20 @@ export function post(url: string, message: unknown, headers: Record<string, stri
 export function sample(page: string, name: string): number | undefined {
   const line = page.split("\n").find((candidate) => candidate.startsWith(`${name} `));
   return line === undefined ? undefined : Number(line.slice(name.length + 1));
+}
+
+/** Expects RFC 9457 problem+json with this status and returns it. */
+export async function expectProblem(response: Response, status: number): Promise<{ detail: string }> {
+  expect(response.status).toBe(status);
+  expect(response.headers.get("content-type")).toMatch(/^application\/problem\+json/);
+  const problem: unknown = await response.json();
+  const strings = { title: expect.any(String), detail: expect.any(String) };
+  expect(problem).toMatchObject({ type: "about:blank", status, ...strings });
+  return problem as { detail: string };
+}
+
+/** The entries of a log file, all of whose lines are whole. */
+export async function entriesOf(file: string): Promise<Entry[]> {
+  const content = await readFile(file, "utf8");
+  return content === "" ? [] : content.split(/(?<=\n)/).map(parseLine);
 }
