@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 
@@ -89,10 +89,7 @@ export class ConfigError extends Error {
  * Throws a ConfigError for a value that is not valid or a file that cannot be read.
  */
 export function loadConfig(directory: string, env: NodeJS.ProcessEnv): Config {
-  const settings = new Map<string, Setting>();
-  for (const [key, value] of Object.entries(defaults)) {
-    settings.set(key, find(key, directory, env) ?? { value, source: "default" });
-  }
+  const settings = findAll(directory, env);
   const values = Object.fromEntries([...settings].map(([key, { value }]) => [key, value]));
   const result = schema.safeParse(values);
   if (result.success) return result.data;
@@ -107,6 +104,27 @@ export function loadConfig(directory: string, env: NodeJS.ProcessEnv): Config {
 interface Setting {
   value: string;
   source: string;
+}
+
+/** Every key's setting, from one version of a mounted ConfigMap even while it is being replaced. */
+function findAll(directory: string, env: NodeJS.ProcessEnv): Map<string, Setting> {
+  for (;;) {
+    const version = versionOf(directory);
+    const settings = new Map<string, Setting>();
+    for (const [key, value] of Object.entries(defaults)) {
+      settings.set(key, find(key, directory, env) ?? { value, source: "default" });
+    }
+    if (versionOf(directory) === version) return settings;
+  }
+}
+
+/** Where a mounted ConfigMap's `..data` link leads; empty for a plain directory. */
+function versionOf(directory: string): string {
+  try {
+    return readlinkSync(join(directory, "..data"));
+  } catch {
+    return "";
+  }
 }
 
 function find(key: string, directory: string, env: NodeJS.ProcessEnv): Setting | undefined {

@@ -22,11 +22,15 @@ export interface Metrics {
   rotations: Counter;
   /** Half lines that a crash left behind and that were cut off. */
   tornLines: Counter;
+  /** New versions of the configuration, by whether they were taken over. */
+  configReloads: Counter<"result">;
+  /** 1 while the configuration in use is the one that is mounted, 0 after that was refused. */
+  configCurrent: Gauge;
   /** Seconds per request. */
   requestDuration: Histogram<"method" | "route" | "status_code">;
 }
 
-/** Creates the metrics in a registry of their own; both results of a write start at 0. */
+/** Creates the metrics in a registry of their own; results start at 0. */
 export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
@@ -86,6 +90,17 @@ export function createMetrics(): Metrics {
       help: "Half lines that a crash left at the end of the log file and that were cut off.",
       registers,
     }),
+    configReloads: new Counter({
+      name: "config_reloads_total",
+      help: "Changed configurations by the result of taking them over.",
+      labelNames: ["result"],
+      registers,
+    }),
+    configCurrent: new Gauge({
+      name: "config_last_reload_successful",
+      help: "Whether the last configuration found was taken over (1) or refused (0).",
+      registers,
+    }),
     requestDuration: new Histogram({
       name: "http_request_duration_seconds",
       help: "Time from a request's arrival to the end of its answer, by method, route and status code.",
@@ -94,6 +109,10 @@ export function createMetrics(): Metrics {
       registers,
     }),
   };
-  for (const result of ["success", "failure"]) metrics.logWrites.inc({ result }, 0);
+  for (const result of ["success", "failure"]) {
+    metrics.logWrites.inc({ result }, 0);
+    metrics.configReloads.inc({ result }, 0);
+  }
+  metrics.configCurrent.set(1);
   return metrics;
 }

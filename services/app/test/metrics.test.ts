@@ -13,7 +13,7 @@ async function pageOf(url: string): Promise<string> {
 test("names, types and help texts", async () => {
   const { url } = await startHere();
   const page = await pageOf(url);
-  const own = page.split("\n").filter((line) => /^# \w+ (log|http)_/.test(line));
+  const own = page.split("\n").filter((line) => /^# \w+ (log|config|http)_/.test(line));
   expect(own).toEqual([
     "# HELP log_requests_total Requests to /log, whatever their outcome.",
     "# TYPE log_requests_total counter",
@@ -35,6 +35,10 @@ test("names, types and help texts", async () => {
     "# TYPE log_rotations_total counter",
     "# HELP log_torn_lines_total Half lines that a crash left at the end of the log file and that were cut off.",
     "# TYPE log_torn_lines_total counter",
+    "# HELP config_reloads_total Changed configurations by the result of taking them over.",
+    "# TYPE config_reloads_total counter",
+    "# HELP config_last_reload_successful Whether the last configuration found was taken over (1) or refused (0).",
+    "# TYPE config_last_reload_successful gauge",
     "# HELP http_request_duration_seconds Time from a request's arrival to the end of its answer, by method, route and status code.",
     "# TYPE http_request_duration_seconds histogram",
   ]);

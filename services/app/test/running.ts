@@ -1,8 +1,8 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readlink, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { pino } from "pino";
 import { expect, onTestFinished } from "vitest";
@@ -39,11 +39,14 @@ export class ServiceProcess {
   readonly child: ChildProcess;
   readonly exited: Promise<number | null>;
   readonly file: string;
+  /** Replaces the mounted configuration by the first one with these changes. */
+  readonly configure: (changed: Record<string, string>) => Promise<void>;
   #output: string[] = [];
   #changed = new EventTarget();
 
-  private constructor(child: ChildProcess, file: string) {
+  private constructor(child: ChildProcess, file: string, configure: ServiceProcess["configure"]) {
     this.child = child;
+    this.configure = configure;
     this.file = file;
     this.exited = once(child, "close").then(([code]) => code);
     if (!child.stdout) throw new Error("no output to read");
@@ -59,17 +62,16 @@ export class ServiceProcess {
     const root = await temporaryDirectory();
     const CONFIG_DIR = join(root, "config");
     const LOG_DIR = settings.LOG_DIR ?? join(root, "logs");
-    await mkdir(CONFIG_DIR);
     await mkdir(LOG_DIR, { recursive: true });
-    for (const [key, value] of Object.entries({ PORT: "0", METRICS_PORT: "0", LOG_DIR, ...settings })) {
-      await writeFile(join(CONFIG_DIR, key), `${value}\n`);
-    }
+    const values = { PORT: "0", METRICS_PORT: "0", LOG_DIR, ...settings };
+    await mountConfig(CONFIG_DIR, values);
     const imports = ["tsx", "./test/sync-gate.ts"].flatMap((module) => ["--import", module]);
     const child = spawn(process.execPath, [...imports, "src/main.ts"], {
       env: { PATH: process.env.PATH, CONFIG_DIR, ...env },
       stdio: ["ignore", "pipe", "inherit"],
     });
-    return new ServiceProcess(child, join(LOG_DIR, "app.log"));
+    const configure = (changed: Record<string, string>) => mountConfig(CONFIG_DIR, { ...values, ...changed });
+    return new ServiceProcess(child, join(LOG_DIR, "app.log"), configure);
   }
 
   get output(): string {
@@ -94,6 +96,23 @@ export class ServiceProcess {
   limitFileSize(bytes: number | "unlimited"): void {
     execFileSync("prlimit", ["--pid", String(this.child.pid), `--fsize=${bytes}:unlimited`]);
   }
+}
+
+/** Lays out a directory as a mounted ConfigMap, or replaces it, in the steps in which Kubernetes does. */
+async function mountConfig(directory: string, values: Record<string, string>): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const data = join(directory, "..data");
+  const before = await readlink(data).catch(() => undefined);
+  const version = await mkdtemp(join(directory, "..version_"));
+  for (const [key, value] of Object.entries(values)) await writeFile(join(version, key), `${value}\n`);
+  await symlink(basename(version), `${data}_tmp`);
+  await rename(`${data}_tmp`, data);
+  for (const key of Object.keys(values)) {
+    await symlink(join("..data", key), join(directory, key)).catch((error) => {
+      if (error.code !== "EEXIST") throw error;
+    });
+  }
+  if (before !== undefined) await rm(join(directory, before), { recursive: true });
 }
 
 /** Sends a message as JSON. */
