@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import express, { type Express, type RequestHandler } from "express";
 import { answerAppend } from "./append.ts";
@@ -6,6 +7,9 @@ import { sendLines } from "./logs.ts";
 import type { Metrics } from "./metrics.ts";
 import { observe } from "./observe.ts";
 import { answerProblems, notFound, onlyMethods, Problem } from "./problem.ts";
+
+// Beside src/ and beside dist/.
+const description = readFileSync(new URL("../openapi.yaml", import.meta.url), "utf8");
 
 /**
  * The API. `POST /log` is answered ahead of Express's router, which costs more than the rest of the request; every
@@ -51,6 +55,11 @@ function createRoutes(context: Context): Express {
     .all(reads);
   app.route("/readyz").get(reportReadiness(context)).all(reads);
   app.route("/metrics").get(sendMetrics(context)).all(reads);
+
+  app
+    .route("/openapi.yaml")
+    .get((_req, res) => void res.type("application/yaml").send(description))
+    .all(reads);
 
   app.use(notFound);
   app.use(answerProblems(context.logger));
