@@ -100,10 +100,15 @@ describe("the health of an Application", () => {
     ["ended in an error", { phase: "Error", message: "refused" }],
     ["is being retried", { phase: "Running", retryCount: 2, message: "refused" }],
   ])("is Degraded when the sync %s", async (_, operationState) => {
-    const status = { ...synced, operationState };
+    const status = { ...synced, sync: { ...synced.sync, status: "OutOfSync" }, operationState };
     expect(await health({ spec: { source, destination }, status })).toEqual({
       status: "Degraded",
       message: "refused",
     });
+  });
+
+  test("forgets a failed sync once a later commit equals what runs", async () => {
+    const status = { ...synced, operationState: { phase: "Failed", message: "terminated" } };
+    expect((await health({ spec: { source, destination }, status })).status).toBe("Healthy");
   });
 });

@@ -24,6 +24,7 @@ export function controlPlanePrograms(): Program[] {
   const bin = (name: string): string => state("bin", name);
   const kubeconfig = (user: string): string => state("kubeconfig", `${user}.yaml`);
   const etcdURL = "https://127.0.0.1:2379";
+  const peerURL = "https://127.0.0.1:2380";
   return [
     {
       name: "etcd",
@@ -34,9 +35,13 @@ export function controlPlanePrograms(): Program[] {
           "data-dir": state("etcd"),
           "listen-client-urls": etcdURL,
           "advertise-client-urls": etcdURL,
-          "listen-peer-urls": "http://127.0.0.1:2380",
-          "initial-advertise-peer-urls": "http://127.0.0.1:2380",
-          "initial-cluster": "embedded=http://127.0.0.1:2380",
+          "listen-peer-urls": peerURL,
+          "initial-advertise-peer-urls": peerURL,
+          "initial-cluster": `embedded=${peerURL}`,
+          "peer-cert-file": pki("etcd-server", "crt"),
+          "peer-key-file": pki("etcd-server", "key"),
+          "peer-client-cert-auth": "true",
+          "peer-trusted-ca-file": pki("etcd-ca", "crt"),
           "cert-file": pki("etcd-server", "crt"),
           "key-file": pki("etcd-server", "key"),
           "client-cert-auth": "true",

@@ -13,6 +13,8 @@ const git = (args: string[]): Promise<string> => run("git", ["-C", repository, .
 /** Git settings under which pushes to the platform carry their credentials. */
 export const gitCredentialSettings = (gitURL: string): Record<string, string> => ({
   [`credential.${new URL(gitURL).origin}.helper`]: `store --file=${credentialFile()}`,
+  // The helper must neither hand out nor keep anybody else's password for this address.
+  [`credential.${new URL(gitURL).origin}.username`]: "platform",
 });
 
 /** Writes the file that git's credential store reads. */
@@ -72,11 +74,10 @@ export async function publish(gitURL: string): Promise<string> {
 export async function unpublish(gitURL: string): Promise<void> {
   if (!existsSync(repository)) return;
   await run("git", ["-C", repository, "remote", "remove", remote], { accept: [2], quiet: true });
-  for (const name of Object.keys(gitCredentialSettings(gitURL))) {
-    await run("git", ["-C", repository, "config", "--remove-section", name.replace(/\.helper$/, "")], {
-      accept: [5, 128],
-      quiet: true,
-    });
-  }
+  const section = `credential.${new URL(gitURL).origin}`;
+  await run("git", ["-C", repository, "config", "--remove-section", section], {
+    accept: [5, 128],
+    quiet: true,
+  });
   rmSync(credentialFile(), { force: true });
 }

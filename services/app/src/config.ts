@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 
@@ -9,11 +9,22 @@ const port = z
   .transform(Number)
   .refine((value) => value <= 65_535, "must be a port number, 0 to 65535");
 
-const seconds = z
-  .string()
-  .trim()
-  .regex(/^\d{1,3}$/, "must be a whole number of seconds, 0 to 999")
-  .transform(Number);
+const kib = 1024;
+const mib = 1024 * kib;
+
+function bytes(min: number, max: number) {
+  return number(min, max, "bytes");
+}
+
+function number(min: number, max: number, what: string) {
+  const message = `must be a whole number of ${what}, ${min} to ${max}`;
+  return z
+    .string()
+    .trim()
+    .regex(/^\d{1,15}$/, message)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, message);
+}
 
 const level = z
   .string()
@@ -30,6 +41,11 @@ const defaults = {
   GREETING: "Welcome to the custom app",
   LOG_DIR: "/app/logs",
   DRAIN_SECONDS: "3",
+  SYNC: "always",
+  MAX_BODY_BYTES: String(64 * kib),
+  MAX_MESSAGE_BYTES: String(32 * kib),
+  MAX_FILE_BYTES: String(64 * mib),
+  KEPT_FILES: "4",
 };
 
 const schema = z
@@ -39,7 +55,15 @@ const schema = z
     LOG_LEVEL: level,
     GREETING: text,
     LOG_DIR: text,
-    DRAIN_SECONDS: seconds,
+    DRAIN_SECONDS: number(0, 999, "seconds"),
+    SYNC: z
+      .string()
+      .trim()
+      .pipe(z.enum(["always", "interval", "never"])),
+    MAX_BODY_BYTES: bytes(kib, 4 * mib),
+    MAX_MESSAGE_BYTES: bytes(1, 4 * mib),
+    MAX_FILE_BYTES: bytes(kib, 1024 * 1024 * mib),
+    KEPT_FILES: number(1, 100, "files"),
   })
   .refine((config) => config.PORT === 0 || config.PORT !== config.METRICS_PORT, {
     path: ["METRICS_PORT"],
@@ -48,7 +72,9 @@ const schema = z
 
 /**
  * The service's settings. Ports are TCP ports (0: any free one); LOG_DIR is the directory of `app.log`;
- * DRAIN_SECONDS is how long a stopping service still accepts connections while it reports itself unready.
+ * DRAIN_SECONDS is how long a stopping service still accepts connections while it reports itself unready; SYNC is
+ * what an answer to POST /log waits for (see LogSettings). A message's bytes are those of its UTF-8, before escaping.
+ * The log takes at most MAX_FILE_BYTES x (1 + KEPT_FILES), which has to stay below the size limit of its volume.
  */
 export type Config = z.output<typeof schema>;
 
@@ -63,10 +89,7 @@ export class ConfigError extends Error {
  * Throws a ConfigError for a value that is not valid or a file that cannot be read.
  */
 export function loadConfig(directory: string, env: NodeJS.ProcessEnv): Config {
-  const settings = new Map<string, Setting>();
-  for (const [key, value] of Object.entries(defaults)) {
-    settings.set(key, find(key, directory, env) ?? { value, source: "default" });
-  }
+  const settings = findAll(directory, env);
   const values = Object.fromEntries([...settings].map(([key, { value }]) => [key, value]));
   const result = schema.safeParse(values);
   if (result.success) return result.data;
@@ -81,6 +104,27 @@ export function loadConfig(directory: string, env: NodeJS.ProcessEnv): Config {
 interface Setting {
   value: string;
   source: string;
+}
+
+/** Every key's setting, from one version of a mounted ConfigMap even while it is being replaced. */
+function findAll(directory: string, env: NodeJS.ProcessEnv): Map<string, Setting> {
+  for (;;) {
+    const version = versionOf(directory);
+    const settings = new Map<string, Setting>();
+    for (const [key, value] of Object.entries(defaults)) {
+      settings.set(key, find(key, directory, env) ?? { value, source: "default" });
+    }
+    if (versionOf(directory) === version) return settings;
+  }
+}
+
+/** Where a mounted ConfigMap's `..data` link leads; empty for a plain directory. */
+function versionOf(directory: string): string {
+  try {
+    return readlinkSync(join(directory, "..data"));
+  } catch {
+    return "";
+  }
 }
 
 function find(key: string, directory: string, env: NodeJS.ProcessEnv): Setting | undefined {

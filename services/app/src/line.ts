@@ -25,9 +25,9 @@ export function unescapeMessage(escaped: string): string {
   });
 }
 
-/** `<time> <id> <escaped message>` and a newline. */
-export function formatLine({ time, id, message }: Entry): string {
-  return `${time} ${id} ${escapeMessage(message)}\n`;
+/** `<time> <id> <escaped message>` and a newline, of a message that {@link escapeMessage} has put on one line. */
+export function formatLine(time: string, id: string, escapedMessage: string): string {
+  return `${time} ${id} ${escapedMessage}\n`;
 }
 
 /** The inverse of {@link formatLine}, with or without the final newline. Throws a SyntaxError on any other text. */

@@ -1,7 +1,29 @@
-import { constants, type Stats } from "node:fs";
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { constants, type Stats, statSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { generationsOf, shiftGenerations } from "./generations.ts";
+import { endOfLastLine } from "./lines.ts";
+import { LogView, type Part } from "./log-view.ts";
+
+/** How lines are kept. May be changed while the file is in use. */
+export interface LogSettings {
+  /** When a batch counts as stored: after its fdatasync; or once written, with one each second; or with none. */
+  SYNC: "always" | "interval" | "never";
+  /** The file is rotated before it would grow beyond this. */
+  MAX_FILE_BYTES: number;
+  /** How many rotated files are kept beside it. */
+  KEPT_FILES: number;
+}
+
+/** What happens in the file, for metrics and logs. */
+export interface LogEvents {
+  batch?(lines: number): void;
+  synced?(seconds: number): void;
+  syncFailed?(error: unknown): void;
+  rotated?(): void;
+  tornLine?(bytes: number): void;
+}
 
 interface Waiting {
   line: string;
@@ -16,11 +38,12 @@ interface Committed {
   size: number;
 }
 
-const newline = 0x0a;
-const chunkBytes = 64 * 1024;
+const batchCharacters = 1024 * 1024;
+const queuedCharacters = 32 * 1024 * 1024;
+const syncIntervalMs = 1000;
 
 /**
- * An append-only file of lines with one writer, this object.
+ * An append-only file of lines with one writer, this object, and its rotated generations.
  *
  * Lines that arrive while a write is under way share the next write and its one fdatasync. A batch that fails is
  * taken out of the file again, so a refused line is not stored; the file is opened anew where it was removed,
@@ -28,57 +51,90 @@ const chunkBytes = 64 * 1024;
  */
 export class LogFile {
   readonly path: string;
+  settings: LogSettings;
+  readonly #events: LogEvents;
   #handle: FileHandle | undefined;
   #committed: Committed | undefined;
   #failed = false;
   #closed = false;
   #waiting: Waiting[] = [];
+  #waitingCharacters = 0;
   #flushing: Promise<void> | undefined;
+  #rotating: Promise<void> | undefined;
+  #rotations = 0;
+  #syncTimer: NodeJS.Timeout | undefined;
 
-  constructor(path: string) {
+  constructor(path: string, settings: LogSettings, events: LogEvents = {}) {
     this.path = path;
+    this.settings = settings;
+    this.#events = events;
+  }
+
+  /** How many lines wait for a write. */
+  get queued(): number {
+    return this.#waiting.length;
+  }
+
+  /** How many bytes of the file, without its generations, are stored lines. */
+  get size(): number {
+    return this.#committed?.size ?? 0;
   }
 
   /**
    * Creates the file if it is absent and cuts off a torn last line. To be called before the first `append`, which
-   * does the same if this was not called or failed. Returns the number of bytes cut off. Rejects with the system's error.
+   * does the same if this was not called or failed. Rejects with the system's error.
    */
-  async open(): Promise<number> {
-    return (await this.#current()).cut;
+  async open(): Promise<void> {
+    await this.#current();
   }
 
   /**
-   * Appends one line, which ends in its only newline. Resolves once it is on disk, in the order of the lines in the
-   * file. Rejects with the system's error if it could not be stored, and after `close`.
+   * Appends one line, which ends in its only newline. Resolves once it is stored as `SYNC` says, in the order of the
+   * lines in the file. Rejects with the system's error if it could not be stored, while too many lines wait, and
+   * after `close`.
    */
   append(line: string): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new Error("the log file is closed"));
+      if (this.#waitingCharacters + line.length > queuedCharacters) {
+        return reject(new Error("too many lines wait for the disk"));
+      }
       this.#waiting.push({ line, resolve, reject });
+      this.#waitingCharacters += line.length;
       this.#flushing ??= this.#flush();
     });
   }
 
-  /**
-   * The bytes of the whole acknowledged lines at this moment, as a stream to be read or destroyed.
-   * Empty if there is no file. Rejects with the system's error if it cannot be read.
-   */
-  async read(): Promise<Readable> {
-    let handle: FileHandle;
-    try {
-      handle = await open(this.path, "r");
-    } catch (error) {
-      if (isAbsent(error)) return Readable.from([]);
-      throw error;
+  /** The stored whole lines of this moment, the generations' first, to be closed. Rejects with the system's error if they cannot be read. */
+  async view(): Promise<LogView> {
+    for (;;) {
+      await this.#rotating?.catch(() => undefined);
+      const rotations = this.#rotations;
+      const parts: Part[] = [];
+      try {
+        for (const { path } of await generationsOf(this.path).catch(noneIfAbsent)) {
+          parts.push(...(await this.#partOf(path)));
+        }
+        parts.push(...(await this.#partOf(this.path)));
+      } catch (error) {
+        await new LogView(parts).close();
+        throw error;
+      }
+      const view = new LogView(parts);
+      if (rotations === this.#rotations) return view;
+      await view.close();
     }
+  }
+
+  /** The last stored lines, as many as fit into `bytes`. */
+  async tail(bytes: number): Promise<string> {
+    const view = await this.view();
     try {
-      const size = await endOfLastLine(handle, this.#limit(await handle.stat()));
-      if (size > 0) return handle.createReadStream({ start: 0, end: size - 1 });
-      await handle.close();
-      return Readable.from([]);
-    } catch (error) {
-      await handle.close();
-      throw error;
+      const start = Math.max(0, view.size - bytes);
+      const tail = await text(view.stream(start, view.size));
+      return start === 0 ? tail : tail.slice(tail.indexOf("\n") + 1);
+    } finally {
+      await view.close();
     }
   }
 
@@ -92,16 +148,22 @@ export class LogFile {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#flushing;
-    await this.#handle?.close();
+    clearTimeout(this.#syncTimer);
+    const handle = this.#handle;
     this.#handle = undefined;
+    try {
+      if (handle && this.settings.SYNC !== "always") await this.#sync(handle);
+    } finally {
+      await handle?.close();
+    }
   }
 
   async #flush(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting;
-      this.#waiting = [];
+      const batch = this.#takeBatch();
       try {
         await this.#write(Buffer.from(batch.map(({ line }) => line).join("")));
+        this.#events.batch?.(batch.length);
         for (const { resolve } of batch) resolve();
       } catch (error) {
         for (const { reject } of batch) reject(error);
@@ -110,12 +172,29 @@ export class LogFile {
     this.#flushing = undefined;
   }
 
+  #takeBatch(): Waiting[] {
+    let characters = 0;
+    const end = this.#waiting.findIndex(({ line }, index) => {
+      characters += line.length;
+      return characters > batchCharacters && index > 0;
+    });
+    const batch = this.#waiting.splice(0, end < 0 ? this.#waiting.length : end);
+    for (const { line } of batch) this.#waitingCharacters -= line.length;
+    return batch;
+  }
+
   async #write(bytes: Buffer): Promise<void> {
-    const { handle, committed } = await this.#current();
+    const { MAX_FILE_BYTES, SYNC } = this.settings;
+    let { handle, committed } = await this.#current();
+    if (committed.size > 0 && committed.size + bytes.length > MAX_FILE_BYTES) {
+      await this.#rotate();
+      ({ handle, committed } = await this.#current());
+    }
     try {
       await handle.appendFile(bytes);
-      await handle.datasync();
+      if (SYNC === "always") await this.#sync(handle);
       committed.size += bytes.length;
+      if (SYNC === "interval") this.#syncTimer ??= setTimeout(() => this.#syncLater(), syncIntervalMs);
     } catch (error) {
       this.#failed = true;
       // Takes the failed batch out; where even that fails, the next batch tries again first.
@@ -124,17 +203,42 @@ export class LogFile {
     }
   }
 
-  /** The handle to write with: the open one if the file is as the last batch left it, else a new one on a repaired file. */
-  async #current(): Promise<{ handle: FileHandle; committed: Committed; cut: number }> {
-    const found = await stat(this.path).catch((error) => {
-      if (isAbsent(error)) return undefined;
-      throw error;
+  async #sync(handle: FileHandle): Promise<void> {
+    const start = performance.now();
+    await handle.datasync();
+    this.#events.synced?.((performance.now() - start) / 1000);
+  }
+
+  #syncLater(): void {
+    this.#syncTimer = undefined;
+    if (this.#handle) this.#sync(this.#handle).catch((error) => this.#events.syncFailed?.(error));
+  }
+
+  async #rotate(): Promise<void> {
+    this.#rotations += 1;
+    this.#rotating = this.#shift().finally(() => {
+      this.#rotating = undefined;
     });
+    await this.#rotating;
+  }
+
+  async #shift(): Promise<void> {
+    // What a generation holds is on disk whatever SYNC says: nothing repairs it later.
+    if (this.#handle) await this.#sync(this.#handle);
+    await shiftGenerations(this.path, this.settings.KEPT_FILES);
+    await this.#current();
+    this.#events.rotated?.();
+  }
+
+  /** The handle to write with: the open one if the file is as the last batch left it, else a new one on a repaired file. */
+  async #current(): Promise<{ handle: FileHandle; committed: Committed }> {
+    // Asking costs a microsecond where the file is known, waiting for a thread to ask fifty.
+    const found = statSync(this.path, { throwIfNoEntry: false });
     const before = this.#handle;
     if (before && this.#committed && found && isSame(found, this.#committed)) {
       if (found.size === this.#committed.size) {
         this.#failed = false;
-        return { handle: before, committed: this.#committed, cut: 0 };
+        return { handle: before, committed: this.#committed };
       }
     }
     this.#handle = undefined;
@@ -147,20 +251,36 @@ export class LogFile {
       if (size < status.size) {
         await handle.truncate(size);
         await handle.datasync();
+        if (!this.#failed) this.#events.tornLine?.(status.size - size);
       }
       await syncDirectory(dirname(this.path));
       const committed = { device: status.dev, inode: status.ino, size };
       this.#handle = handle;
       this.#committed = committed;
       this.#failed = false;
-      return { handle, committed, cut: status.size - size };
+      return { handle, committed };
     } catch (error) {
       await handle.close();
       throw error;
     }
   }
 
-  /** How many of the file's bytes may be kept or shown: of the known file, those acknowledged. */
+  /** The shown bytes of one file; nothing if it is absent. */
+  async #partOf(path: string): Promise<Part[]> {
+    const handle = await open(path, "r").catch((error) => {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    });
+    if (!handle) return [];
+    try {
+      return [{ handle, size: await endOfLastLine(handle, this.#limit(await handle.stat())) }];
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** How many of a file's bytes may be kept or shown: of the one being written, those acknowledged. */
   #limit(status: Stats): number {
     if (!this.#committed || !isSame(status, this.#committed)) return status.size;
     return Math.min(status.size, this.#committed.size);
@@ -175,20 +295,12 @@ function isAbsent(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === "ENOENT";
 }
 
-/** The offset just behind the last newline before `limit`, or 0. */
-async function endOfLastLine(handle: FileHandle, limit: number): Promise<number> {
-  const chunk = Buffer.alloc(Math.min(chunkBytes, limit));
-  for (let end = limit; end > 0; ) {
-    const start = Math.max(0, end - chunk.length);
-    const { bytesRead } = await handle.read(chunk, 0, end - start, start);
-    const index = chunk.subarray(0, bytesRead).lastIndexOf(newline);
-    if (index >= 0) return start + index + 1;
-    end = start;
-  }
-  return 0;
+function noneIfAbsent(error: unknown): [] {
+  if (isAbsent(error)) return [];
+  throw error;
 }
 
-/** Makes a new file's name as durable as its content. */
+/** Makes a new or renamed file's name as durable as its content. */
 async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, "r");
   try {

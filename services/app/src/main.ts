@@ -1,10 +1,13 @@
 import { pino } from "pino";
 import { type Config, ConfigError, loadConfig } from "./config.ts";
+import { watchConfig } from "./config-watch.ts";
 import { startService } from "./service.ts";
 
 const exitConfig = 78; // EX_CONFIG of sysexits.h
 
 const logger = pino();
+const directory = process.env.CONFIG_DIR ?? "/app/config";
+const load = () => loadConfig(directory, process.env);
 const config = readConfig();
 logger.level = config.LOG_LEVEL;
 
@@ -13,13 +16,23 @@ const service = await startService(config, logger).catch((err) => {
   process.exit(1);
 });
 
+const reload = () => service.reload(load);
+const unwatched = (err: unknown) => logger.warn({ err, directory }, "changed settings will not be noticed");
+try {
+  watchConfig(directory, reload, unwatched);
+  // What changed between reading and watching.
+  reload();
+} catch (err) {
+  unwatched(err);
+}
+
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.on(signal, () => void service.stop().then(() => process.exit(0)));
 }
 
 function readConfig(): Config {
   try {
-    return loadConfig(process.env.CONFIG_DIR ?? "/app/config", process.env);
+    return load();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     logger.fatal(error.message);

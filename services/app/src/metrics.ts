@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
 /** The service's metrics and the registry that holds them beside the process's own. */
 export interface Metrics {
@@ -7,11 +7,30 @@ export interface Metrics {
   logRequests: Counter;
   /** Lines that were to be written, by result. A call refused before that counts in neither. */
   logWrites: Counter<"result">;
+  /** Requests that repeated an earlier one and were answered with its outcome. */
+  logRetries: Counter;
+  /** Seconds per fdatasync that succeeded. */
+  fsyncDuration: Histogram;
+  /** Syncs that failed beside a write: those of `SYNC=interval`. */
+  syncFailures: Counter;
+  /** Lines per write. */
+  batchLines: Histogram;
+  /** Lines that wait for a write; set when the metrics are asked for. */
+  queueDepth: Gauge;
+  /** Bytes of the file being written; set when the metrics are asked for. */
+  fileSize: Gauge;
+  rotations: Counter;
+  /** Half lines that a crash left behind and that were cut off. */
+  tornLines: Counter;
+  /** New versions of the configuration, by whether they were taken over. */
+  configReloads: Counter<"result">;
+  /** 1 while the configuration in use is the one that is mounted, 0 after that was refused. */
+  configCurrent: Gauge;
   /** Seconds per request. */
   requestDuration: Histogram<"method" | "route" | "status_code">;
 }
 
-/** Creates the metrics in a registry of their own; both results of a write start at 0. */
+/** Creates the metrics in a registry of their own; results start at 0. */
 export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
@@ -29,6 +48,59 @@ export function createMetrics(): Metrics {
       labelNames: ["result"],
       registers,
     }),
+    logRetries: new Counter({
+      name: "log_retries_total",
+      help: "Retried requests that were answered with the outcome of the first, and not written again.",
+      registers,
+    }),
+    fsyncDuration: new Histogram({
+      name: "log_fsync_duration_seconds",
+      help: "Time of each fdatasync of the log file that succeeded.",
+      buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+      registers,
+    }),
+    syncFailures: new Counter({
+      name: "log_sync_failures_total",
+      help: "Syncs that failed after their lines had been acknowledged, which only SYNC=interval allows.",
+      registers,
+    }),
+    batchLines: new Histogram({
+      name: "log_batch_lines",
+      help: "Lines that shared one write.",
+      buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
+      registers,
+    }),
+    queueDepth: new Gauge({
+      name: "log_queue_depth",
+      help: "Lines that wait for a write.",
+      registers,
+    }),
+    fileSize: new Gauge({
+      name: "log_file_size_bytes",
+      help: "Size of the log file being written, without its rotated generations.",
+      registers,
+    }),
+    rotations: new Counter({
+      name: "log_rotations_total",
+      help: "Times that the log file was rotated.",
+      registers,
+    }),
+    tornLines: new Counter({
+      name: "log_torn_lines_total",
+      help: "Half lines that a crash left at the end of the log file and that were cut off.",
+      registers,
+    }),
+    configReloads: new Counter({
+      name: "config_reloads_total",
+      help: "Changed configurations by the result of taking them over.",
+      labelNames: ["result"],
+      registers,
+    }),
+    configCurrent: new Gauge({
+      name: "config_last_reload_successful",
+      help: "Whether the last configuration found was taken over (1) or refused (0).",
+      registers,
+    }),
     requestDuration: new Histogram({
       name: "http_request_duration_seconds",
       help: "Time from a request's arrival to the end of its answer, by method, route and status code.",
@@ -37,6 +109,10 @@ export function createMetrics(): Metrics {
       registers,
     }),
   };
-  for (const result of ["success", "failure"]) metrics.logWrites.inc({ result }, 0);
+  for (const result of ["success", "failure"]) {
+    metrics.logWrites.inc({ result }, 0);
+    metrics.configReloads.inc({ result }, 0);
+  }
+  metrics.configCurrent.set(1);
   return metrics;
 }

@@ -1,4 +1,4 @@
-import { STATUS_CODES } from "node:http";
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { ErrorRequestHandler, RequestHandler } from "express";
 import type { Logger } from "pino";
 
@@ -6,7 +6,7 @@ import type { Logger } from "pino";
 export class Problem extends Error {
   override name = "Problem";
   readonly status: number;
-  /** The member of the request body at fault. */
+  /** The member of the request body, or the query parameter, at fault. */
   readonly field: string | undefined;
 
   /** `detail` is for the caller to read; `cause` goes to the service's log only. */
@@ -30,25 +30,31 @@ export function onlyMethods(...methods: string[]): RequestHandler {
   };
 }
 
-/** Turns what a handler threw into problem+json; what has a cause in the service is logged as an error. */
+/** Turns what an Express handler threw into problem+json. */
 export function answerProblems(logger: Logger): ErrorRequestHandler {
-  return (error: unknown, req, res, _next) => {
-    const problem = toProblem(error);
-    if (problem.cause !== undefined) {
-      logger.error({ err: problem.cause, requestId: res.locals.requestId }, problem.message);
-    }
-    // Too late for another answer: breaking the connection is the only sign left.
-    if (res.headersSent) return void req.socket.destroy();
-    const { status, message: detail, field } = problem;
-    const errors = field === undefined ? undefined : [{ field, detail }];
-    res.status(status).type("application/problem+json");
-    res.send(JSON.stringify({ type: "about:blank", title: STATUS_CODES[status], status, detail, errors }));
-  };
+  return (error: unknown, req, res, _next) => sendProblem(logger, req, res, error);
+}
+
+/** Answers with problem+json for what was thrown; what has a cause in the service is logged as an error. */
+export function sendProblem(logger: Logger, req: IncomingMessage, res: ServerResponse, error: unknown): void {
+  const problem = toProblem(error);
+  if (problem.cause !== undefined) {
+    logger.error({ err: problem.cause, requestId: res.getHeader("x-request-id") }, problem.message);
+  }
+  // Too late for another answer: breaking the connection is the only sign left.
+  if (res.headersSent) return void req.socket.destroy();
+  const { status, message: detail, field } = problem;
+  const errors = field === undefined ? undefined : [{ field, detail }];
+  const body = JSON.stringify({ type: "about:blank", title: STATUS_CODES[status], status, detail, errors });
+  res.statusCode = status;
+  res.setHeader("Content-Type", "application/problem+json; charset=utf-8");
+  res.setHeader("Content-Length", Buffer.byteLength(body));
+  res.end(req.method === "HEAD" ? undefined : body);
 }
 
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  // Express and its body reader mark the caller's mistakes with a status and `expose`.
+  // Express marks the caller's mistakes with a status and `expose`.
   const { status, expose, message } = error as { status?: number; expose?: boolean; message?: string };
   if (status !== undefined && status < 500 && expose) return new Problem(status, message ?? "bad request");
   return new Problem(500, "the request failed for a reason of the service's own", { cause: error });

@@ -4,19 +4,32 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { type Context, createApi, createMetricsApi } from "./api.ts";
-import type { Config } from "./config.ts";
+import { createApi, createMetricsApi } from "./api.ts";
+import { type Config, ConfigError } from "./config.ts";
+import type { Context } from "./context.ts";
 import { LogFile } from "./log-file.ts";
 import { createMetrics } from "./metrics.ts";
+import { RetryWindow } from "./retries.ts";
 
 // With DRAIN_SECONDS this stays below Kubernetes' grace period of 30 s.
 const unfinishedRequestsMs = 20_000;
+
+// A retry comes within seconds; this many bytes hold its first attempt and are read in milliseconds.
+const retryTailBytes = 4 * 1024 * 1024;
+
+// Longer than Envoy keeps an idle connection (1 h), so that it never sends a request on one that is being closed here.
+const keepAliveMs = 65 * 60_000;
 
 /** A running service. */
 export interface Service {
   /** The ports that are listened on, also where the configuration says 0. */
   port: number;
   metricsPort: number;
+  /**
+   * Takes over what `load` returns, for requests that arrive from now on, but for the ports and the log's directory.
+   * Where it throws a ConfigError everything stays as it is. Either is logged and counted.
+   */
+  reload(load: () => Config): void;
   /**
    * Reports itself unready, accepts requests for DRAIN_SECONDS more, finishes those in flight (up to 20 s) and
    * closes the log file. Resolves when nothing is left to do; further calls wait for the first.
@@ -29,15 +42,34 @@ export interface Service {
  * not absent. Rejects if a port cannot be had.
  */
 export async function startService(config: Config, logger: Logger): Promise<Service> {
-  const log = new LogFile(join(config.LOG_DIR, "app.log"));
-  const context: Context = { config, draining: false, log, logger, metrics: createMetrics() };
+  const metrics = createMetrics();
+  const path = join(config.LOG_DIR, "app.log");
+  const log = new LogFile(path, config, {
+    batch: (lines) => metrics.batchLines.observe(lines),
+    synced: (seconds) => metrics.fsyncDuration.observe(seconds),
+    syncFailed(err) {
+      metrics.syncFailures.inc();
+      logger.error({ err, path }, "acknowledged lines may not be on disk");
+    },
+    rotated() {
+      metrics.rotations.inc();
+      logger.info({ path }, "rotated the log");
+    },
+    tornLine(bytes) {
+      metrics.tornLines.inc();
+      logger.warn({ path, bytes }, "cut off a torn last line");
+    },
+  });
+  const retries = new RetryWindow();
+  const context: Context = { config, draining: false, log, logger, metrics, retries };
   try {
-    const cut = await log.open();
-    if (cut > 0) logger.warn({ path: log.path, bytes: cut }, "cut off a torn last line");
+    await log.open();
+    retries.restore(await log.tail(retryTailBytes));
   } catch (err) {
-    logger.error({ err, path: log.path }, "the log cannot be opened yet");
+    logger.error({ err, path }, "the log cannot be opened yet");
   }
   const api = createServer(createApi(context));
+  api.keepAliveTimeout = keepAliveMs;
   const metricsApi = createServer(createMetricsApi(context));
   const port = await listen(api, config.PORT);
   const metricsPort = await listen(metricsApi, config.METRICS_PORT);
@@ -45,17 +77,46 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
 
   const stop = async () => {
     context.draining = true;
-    logger.info({ seconds: config.DRAIN_SECONDS }, "draining");
-    await sleep(config.DRAIN_SECONDS * 1000);
+    const seconds = context.config.DRAIN_SECONDS;
+    logger.info({ seconds }, "draining");
+    await sleep(seconds * 1000);
     await close(api);
     await log.close();
     await close(metricsApi);
     logger.info("stopped");
   };
+  const reload = (load: () => Config) => {
+    let next: Config;
+    try {
+      next = load();
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      metrics.configReloads.inc({ result: "failure" });
+      metrics.configCurrent.set(0);
+      return logger.error({ reason: error.message }, "the new configuration is refused, the old one stays");
+    }
+    metrics.configCurrent.set(1);
+    const { PORT, METRICS_PORT, LOG_DIR } = context.config;
+    const fixed = { PORT, METRICS_PORT, LOG_DIR };
+    const waiting = Object.entries(fixed).filter(([key, value]) => next[key as keyof typeof fixed] !== value);
+    if (waiting.length > 0) {
+      logger.warn({ keys: waiting.map(([key]) => key) }, "these settings need a restart to change");
+    }
+    const before: Config = context.config;
+    const after: Config = { ...next, ...fixed };
+    const keys = (Object.keys(after) as (keyof Config)[]).filter((key) => after[key] !== before[key]);
+    if (keys.length === 0) return;
+    context.config = after;
+    log.settings = after;
+    logger.level = after.LOG_LEVEL;
+    metrics.configReloads.inc({ result: "success" });
+    logger.info({ keys }, "took over a new configuration");
+  };
   let stopped: Promise<void> | undefined;
   return {
     port,
     metricsPort,
+    reload,
     stop() {
       stopped ??= stop();
       return stopped;

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { appendFile, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, symlink } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { connect } from "node:net";
@@ -9,23 +9,10 @@ import { pino } from "pino";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createApi } from "../src/api.ts";
 import { loadConfig } from "../src/config.ts";
-import { parseLine } from "../src/line.ts";
 import { LogFile } from "../src/log-file.ts";
 import { createMetrics } from "../src/metrics.ts";
-import { post, sample, startHere, temporaryDirectory } from "./running.ts";
-
-async function expectProblem(response: Response, status: number): Promise<{ detail: string }> {
-  expect(response.status).toBe(status);
-  expect(response.headers.get("content-type")).toMatch(/^application\/problem\+json/);
-  const problem: unknown = await response.json();
-  const strings = { title: expect.any(String), detail: expect.any(String) };
-  expect(problem).toMatchObject({ type: "about:blank", status, ...strings });
-  return problem as { detail: string };
-}
-
-async function entriesOf(file: string) {
-  return (await readFile(file, "utf8")).split(/(?<=\n)/).map(parseLine);
-}
+import { RetryWindow } from "../src/retries.ts";
+import { entriesOf, expectProblem, post, sample, startHere, temporaryDirectory } from "./running.ts";
 
 describe("fixed answers", () => {
   test("GET / greets in plain text", async () => {
@@ -174,12 +161,50 @@ describe("POST /log", () => {
   });
 
   test("a body too large is 413, the largest allowed is stored", async () => {
-    const { url, file } = await startHere();
+    const { url, file } = await startHere({ MAX_BODY_BYTES: 2000, MAX_MESSAGE_BYTES: 4000 });
     const frame = JSON.stringify({ message: "" }).length;
-    await expectProblem(await post(url, "x".repeat(64 * 1024 - frame + 1)), 413);
-    const largest = "x".repeat(64 * 1024 - frame);
+    const largest = "x".repeat(2000 - frame);
+    const problem = await expectProblem(await post(url, `${largest}x`), 413);
+    expect(problem.detail).toBe("the body must not be larger than 2000 bytes");
     expect((await post(url, largest)).status).toBe(200);
     expect((await entriesOf(file)).map((entry) => entry.message)).toEqual([largest]);
+  });
+
+  test("a body too large without a length is 413, and its connection stays usable", async () => {
+    const { url } = await startHere({ MAX_BODY_BYTES: 2000 });
+    const socket = connect(Number(new URL(url).port), "127.0.0.1");
+    const chunk = `7d0\r\n${"x".repeat(2000)}\r\n`;
+    socket.write("POST /log HTTP/1.1\r\nHost: app\r\nTransfer-Encoding: chunked\r\n\r\n");
+    socket.write(`${chunk}${chunk}0\r\n\r\n`);
+    socket.write("GET /status HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n");
+    const answers = await text(socket);
+    expect(answers).toMatch(/^HTTP\/1\.1 413 /);
+    expect(answers).toContain("HTTP/1.1 200 ");
+    expect(answers).toMatch(/\{"status":"ok"\}$/);
+  });
+
+  test("a message too long in bytes is 400, the longest allowed is stored", async () => {
+    const { url, file } = await startHere({ MAX_MESSAGE_BYTES: 10 });
+    const detail = "message must not be longer than 10 bytes in UTF-8";
+    const problem = await expectProblem(await post(url, "ééééé!"), 400);
+    expect(problem).toMatchObject({ detail, errors: [{ field: "message", detail }] });
+    expect((await post(url, "ééééé")).status).toBe(200);
+    expect((await entriesOf(file)).map((entry) => entry.message)).toEqual(["ééééé"]);
+  });
+
+  test("an encoded body is 415", async () => {
+    const { url } = await startHere();
+    await expectProblem(await post(url, "hello", { "Content-Encoding": "gzip" }), 415);
+  });
+
+  test.each(["/log/", "/LOG", "/log?a=b"])("%s is the same to POST to", async (path) => {
+    const { url, file } = await startHere();
+    const response = await fetch(url + path, { method: "POST", body: '{"message":"hello"}' });
+    expect(response.status).toBe(200);
+    const [entry] = await entriesOf(file);
+    expect(entry).toMatchObject({ message: "hello", id: response.headers.get("x-request-id") });
+    await expectProblem(await fetch(url + path, { method: "POST", body: "{" }), 400);
+    expect(sample(await (await fetch(`${url}/metrics`)).text(), "log_requests_total")).toBe(2);
   });
 
   test.each([
@@ -201,74 +226,6 @@ describe("POST /log", () => {
   });
 });
 
-describe("GET /logs", () => {
-  const logsOf = async (url: string) => {
-    const response = await fetch(`${url}/logs`);
-    expect(response.status).toBe(200);
-    expect(response.headers.get("content-type")).toBe("text/plain; charset=utf-8");
-    return response.text();
-  };
-
-  test("is empty while there is no file", async () => {
-    const { url, file } = await startHere();
-    expect(await logsOf(url)).toBe("");
-    await rm(file);
-    expect(await logsOf(url)).toBe("");
-  });
-
-  test("equals the file's bytes, those of an earlier process too", async () => {
-    const LOG_DIR = await temporaryDirectory();
-    await writeFile(join(LOG_DIR, "app.log"), "from before\n");
-    const { url, file } = await startHere({ LOG_DIR });
-    await Promise.all(Array.from({ length: 20 }, (_, index) => post(url, `é ${index}`)));
-    const body = await logsOf(url);
-    expect(body).toMatch(/^from before\n/);
-    expect(body).toBe(await readFile(file, "utf8"));
-  });
-
-  test("ends in a whole line while lines are being written", async () => {
-    const { url, file } = await startHere();
-    let writing = true;
-    const writers = Array.from({ length: 8 }, async () => {
-      for (let count = 0; count < 25; count++) await (await post(url, "x".repeat(5000))).text();
-    });
-    const written = Promise.all(writers).then(() => {
-      writing = false;
-    });
-    const snapshots: string[] = [];
-    while (writing) snapshots.push(await logsOf(url));
-    await written;
-    const final = await readFile(file, "utf8");
-    for (const snapshot of snapshots) {
-      expect(snapshot).toMatch(/(^|\n)$/);
-      expect(final.startsWith(snapshot)).toBe(true);
-    }
-  });
-
-  test("leaves out half a line", async () => {
-    const { url, file } = await startHere();
-    await post(url, "whole");
-    const whole = await readFile(file, "utf8");
-    await appendFile(file, "half");
-    expect(await logsOf(url)).toBe(whole);
-  });
-
-  test("a file that cannot be read is 503", async () => {
-    const LOG_DIR = await temporaryDirectory();
-    await mkdir(join(LOG_DIR, "app.log"));
-    const { url } = await startHere({ LOG_DIR });
-    await expectProblem(await fetch(`${url}/logs`), 503);
-  });
-
-  test("HEAD sends no body", async () => {
-    const { url } = await startHere();
-    await post(url, "hello");
-    const response = await fetch(`${url}/logs`, { method: "HEAD" });
-    expect(response.status).toBe(200);
-    expect(await response.text()).toBe("");
-  });
-});
-
 describe("probes", () => {
   test("live and ready", async () => {
     const { url } = await startHere();
@@ -286,8 +243,9 @@ describe("probes", () => {
 
   test("a draining service is live, not ready, and still answers, closing its connections", async () => {
     const directory = await temporaryDirectory();
-    const log = new LogFile(join(directory, "app.log"));
-    const context = { config: loadConfig(directory, {}), log, metrics: createMetrics() };
+    const config = loadConfig(directory, {});
+    const log = new LogFile(join(directory, "app.log"), config);
+    const context = { config, log, metrics: createMetrics(), retries: new RetryWindow() };
     const api = createApi({ ...context, draining: true, logger: pino({ level: "silent" }) });
     const server = createServer(api).listen(0, "127.0.0.1");
     onTestFinished(async () => {

@@ -18,6 +18,11 @@ test("defaults where nothing is set", async () => {
     GREETING: "Welcome to the custom app",
     LOG_DIR: "/app/logs",
     DRAIN_SECONDS: 3,
+    SYNC: "always",
+    MAX_BODY_BYTES: 65_536,
+    MAX_MESSAGE_BYTES: 32_768,
+    MAX_FILE_BYTES: 67_108_864,
+    KEPT_FILES: 4,
   };
   expect(loadConfig(await temporaryDirectory(), {})).toEqual(expected);
   expect(loadConfig("/nonexistent", {})).toEqual(expected);
@@ -45,6 +50,11 @@ test.each([
   ["GREETING", ""],
   ["LOG_DIR", ""],
   ["DRAIN_SECONDS", "1.5"],
+  ["SYNC", "sometimes"],
+  ["MAX_BODY_BYTES", "1023"],
+  ["MAX_MESSAGE_BYTES", "0"],
+  ["MAX_FILE_BYTES", "64Mi"],
+  ["KEPT_FILES", "0"],
 ])("%s=%j is refused by name, value and source", async (key, value) => {
   const directory = await directoryOf({ [key]: value });
   const setting = `${key}=${JSON.stringify(value)}`;

@@ -18,11 +18,11 @@ test.each(messages)("escaping %j is reversible and leaves one line", (message) =
   expect(escaped).not.toMatch(/[\n\r]/);
   expect(unescapeMessage(escaped)).toBe(message);
   const entry = { time: "2026-01-02T03:04:05.678Z", id: "some-id", message };
-  expect(parseLine(formatLine(entry))).toEqual(entry);
+  expect(parseLine(formatLine(entry.time, entry.id, escaped))).toEqual(entry);
 });
 
 test("the format of a line", () => {
-  expect(formatLine({ time: "2026-01-02T03:04:05.678Z", id: "r1", message: "a\\b\nc\rd" })).toBe(
+  expect(formatLine("2026-01-02T03:04:05.678Z", "r1", escapeMessage("a\\b\nc\rd"))).toBe(
     "2026-01-02T03:04:05.678Z r1 a\\\\b\\nc\\rd\n",
   );
 });

@@ -2,17 +2,27 @@ import { appendFile, mkdir, readFile, rm, symlink, truncate, writeFile } from "n
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
-import { LogFile } from "../src/log-file.ts";
+import { type LogEvents, LogFile, type LogSettings } from "../src/log-file.ts";
 import { temporaryDirectory } from "./running.ts";
 
-async function createLog(content?: string): Promise<LogFile> {
-  const log = new LogFile(join(await temporaryDirectory(), "app.log"));
+const settings: LogSettings = { SYNC: "always", MAX_FILE_BYTES: 1e9, KEPT_FILES: 3 };
+
+async function createLog(content?: string, events?: LogEvents): Promise<LogFile> {
+  const log = new LogFile(join(await temporaryDirectory(), "app.log"), { ...settings }, events);
   if (content !== undefined) await writeFile(log.path, content);
   onTestFinished(() => log.close());
   return log;
 }
 
-const shown = async (log: LogFile) => text(await log.read());
+async function shown(log: LogFile): Promise<string> {
+  const view = await log.view();
+  try {
+    return await text(view.stream(0, view.size));
+  } finally {
+    await view.close();
+  }
+}
+
 const stored = (log: LogFile) => readFile(log.path, "utf8");
 
 test("concurrent lines are all stored once, in the order of their acknowledgements", async () => {
@@ -56,9 +66,11 @@ test("a line is refused where the file's data cannot be synchronised", async () 
 });
 
 test("a torn last line is never shown, and cut off by open", async () => {
-  const log = await createLog("one\ntwo\nthr");
+  const cut: number[] = [];
+  const log = await createLog("one\ntwo\nthr", { tornLine: (bytes) => cut.push(bytes) });
   expect(await shown(log)).toBe("one\ntwo\n");
-  expect(await log.open()).toBe(3);
+  await log.open();
+  expect(cut).toEqual([3]);
   expect(await stored(log)).toBe("one\ntwo\n");
   await log.append("three\n");
   expect(await stored(log)).toBe("one\ntwo\nthree\n");
@@ -72,8 +84,8 @@ test("append repairs a torn last line where open was not called", async () => {
 
 test("a torn line longer than one read is found too", async () => {
   const log = await createLog(`one\n${"x".repeat(200_000)}`);
-  expect(await log.open()).toBe(200_000);
-  expect(await shown(log)).toBe("one\n");
+  await log.open();
+  expect(await stored(log)).toBe("one\n");
 });
 
 test("what is not acknowledged is not shown", async () => {
@@ -104,7 +116,7 @@ test.each([
 
 test("a directory that is away makes lines fail until it is back", async () => {
   const directory = join(await temporaryDirectory(), "logs");
-  const log = new LogFile(join(directory, "app.log"));
+  const log = new LogFile(join(directory, "app.log"), settings);
   onTestFinished(() => log.close());
   await expect(log.open()).rejects.toThrow("ENOENT");
   await expect(log.append("lost\n")).rejects.toThrow("ENOENT");
@@ -122,4 +134,31 @@ test("close waits for accepted lines and refuses later ones", async () => {
   expect(await stored(log)).toBe("a\nb\n");
   await accepted;
   await expect(log.append("c\n")).rejects.toThrow("closed");
+});
+
+test("lines that arrive together share writes, none of them larger than a megabyte", async () => {
+  const batches: number[] = [];
+  const log = await createLog("", { batch: (lines) => batches.push(lines) });
+  await Promise.all(Array.from({ length: 1000 }, () => log.append(`${"x".repeat(10_000)}\n`)));
+  expect(batches.reduce((sum, lines) => sum + lines)).toBe(1000);
+  expect(Math.max(...batches)).toBeLessThanOrEqual(104);
+  expect(batches.length).toBeLessThan(20);
+});
+
+test("a line larger than a batch is a batch of its own", async () => {
+  const log = await createLog();
+  const lines = ["a\n", `${"x".repeat(3_000_000)}\n`, "b\n"];
+  await Promise.all(lines.map((line) => log.append(line)));
+  expect(await stored(log)).toBe(lines.join(""));
+});
+
+test("lines beyond what may wait are refused, those within are stored", async () => {
+  const log = await createLog();
+  const line = `${"x".repeat(1_000_000)}\n`;
+  const results = await Promise.allSettled(Array.from({ length: 50 }, () => log.append(line)));
+  const refused = results.filter(({ status }) => status === "rejected");
+  expect(refused.length).toBeGreaterThan(10);
+  expect(String((refused[0] as PromiseRejectedResult).reason)).toContain("too many lines wait");
+  expect((await stored(log)).length).toBe((50 - refused.length) * line.length);
+  await log.append("later\n");
 });

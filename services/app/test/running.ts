@@ -1,12 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readlink, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { pino } from "pino";
-import { onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { type Config, loadConfig } from "../src/config.ts";
+import { type Entry, parseLine } from "../src/line.ts";
 import { startService } from "../src/service.ts";
 
 /** A new empty directory that is removed after the test. */
@@ -38,11 +39,14 @@ export class ServiceProcess {
   readonly child: ChildProcess;
   readonly exited: Promise<number | null>;
   readonly file: string;
+  /** Replaces the mounted configuration by the first one with these changes. */
+  readonly configure: (changed: Record<string, string>) => Promise<void>;
   #output: string[] = [];
   #changed = new EventTarget();
 
-  private constructor(child: ChildProcess, file: string) {
+  private constructor(child: ChildProcess, file: string, configure: ServiceProcess["configure"]) {
     this.child = child;
+    this.configure = configure;
     this.file = file;
     this.exited = once(child, "close").then(([code]) => code);
     if (!child.stdout) throw new Error("no output to read");
@@ -56,16 +60,18 @@ export class ServiceProcess {
 
   static async start(settings: Record<string, string>, env: Record<string, string> = {}) {
     const root = await temporaryDirectory();
-    const [CONFIG_DIR, LOG_DIR] = [join(root, "config"), join(root, "logs")];
-    await Promise.all([mkdir(CONFIG_DIR), mkdir(LOG_DIR)]);
-    for (const [key, value] of Object.entries({ PORT: "0", METRICS_PORT: "0", LOG_DIR, ...settings })) {
-      await writeFile(join(CONFIG_DIR, key), `${value}\n`);
-    }
-    const child = spawn(process.execPath, ["--import", "tsx", "src/main.ts"], {
+    const CONFIG_DIR = join(root, "config");
+    const LOG_DIR = settings.LOG_DIR ?? join(root, "logs");
+    await mkdir(LOG_DIR, { recursive: true });
+    const values = { PORT: "0", METRICS_PORT: "0", LOG_DIR, ...settings };
+    await mountConfig(CONFIG_DIR, values);
+    const imports = ["tsx", "./test/sync-gate.ts"].flatMap((module) => ["--import", module]);
+    const child = spawn(process.execPath, [...imports, "src/main.ts"], {
       env: { PATH: process.env.PATH, CONFIG_DIR, ...env },
       stdio: ["ignore", "pipe", "inherit"],
     });
-    return new ServiceProcess(child, join(LOG_DIR, "app.log"));
+    const configure = (changed: Record<string, string>) => mountConfig(CONFIG_DIR, { ...values, ...changed });
+    return new ServiceProcess(child, join(LOG_DIR, "app.log"), configure);
   }
 
   get output(): string {
@@ -92,6 +98,23 @@ export class ServiceProcess {
   }
 }
 
+/** Lays out a directory as a mounted ConfigMap, or replaces it, in the steps in which Kubernetes does. */
+async function mountConfig(directory: string, values: Record<string, string>): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const data = join(directory, "..data");
+  const before = await readlink(data).catch(() => undefined);
+  const version = await mkdtemp(join(directory, "..version_"));
+  for (const [key, value] of Object.entries(values)) await writeFile(join(version, key), `${value}\n`);
+  await symlink(basename(version), `${data}_tmp`);
+  await rename(`${data}_tmp`, data);
+  for (const key of Object.keys(values)) {
+    await symlink(join("..data", key), join(directory, key)).catch((error) => {
+      if (error.code !== "EEXIST") throw error;
+    });
+  }
+  if (before !== undefined) await rm(join(directory, before), { recursive: true });
+}
+
 /** Sends a message as JSON. */
 export function post(url: string, message: unknown, headers: Record<string, string> = {}): Promise<Response> {
   return fetch(`${url}/log`, {
@@ -105,4 +128,20 @@ export function post(url: string, message: unknown, headers: Record<string, stri
 export function sample(page: string, name: string): number | undefined {
   const line = page.split("\n").find((candidate) => candidate.startsWith(`${name} `));
   return line === undefined ? undefined : Number(line.slice(name.length + 1));
+}
+
+/** Expects RFC 9457 problem+json with this status and returns it. */
+export async function expectProblem(response: Response, status: number): Promise<{ detail: string }> {
+  expect(response.status).toBe(status);
+  expect(response.headers.get("content-type")).toMatch(/^application\/problem\+json/);
+  const problem: unknown = await response.json();
+  const strings = { title: expect.any(String), detail: expect.any(String) };
+  expect(problem).toMatchObject({ type: "about:blank", status, ...strings });
+  return problem as { detail: string };
+}
+
+/** The entries of a log file, all of whose lines are whole. */
+export async function entriesOf(file: string): Promise<Entry[]> {
+  const content = await readFile(file, "utf8");
+  return content === "" ? [] : content.split(/(?<=\n)/).map(parseLine);
 }

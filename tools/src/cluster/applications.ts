@@ -27,8 +27,10 @@ export function applicationTrouble({ metadata, status }: Application, commit?: s
   const error = status?.conditions?.find((condition) => /Error$/.test(condition.type));
   if (error) return `${name}: ${error.type}: ${firstLine(error.message)}`;
   const operation = status?.operationState;
-  if (operation?.phase === "Failed" || operation?.phase === "Error") {
-    return `${name}: sync ${operation.phase}: ${firstLine(operation.message ?? "no message")}`;
+  // A failed sync is history once a later commit equals what runs: no new sync follows that would replace it.
+  const failed = operation?.phase === "Failed" || operation?.phase === "Error";
+  if (failed && status?.sync?.status !== "Synced") {
+    return `${name}: sync ${operation?.phase}: ${firstLine(operation?.message ?? "no message")}`;
   }
   if (commit && status?.sync?.revision !== commit) {
     return `${name} is at ${status?.sync?.revision?.slice(0, 12) ?? "no revision"}, not at ${commit.slice(0, 12)}`;

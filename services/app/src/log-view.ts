@@ -1,0 +1,77 @@
+import { hash } from "node:crypto";
+import type { FileHandle } from "node:fs/promises";
+import { Readable } from "node:stream";
+import { newlineFromEnd } from "./lines.ts";
+
+/** A file and how many of its bytes, all of them in whole lines, are shown. */
+export interface Part {
+  handle: FileHandle;
+  size: number;
+}
+
+const chunkBytes = 256 * 1024;
+const identityBytes = 256;
+
+/**
+ * The log at one moment, across its generations, oldest first. It does not change while lines are appended or files
+ * rotated away. To be closed by whoever asked for it.
+ */
+export class LogView {
+  readonly size: number;
+  readonly #parts: Part[];
+
+  constructor(parts: Part[]) {
+    this.#parts = parts;
+    this.size = parts.reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** The same for the same bytes only: the first line's time and id say which log it is, and it is appended to only. */
+  async etag(): Promise<string> {
+    const first = this.#parts.find(({ size }) => size > 0);
+    if (!first) return '"empty"';
+    const start = Buffer.alloc(Math.min(identityBytes, first.size));
+    const { bytesRead } = await first.handle.read(start, 0, start.length, 0);
+    return `"${hash("sha256", start.subarray(0, bytesRead), "hex").slice(0, 16)}-${this.size}"`;
+  }
+
+  /** The offset where the last `lines` lines begin. */
+  async startOfTail(lines: number): Promise<number> {
+    let behind = this.size;
+    // The newline that ends the line before the first one wanted.
+    let wanted = lines + 1;
+    for (const { handle, size } of this.#parts.toReversed()) {
+      behind -= size;
+      const { offset, missing } = await newlineFromEnd(handle, size, wanted);
+      if (missing === 0) return behind + offset;
+      wanted = missing;
+    }
+    return 0;
+  }
+
+  /**
+   * The bytes from `start` up to and without `end`, read as they are asked for. The stream fails where a file has
+   * become shorter than the view.
+   */
+  stream(start: number, end: number): Readable {
+    return Readable.from(this.#read(start, end), { objectMode: false, highWaterMark: 1 });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#parts.map(({ handle }) => handle.close()));
+  }
+
+  async *#read(start: number, end: number): AsyncGenerator<Buffer> {
+    let before = 0;
+    for (const { handle, size } of this.#parts) {
+      const last = Math.min(size, end - before);
+      for (let position = Math.max(0, start - before); position < last; ) {
+        const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, last - position));
+        const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
+        if (bytesRead === 0) throw new Error("the log became shorter while it was being read");
+        yield buffer.subarray(0, bytesRead);
+        position += bytesRead;
+      }
+      before += size;
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import { execFileSync } from "node:child_process";
+import { readFile, rm, statfs, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { entriesOf, expectProblem, post, ServiceProcess, sample, temporaryDirectory } from "./running.ts";
+
+/** Whether this machine lets the tests mount a file system of their own. */
+function canMount(): boolean {
+  try {
+    execFileSync("unshare", ["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function smallFileSystem(size: string): Promise<string> {
+  const directory = await temporaryDirectory();
+  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size},mode=0777`, "tmpfs", directory]);
+  onTestFinished(() => void execFileSync("umount", ["--lazy", directory]));
+  return directory;
+}
+
+test.skipIf(!canMount())(
+  "a full file system: 507, nothing half stored, and room is used at once",
+  async () => {
+    const LOG_DIR = await smallFileSystem("256k");
+    const service = await ServiceProcess.start({ LOG_DIR, DRAIN_SECONDS: "0" });
+    const url = `http://127.0.0.1:${await service.port()}`;
+    await post(url, "first");
+    const { bavail, bsize } = await statfs(LOG_DIR);
+    await writeFile(join(LOG_DIR, "other"), Buffer.alloc((bavail - 3) * bsize));
+
+    const acknowledged = ["first"];
+    const send = async (message: string) => {
+      const { status } = await post(url, message);
+      if (status === 200) acknowledged.push(message);
+      return status;
+    };
+    const messages = Array.from({ length: 30 }, (_, index) => `${index} ${"x".repeat(2000)}`);
+    const statuses = await Promise.all(messages.map(send));
+    expect(new Set(statuses)).toContain(507);
+    await expectProblem(await post(url, "x".repeat(20_000)), 507);
+    const stored = async () => (await entriesOf(service.file)).map(({ message }) => message);
+    expect((await stored()).toSorted()).toEqual(acknowledged.toSorted());
+    expect(await (await fetch(`${url}/logs`)).text()).toBe(await readFile(service.file, "utf8"));
+    for (const path of ["/livez", "/readyz"]) expect((await fetch(url + path)).status).toBe(200);
+
+    await rm(join(LOG_DIR, "other"));
+    expect(await send("last")).toBe(200);
+    expect((await stored()).toSorted()).toEqual(acknowledged.toSorted());
+    const page = await (await fetch(`${url}/metrics`)).text();
+    expect(sample(page, 'log_writes_total{result="success"}')).toBe(acknowledged.length);
+    expect(sample(page, 'log_writes_total{result="failure"}')).toBe(33 - acknowledged.length);
+  },
+);
