@@ -1,0 +1,96 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { type Image, images } from "../src/images.ts";
+import { mirroredRegistries, pinnedVersions, repository } from "../src/layout.ts";
+import { modules } from "../src/modules.ts";
+
+const folder = ({ context }: Image): string =>
+  join(repository, context.startsWith("services/") ? "" : "bootstrap/embedded/images", context);
+const dockerfile = (image: Image): string => readFileSync(join(folder(image), "Dockerfile"), "utf8");
+
+/** What the stages of a Dockerfile build on, with the versions filled in; stages of its own left out. */
+function bases(text: string): string[] {
+  const stages = [...text.matchAll(/^FROM (\S+)(?: AS (\S+))?$/gim)];
+  const own = stages.map(([, , name]) => name);
+  return stages
+    .map(([, base = ""]) => base)
+    .filter((base) => !own.includes(base))
+    .map((base) =>
+      base.replaceAll(/\$\{(\w+)\}/g, (_, name) => pinnedVersions()[name.toLowerCase()] ?? `no ${name}`),
+    );
+}
+
+/** Names of the binaries that a module's build leaves. */
+function binaryNames(name: string): string[] {
+  const module = modules.find((candidate) => candidate.name === name);
+  if (module?.main) return [name];
+  const goMod = readFileSync(join(repository, "bootstrap/embedded/modules", name, "go.mod"), "utf8");
+  const block = /^tool \(([^)]*)\)|^tool (\S+)$/m.exec(goMod);
+  const tools = (block?.[1] ?? block?.[2] ?? "").trim().split(/\s+/);
+  return tools
+    .map(
+      (tool) =>
+        tool
+          .replace(/\/v\d+$/, "")
+          .split("/")
+          .pop() ?? "",
+    )
+    .map((binary) => module?.rename?.[binary] ?? binary);
+}
+
+it("has every image once, bases before what builds on them", () => {
+  const names = images.map(({ name }) => name);
+  expect(new Set(names).size).toBe(names.length);
+  for (const { name, from = [] } of images)
+    for (const base of from) {
+      expect(names).toContain(base);
+      expect(names.indexOf(base)).toBeLessThan(names.indexOf(name));
+    }
+});
+
+describe.each(images)("the image $name", (image) => {
+  it("is named as upstream, in a registry that the mirror stands in for", () => {
+    expect(Object.keys(mirroredRegistries)).toContain(image.name.split("/")[0]);
+  });
+
+  it("has a Dockerfile", () => {
+    expect(existsSync(join(folder(image), "Dockerfile"))).toBe(true);
+  });
+
+  it("builds on nothing that has to be downloaded, and says on what", async () => {
+    const references = new Map<string, string>();
+    for (const name of image.from ?? []) {
+      const base = images.find((candidate) => candidate.name === name);
+      references.set(`${name}:${await base?.tag()}`, name);
+    }
+    const used = bases(dockerfile(image)).filter((base) => base !== "scratch");
+    expect(bases(dockerfile(image))).not.toEqual([]);
+    expect([...new Set(used)]).toEqual([...references.keys()]);
+  });
+
+  it("has a tag that says which, never latest", async () => {
+    const tag = await image.tag();
+    expect(tag).toMatch(/^[\w][\w.-]{0,127}$/);
+    expect(tag).not.toMatch(/latest|undefined/);
+    expect(dockerfile(image)).not.toContain(":latest");
+  });
+
+  it("copies binaries of its own modules only", () => {
+    const copied = dockerfile(image)
+      .split("\n")
+      .filter((line) => line.startsWith("COPY "))
+      .flatMap((line) => line.split(" "))
+      .filter((word) => word.startsWith("bin/"))
+      .map((word) => word.slice("bin/".length));
+    const built = (image.modules ?? []).flatMap(binaryNames);
+    expect(built).toEqual(expect.arrayContaining(copied));
+    expect(copied.length > 0).toBe(built.length > 0);
+  });
+
+  it("names the pins that its build reads", () => {
+    for (const pin of image.pins ?? []) expect(Object.keys(pinnedVersions())).toContain(pin);
+    for (const [, name = ""] of dockerfile(image).matchAll(/^ARG (\w+)/gm))
+      expect(Object.keys(pinnedVersions())).toContain(name.toLowerCase());
+  });
+});

@@ -1,0 +1,145 @@
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
+
+const source = join(import.meta.dirname, "../modules");
+const copy = mkdtempSync(join(tmpdir(), "modules-"));
+const directory = join(copy, "bootstrap/embedded/modules");
+vi.stubEnv("CACHE_DIR", join(copy, "cache"));
+vi.doMock("../src/layout.ts", async (original) => ({ ...(await original<object>()), repository: copy }));
+const { binaries, isBuilt, moduleKey, moduleNamed, modules, moduleVersion } = await import(
+  "../src/modules.ts"
+);
+
+beforeEach(() => {
+  rmSync(directory, { recursive: true, force: true });
+  cpSync(source, directory, { recursive: true });
+});
+afterAll(() => rmSync(copy, { recursive: true }));
+
+describe.each(modules)("the module $name", ({ name, path, main, rename = {} }) => {
+  const goMod = readFileSync(join(source, name, "go.mod"), "utf8");
+
+  it("is pinned: go.mod, and the sums of what it requires", () => {
+    expect(goMod).toContain(`module logging-platform/${name}\n`);
+    expect(existsSync(join(source, name, "go.sum"))).toBe(/^require/m.test(goMod));
+  });
+
+  it.runIf(path)("has its version from go.mod", () => {
+    const version = moduleVersion(name);
+    expect(version).toMatch(/^v\d+\.\d+\.\d+/);
+    const required = goMod.split("\n").filter((line) => !/replace|=>/.test(line));
+    expect(required.some((line) => line.includes(`${path} ${version}`))).toBe(true);
+    expect(readFileSync(join(source, name, "go.sum"), "utf8")).toContain(`${path} ${version} h1:`);
+  });
+
+  it("builds its own main package or the tools of go.mod", () => {
+    expect(existsSync(join(source, name, "main.go"))).toBe(main === true);
+    expect(/^tool /m.test(goMod)).toBe(main !== true);
+    const built = [...goMod.matchAll(/^(?:tool )?\s*(\S+\/\S+)$/gm)].map(([, tool = ""]) => tool);
+    const binaryNames = built.map((tool) =>
+      tool
+        .replace(/\/v\d+$/, "")
+        .split("/")
+        .pop(),
+    );
+    expect(binaryNames).toEqual(expect.arrayContaining(Object.keys(rename)));
+  });
+});
+
+it("has no directory that no module of the list names", () => {
+  expect(readdirSync(source).sort()).toEqual(modules.map(({ name }) => name).sort());
+});
+
+it("is ordered so that the cluster can start while the rest compiles", () => {
+  const order = modules.map(({ name }) => name);
+  expect(new Set(order).size).toBe(order.length);
+  for (const early of ["pause", "etcd", "kubernetes", "coredns"])
+    expect(order.indexOf(early)).toBeLessThan(order.indexOf("argocd"));
+  expect(order.indexOf("kubernetes")).toBeLessThan(order.indexOf("coredns"));
+});
+
+describe("a version", () => {
+  it("follows go.mod, in a block, alone on its line and beside a replacement", () => {
+    const file = join(directory, "etcd", "go.mod");
+    const path = "go.etcd.io/etcd/server/v3";
+    writeFileSync(file, `require (\n\t${path}/other v3.0.1\n\t${path} v3.0.2 // indirect\n)\n`);
+    expect(moduleVersion("etcd")).toBe("v3.0.2");
+    writeFileSync(file, `replace ${path} v3.0.1 => ../etcd\n\nrequire ${path} v3.0.3\n`);
+    expect(moduleVersion("etcd")).toBe("v3.0.3");
+  });
+
+  it("that is missing is a failure which names the file", () => {
+    writeFileSync(join(directory, "etcd", "go.mod"), "module logging-platform/etcd\n");
+    expect(() => moduleVersion("etcd")).toThrow(/modules\/etcd\/go\.mod/);
+    expect(() => moduleVersion("pause")).toThrow(/modules\/pause\/go\.mod/);
+    expect(() => moduleVersion("unknown")).toThrow("no module named unknown");
+  });
+
+  it("is stamped into Kubernetes, which else takes itself for v0.0.0-master", () => {
+    const stamp = moduleNamed("kubernetes").ldflags?.("v9.8.7") ?? "";
+    for (const path of ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"])
+      expect(stamp).toContain(`-X ${path}.gitVersion=v9.8.7`);
+    expect(moduleNamed("argocd").ldflags?.("v9.8.7")).toMatch(/\.version=9\.8\.7$/);
+  });
+});
+
+describe("a module's key", () => {
+  it("stays where nothing changes, and is nobody else's", () => {
+    const keys = modules.map(({ name }) => moduleKey(name));
+    expect(modules.map(({ name }) => moduleKey(name))).toEqual(keys);
+    expect(new Set(keys).size).toBe(keys.length);
+    for (const key of keys) expect(key).toMatch(/^[0-9a-f]{16}$/);
+  });
+
+  it.each([
+    ["coredns", "go.mod"],
+    ["coredns", "go.sum"],
+    ["coredns", "main.go"],
+  ])("of %s changes with its %s", (name, file) => {
+    const before = moduleKey(name);
+    const others = moduleKey("etcd");
+    appendFileSync(join(directory, name, file), "\n");
+    expect(moduleKey(name)).not.toBe(before);
+    expect(moduleKey("etcd")).toBe(others);
+  });
+
+  it("changes with a new file, and when content moves to another file", () => {
+    const before = moduleKey("pause");
+    writeFileSync(join(directory, "pause", "other.go"), "");
+    const added = moduleKey("pause");
+    cpSync(join(directory, "pause", "other.go"), join(directory, "pause", "another.go"));
+    rmSync(join(directory, "pause", "other.go"));
+    expect(new Set([before, added, moduleKey("pause")]).size).toBe(3);
+  });
+
+  it("changes with the linker's flags", () => {
+    const kustomize = moduleNamed("kustomize");
+    const { ldflags = () => "" } = kustomize;
+    const before = moduleKey("kustomize");
+    kustomize.ldflags = () => "-X main.other=1";
+    const changed = moduleKey("kustomize");
+    kustomize.ldflags = ldflags;
+    expect(changed).not.toBe(before);
+    expect(moduleKey("kustomize")).toBe(before);
+  });
+
+  it("names the directory of its binaries: another content is not built yet", () => {
+    expect(isBuilt("pause")).toBe(false);
+    cpSync(join(directory, "pause"), binaries("pause"), { recursive: true });
+    expect(binaries("pause")).toBe(join(copy, "cache/bin", `pause-${moduleKey("pause")}`));
+    expect(isBuilt("pause")).toBe(true);
+    appendFileSync(join(directory, "pause", "main.go"), "\n");
+    expect(isBuilt("pause")).toBe(false);
+  });
+});

@@ -1,0 +1,285 @@
+/** E3 and B2: what is pushed is what runs, whatever happens in between. */
+import { execa } from "execa";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { sleep, until } from "../tools/src/failure.ts";
+import { deployment, namespace, type Pod, pods, send } from "./app.ts";
+import { Clone } from "./clone.ts";
+import { get, kubectl, list } from "./kubectl.ts";
+import { repository, secondsSince } from "./platform.ts";
+import { steadyRequests } from "./steady.ts";
+
+interface Application {
+  metadata: { name: string };
+  status: {
+    sync: { status: string; revision: string };
+    health: { status: string };
+    conditions?: { type: string; message: string }[];
+    history?: { id: number }[];
+    operationState?: { phase: string; message: string; startedAt: string; finishedAt?: string };
+  };
+}
+
+const config = "gitops/apps/logging/base/app/config.env";
+const kustomization = "gitops/apps/logging/base/app/kustomization.yaml";
+const service = "gitops/apps/logging/base/app/service.yaml";
+
+let clone: Clone;
+let found: string;
+
+beforeAll(async () => {
+  clone = await Clone.make();
+  found = await clone.git("rev-parse", "HEAD");
+  await converged(found);
+});
+
+afterAll(async () => {
+  try {
+    await clone.git("reset", "--quiet", "--hard");
+    // A new commit with the content that was found: history only grows.
+    if ((await clone.git("diff", found, "HEAD")) !== "") {
+      await clone.git("read-tree", "--reset", "-u", found);
+      await converged(await clone.push("e2e: as it was found"));
+    }
+  } finally {
+    clone.remove();
+  }
+});
+
+const application = (name: string): Promise<Application> => get("application", name, "--namespace", "argocd");
+const applications = (): Promise<Application[]> => list("applications", "--namespace", "argocd");
+
+/** Waits until every Application is Synced to a commit and Healthy, and the app's pods are all of one template. */
+async function converged(commit: string, seconds = 180): Promise<void> {
+  await until(`commit ${commit.slice(0, 12)}`, seconds, async () => {
+    for (const { metadata, status } of await applications()) {
+      if (status.sync.revision !== commit) return `${metadata.name} is at ${status.sync.revision}`;
+      if (status.sync.status !== "Synced") return `${metadata.name} is ${status.sync.status}`;
+      if (status.health.status !== "Healthy") return `${metadata.name} is ${status.health.status}`;
+      const phase = status.operationState?.phase;
+      if (phase !== "Succeeded") return `the last sync of ${metadata.name} is ${phase}`;
+    }
+    return rollout();
+  });
+}
+
+/** Why the app's Deployment has not 3 ready replicas of its present template and no others. */
+async function rollout(): Promise<string | undefined> {
+  const { metadata, spec, status } = await deployment();
+  if (spec.replicas !== 3) return `${spec.replicas} replicas are wanted`;
+  if (status.observedGeneration !== metadata.generation) return "the Deployment is not observed";
+  const { replicas, readyReplicas, updatedReplicas } = status;
+  if (replicas !== 3 || readyReplicas !== 3 || updatedReplicas !== 3)
+    return `${replicas} replicas, ${readyReplicas} ready, ${updatedReplicas} updated`;
+  const count = (await pods()).length;
+  return count === 3 ? undefined : `${count} pods`;
+}
+
+/** Waits until the app greets so, again and again, as every pod must. */
+async function greets(greeting: string): Promise<void> {
+  let alike = 0;
+  await until(`greeting "${greeting}"`, 180, async () => {
+    for (alike = 0; alike < 12; alike++) {
+      const { body } = await send("/");
+      if (body !== greeting) return `answered "${body}"`;
+    }
+    return undefined;
+  });
+}
+
+const names = (pods: Pod[]): string[] => pods.map(({ metadata }) => metadata.name);
+const setting = (key: string, value: string) => (text: string) =>
+  text.replace(new RegExp(`^${key}=.*$`, "m"), `${key}=${value}`);
+
+let greetingCommit: string;
+let oldGreeting: string;
+
+test("E3 B2 a pushed greeting is answered by new pods, and no request is lost", async ({ annotate }) => {
+  const before = names(await pods());
+  oldGreeting = (await send("/")).body;
+  const greeting = `Welcome to commit ${Date.now()}`;
+  const requests = steadyRequests();
+  clone.edit(config, setting("GREETING", greeting));
+  greetingCommit = await clone.push("e2e: another greeting");
+  const pushed = Date.now();
+  await until("the new greeting", 180, async () => {
+    const { body } = await send("/");
+    return body === greeting ? undefined : `answered "${body}"`;
+  });
+  await annotate(`first answered ${secondsSince(pushed)} s after the push`);
+  await converged(greetingCommit);
+  await annotate(`rolled out ${secondsSince(pushed)} s after the push`);
+  await greets(greeting);
+  expect(names(await pods()).filter((name) => before.includes(name))).toEqual([]);
+  expect(await requests.stop()).toEqual([]);
+});
+
+test("E3 a manual scale is healed", async ({ annotate }) => {
+  await kubectl(["-n", namespace, "scale", "deployment/app", "--replicas=1"]);
+  const scaled = Date.now();
+  await until("3 replicas", 120, rollout);
+  await annotate(`${secondsSince(scaled)} s`);
+});
+
+test.for([
+  ["label", ["label", "deployment/app", "app.kubernetes.io/part-of=mine", "--overwrite"]],
+  ["image", ["set", "image", "deployment/app", "app=docker.io/library/busybox:stable"]],
+  ["limit", ["set", "resources", "deployment/app", "--limits=memory=128Mi"]],
+] as [string, string[]][])("E3 a manual edit of the %s is healed", async ([, edit], { annotate }) => {
+  const before = await deployment();
+  await kubectl(["-n", namespace, ...edit]);
+  const edited = Date.now();
+  await until("the Deployment as in Git", 120, async () => {
+    const { metadata, spec } = await deployment();
+    if (metadata.resourceVersion === before.metadata.resourceVersion) return "not edited";
+    const [now, then] = [
+      [metadata.labels, spec],
+      [before.metadata.labels, before.spec],
+    ].map((content) => JSON.stringify(content));
+    return now === then ? rollout() : "differs from Git";
+  });
+  await annotate(`${secondsSince(edited)} s`);
+});
+
+test.for(["configmap", "service"])("E3 a deleted %s comes back", async (kind, { annotate }) => {
+  const { volumes } = (await deployment()).spec.template.spec;
+  const mounted = volumes.find(({ configMap }) => configMap)?.configMap?.name ?? "";
+  const name = kind === "configmap" ? mounted : "app-service";
+  const { metadata } = await get(kind, name, "--namespace", namespace);
+  await kubectl(["-n", namespace, "delete", kind, name]);
+  const deleted = Date.now();
+  await until(`${kind} ${name}`, 120, async () => {
+    const now = await get(kind, name, "--namespace", namespace);
+    return now.metadata.uid === metadata.uid ? "not deleted" : undefined;
+  });
+  await annotate(`${secondsSince(deleted)} s`);
+});
+
+test("E3 an added file is applied, a removed one is pruned", async ({ annotate }) => {
+  const exists = async (): Promise<boolean> =>
+    (await kubectl(["-n", namespace, "get", "configmap", "e2e", "--ignore-not-found", "-o", "name"])) !== "";
+  expect(await exists()).toBe(false);
+  clone.write(
+    "gitops/apps/logging/base/app/e2e.yaml",
+    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: e2e\ndata:\n  pushed: by a test\n",
+  );
+  clone.edit(kustomization, (text) => text.replace("  - service.yaml\n", "  - service.yaml\n  - e2e.yaml\n"));
+  await clone.push("e2e: another file");
+  let pushed = Date.now();
+  await until("ConfigMap e2e", 120, async () => ((await exists()) ? undefined : "does not exist"));
+  await annotate(`applied ${secondsSince(pushed)} s after the push`);
+  clone.edit(kustomization, (text) => text.replace("  - e2e.yaml\n", ""));
+  await clone.git("rm", "--quiet", "gitops/apps/logging/base/app/e2e.yaml");
+  const commit = await clone.push("e2e: one file less");
+  pushed = Date.now();
+  await until("ConfigMap e2e", 120, async () => ((await exists()) ? "still exists" : undefined));
+  await annotate(`pruned ${secondsSince(pushed)} s after the push`);
+  await converged(commit);
+});
+
+test("E3 git revert rolls the greeting back", async ({ annotate }) => {
+  expect((await send("/")).body).not.toBe(oldGreeting);
+  await clone.git("revert", "--no-edit", greetingCommit);
+  const commit = await clone.pushHead();
+  const pushed = Date.now();
+  await converged(commit);
+  await annotate(`rolled back ${secondsSince(pushed)} s after the push`);
+  await greets(oldGreeting);
+});
+
+/** Takes the last commit back, and waits until the platform runs the result without any help. */
+async function recover(): Promise<number> {
+  await clone.git("revert", "--no-edit", "HEAD");
+  const commit = await clone.pushHead();
+  const pushed = Date.now();
+  await converged(commit);
+  return secondsSince(pushed);
+}
+
+/** Runs the product's `wait` on a commit with a short deadline. */
+async function wait(
+  commit: string,
+  seconds: number,
+): Promise<{ exitCode: number | undefined; stderr: string }> {
+  const tsx = `${repository}/node_modules/.bin/tsx`;
+  const args = [`${repository}/tools/src/cli.ts`, "wait", commit, "--seconds", String(seconds)];
+  const { exitCode, stderr } = await execa(tsx, args, { reject: false });
+  return { exitCode, stderr };
+}
+
+test("E2 E3 a commit that breaks the app: the old pods answer, wait names pod and reason, a good commit recovers", async ({
+  annotate,
+}) => {
+  const old = names(await pods());
+  const requests = steadyRequests();
+  clone.edit(config, setting("LOG_LEVEL", "loud"));
+  const commit = await clone.push("e2e: a level that the app refuses");
+  let said = "";
+  await until("the word of wait", 180, async () => {
+    const { exitCode, stderr } = await wait(commit, 5);
+    expect(exitCode).toBe(1);
+    said = stderr;
+    return /Pod logging\/app-\S+, container app: (CrashLoopBackOff|ended with Error \(exit 78\))/.test(said)
+      ? undefined
+      : said;
+  });
+  await annotate(said.trim());
+  expect(said).toMatch(/next: kubectl \S/);
+  const { status } = await application("logging");
+  expect(status.sync.revision).toBe(commit);
+  expect(status.health.status).not.toBe("Healthy");
+  expect(names(await pods())).toEqual(expect.arrayContaining(old));
+  await annotate(`recovered ${await recover()} s after the push of a good commit`);
+  expect((await wait(await clone.git("rev-parse", "HEAD"), 60)).exitCode).toBe(0);
+  expect(await requests.stop()).toEqual([]);
+});
+
+test("E3 a commit that the API server refuses, then a good one", async ({ annotate }) => {
+  const requests = steadyRequests();
+  clone.edit(service, (text) => text.replace("port: 80\n", "port: 99999\n"));
+  const commit = await clone.push("e2e: a port that does not exist");
+  await until("the sync that fails", 120, async () => {
+    const { status } = await application("logging");
+    const { message = "" } = status.operationState ?? {};
+    if (status.sync.revision !== commit) return `is at ${status.sync.revision}`;
+    return /99999/.test(message) ? undefined : message;
+  });
+  await annotate(`recovered ${await recover()} s after the push of a good commit`);
+  expect(await requests.stop()).toEqual([]);
+});
+
+test("E3 a commit that is no YAML, then a good one", async ({ annotate }) => {
+  const requests = steadyRequests();
+  clone.edit(service, (text) => `${text}  : [no yaml\n`);
+  await clone.push("e2e: no YAML");
+  await until("ComparisonError", 120, async () => {
+    const { status } = await application("logging");
+    const types = (status.conditions ?? []).map(({ type }) => type);
+    return types.includes("ComparisonError") ? undefined : `conditions: ${types.join(" ")}`;
+  });
+  await annotate(`recovered ${await recover()} s after the push of a good commit`);
+  expect(await requests.stop()).toEqual([]);
+});
+
+test("E3 once converged, nothing syncs again", async () => {
+  const seen = async (): Promise<object> => ({
+    syncs: (await applications()).map(({ metadata, status }) => [
+      metadata.name,
+      status.history?.map(({ id }) => id),
+      status.operationState?.startedAt,
+      status.operationState?.finishedAt,
+    ]),
+    objects: (await list("deployments,services,configmaps,serviceaccounts", "--namespace", namespace)).map(
+      ({ kind, metadata }) => [
+        kind,
+        metadata.name,
+        metadata.uid,
+        metadata.generation ?? metadata.resourceVersion,
+      ],
+    ),
+  });
+  await converged(await clone.git("rev-parse", "HEAD"));
+  const before = await seen();
+  // Longer than the 30 s between two comparisons.
+  await sleep(45_000);
+  expect(await seen()).toEqual(before);
+});

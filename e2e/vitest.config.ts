@@ -1,0 +1,26 @@
+import { basename } from "node:path";
+import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+
+// From reading to writing to taking apart: each file leaves the platform as the next one needs it.
+const order = ["api", "workloads", "cluster", "delivery", "lifecycle"].map((name) => `${name}.test.ts`);
+
+class GivenOrder extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const place = ({ moduleId }: TestSpecification): number => order.indexOf(basename(moduleId));
+    return files.toSorted((a, b) => place(a) - place(b));
+  }
+}
+
+export default defineConfig({
+  test: {
+    include: order.map((name) => `e2e/${name}`),
+    globalSetup: "e2e/platform.ts",
+    sequence: { sequencer: GivenOrder },
+    fileParallelism: false,
+    maxWorkers: 1,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    reporters: ["verbose"],
+  },
+});
