@@ -8,7 +8,7 @@ import { installBinaries } from "./modules.ts";
 import { ensureNetwork } from "./network.ts";
 import { ensureNode, nodePrograms } from "./node.ts";
 import { registryProgram } from "./registry.ts";
-import { supervise, waitForPrograms } from "./supervisor.ts";
+import { programStates, supervise, supervisorRuns, waitForPrograms } from "./supervisor.ts";
 
 /** Starts control plane, nodes and load balancer, or brings back what is missing of them. */
 export async function startCluster(httpPort: number): Promise<void> {
@@ -25,10 +25,17 @@ export async function startCluster(httpPort: number): Promise<void> {
     loadBalancerProgram(endpoints(httpPort)),
   ];
   progress("starting components");
+  const before = (await supervisorRuns()) ? await programStates() : {};
+  // Heartbeats are given in whole seconds.
+  const started = new Date(Math.floor(Date.now() / 1000) * 1000);
+  const since = nodes.every((node) => before[`${node.name}-kubelet`] === "RUNNING") ? new Date(0) : started;
   await supervise(programs);
   await waitForPrograms(programs.map((program) => program.name));
   progress("waiting for the API server");
   await waitForApiServer();
   progress("waiting for the nodes");
-  await waitForNodes(nodes.map((node) => node.name));
+  await waitForNodes(
+    nodes.map((node) => node.name),
+    since,
+  );
 }

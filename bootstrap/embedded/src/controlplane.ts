@@ -146,8 +146,11 @@ export const waitForApiServer = (): Promise<void> =>
     `tail -n 40 ${state("log", "kube-apiserver.log")}`,
   );
 
-/** Waits until the named nodes are Ready. */
-export const waitForNodes = (names: string[]): Promise<void> =>
+/**
+ * Waits until the named nodes are Ready.
+ * @param since a node's word counts from this moment on: what it said before its components were killed is stale
+ */
+export const waitForNodes = (names: string[], since: Date): Promise<void> =>
   until(
     "nodes",
     180,
@@ -155,13 +158,17 @@ export const waitForNodes = (names: string[]): Promise<void> =>
       const list = JSON.parse(await kubectl(["get", "nodes", "-o", "json"])) as {
         items: {
           metadata: { name: string };
-          status: { conditions?: { type: string; status: string; message: string }[] };
+          status: {
+            conditions?: { type: string; status: string; message: string; lastHeartbeatTime: string }[];
+          };
         }[];
       };
       for (const name of names) {
         const node = list.items.find((item) => item.metadata.name === name);
         if (!node) return `Node ${name} has not registered`;
         const ready = node.status.conditions?.find((c) => c.type === "Ready");
+        if (ready && Date.parse(ready.lastHeartbeatTime) < since.getTime())
+          return `Node ${name} has not reported yet`;
         if (ready?.status !== "True")
           return `Node ${name} is not Ready: ${ready?.message ?? "no condition yet"}`;
       }

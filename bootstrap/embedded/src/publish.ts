@@ -1,7 +1,7 @@
 /** Handing the checkout's commits to the platform's Git server, as a remote like any other. */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { Failure } from "../../../tools/src/failure.ts";
-import { note } from "../../../tools/src/progress.ts";
+import { Failure, until } from "../../../tools/src/failure.ts";
+import { note, progress } from "../../../tools/src/progress.ts";
 import { credentials } from "./addons.ts";
 import { repository, state } from "./layout.ts";
 import { run, succeeds } from "./process.ts";
@@ -35,6 +35,13 @@ export function writeGitCredentials(gitURL: string): void {
  */
 export async function publish(gitURL: string): Promise<string> {
   writeGitCredentials(gitURL);
+  progress("waiting for the Git server");
+  await until(
+    "Git server",
+    120,
+    async () => ((await fetch(new URL("/healthz", gitURL))).ok ? undefined : "does not answer"),
+    "kubectl -n git describe pod git-server-0",
+  );
   if (await succeeds("git", ["-C", repository, "remote", "get-url", remote]))
     await git(["remote", "set-url", remote, gitURL]);
   else await git(["remote", "add", remote, gitURL]);
