@@ -44,12 +44,19 @@ TEXT
 }
 
 main() {
-  local command=bootstrap purge= dry_run= http_port=
+  local command= purge= dry_run= http_port=
   while [ $# -gt 0 ]; do
     case $1 in
-      bootstrap | status | env | doctor | destroy) command=$1 ;;
-      --http-port) http_port=${2:-} && shift || true ;;
-      --http-port=*) http_port=${1#*=} ;;
+      bootstrap | status | env | doctor | destroy)
+        [ -z "$command" ] || wrong_usage "one command at a time: $command or $1"
+        command=$1
+        ;;
+      --http-port)
+        [ $# -gt 1 ] || wrong_usage "--http-port takes a port"
+        http_port=$(port "$2")
+        shift
+        ;;
+      --http-port=*) http_port=$(port "${1#*=}") ;;
       --purge) purge=1 ;;
       --dry-run) dry_run=1 ;;
       -h | --help) usage && exit 0 ;;
@@ -57,7 +64,7 @@ main() {
     esac
     shift
   done
-  if [ -n "$http_port" ] && ! [[ $http_port =~ ^[0-9]{1,5}$ ]]; then wrong_usage "--http-port takes a number, not '$http_port'"; fi
+  command=${command:-bootstrap}
   if [ -n "$purge" ] && [ "$command" != destroy ]; then wrong_usage "--purge belongs to destroy"; fi
   require_machine
   mkdir -p "$(dirname "$DEPLOY_LOG")"
@@ -175,12 +182,12 @@ require_machine() {
     exit 3
   fi
   if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
-    echo "Node $(node -v) is too old: 20 or newer is needed" >&2
+    echo "Node $(node -v) is too old: 20 or newer is needed (next: install it and run ./deploy.sh again)" >&2
     exit 3
   fi
   # From 1.21 on, Go fetches the toolchain that a module asks for.
   if ! go env GOTOOLCHAIN 2>/dev/null | grep -q .; then
-    echo "$(go version) is too old: Go 1.21 or newer is needed" >&2
+    echo "$(go version) is too old: Go 1.21 or newer is needed (next: install it and run ./deploy.sh again)" >&2
     exit 3
   fi
 }
@@ -192,6 +199,8 @@ take_lock() {
     echo "another deploy.sh is at work and did not end within 120 s (next: fuser -v $lock)" >&2
     exit 1
   fi
+  # destroy removes the file: whoever waited on it meanwhile starts over with the one that stands there now.
+  if ! [ "$lock" -ef /proc/self/fd/9 ]; then take_lock; fi
 }
 
 install_node_packages() {
@@ -199,6 +208,11 @@ install_node_packages() {
     npm ci --prefix "$repository" --ignore-scripts --no-audit --no-fund >>"$DEPLOY_LOG" 2>&1 \
       || { echo "npm ci failed (next: tail $DEPLOY_LOG)" >&2 && exit 1; }
   fi
+}
+
+port() {
+  if ! [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] || (($1 > 65535)); then wrong_usage "--http-port takes a number, not '$1'"; fi
+  echo "$1"
 }
 
 wrong_usage() {

@@ -45,6 +45,11 @@ describe("an Application", () => {
     expect(trouble(failed())).toBe(`Application logging: sync ${phase}: no message`);
   });
 
+  it("forgets a failed sync once what runs equals a later commit, for no sync follows", () => {
+    const operationState = { phase: "Failed", message: "one object failed", syncResult: { revision: other } };
+    expect(trouble({ ...well, operationState }, commit)).toBeUndefined();
+  });
+
   it("cuts a message that no terminal line holds", () => {
     const conditions = [{ type: "SyncError", message: "x".repeat(5000) }];
     expect(trouble({ ...well, conditions })).toBe(`Application logging: SyncError: ${"x".repeat(300)}`);

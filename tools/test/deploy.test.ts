@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { execa } from "execa";
+import { basename, join } from "node:path";
+import { execa, execaSync } from "execa";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { checkout } from "../src/repository.ts";
 
@@ -19,7 +19,7 @@ case $3 in */embedded/*) tool=embedded ;; esac
 shift 3
 echo "$tool $*" >> "$CALLS"
 if [ "$tool $*" = "$FAILS" ]; then
-  until [ -e "\${COMPILER:-/}" ]; do sleep 0.1; done
+  until [ -e "\${COMPILER:-/}" ] || [ ! -e "$CALLS" ]; do sleep 0.1; done
   echo "it is broken" >&2
   exit 7
 fi
@@ -33,20 +33,11 @@ case "$tool $*" in
 esac
 `;
 // All that deploy.sh and its stand-ins take from the machine.
-const borrowed = [
-  "bash",
-  "cat",
-  "date",
-  "dirname",
-  "flock",
-  "grep",
-  "mkdir",
-  "mv",
-  "rm",
-  "setsid",
-  "sh",
-  "sleep",
-];
+const names = "bash cat date dirname flock grep mkdir mv rm setsid sh sleep";
+const borrowed = execaSync("sh", ["-c", `command -v ${names.replaceAll(" ", "; command -v ")}`]).stdout.split(
+  "\n",
+);
+const flock = borrowed.find((program) => basename(program) === "flock") ?? "";
 
 let directory: string;
 const path = (...parts: string[]): string => join(directory, ...parts);
@@ -87,11 +78,10 @@ beforeEach(async () => {
     await writeFile(path(name), "{}");
     await utimes(path(name), time, time);
   }
-  for (const name of borrowed)
-    await symlink((await execa("sh", ["-c", `command -v ${name}`])).stdout, path("machine", name));
+  for (const program of borrowed) await symlink(program, path("machine", basename(program)));
   for (const [name, script] of Object.entries({ ...programs, node })) await replace(name, script);
 });
-afterEach(() => rm(directory, { recursive: true }));
+afterEach(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }));
 
 describe("the command line", () => {
   it.each(["--help", "-h"])("explains itself with %s, whoever asks on whatever machine", async (option) => {
@@ -248,7 +238,7 @@ describe("bootstrap", () => {
     // What has ended but was not yet waited for is a zombie.
     const ended = (): boolean =>
       !existsSync(`/proc/${id}`) || /^State:\tZ/m.test(readFileSync(`/proc/${id}/status`, "utf8"));
-    await vi.waitFor(() => expect(ended()).toBe(true), { timeout: 10_000 });
+    await vi.waitFor(() => expect(ended()).toBe(true), { timeout: 20_000 });
   });
 
   it("installs the packages of a lock file that is newer than those that are there", async () => {
@@ -272,13 +262,13 @@ describe("bootstrap", () => {
 
 describe.each(["bootstrap", "destroy"])("two runs, the second of them %s", (command) => {
   it("work one after the other", async () => {
-    const flock = (await execa("sh", ["-c", "command -v flock"])).stdout;
     await replace("flock", `echo waits >> "$CALLS"; exec ${flock} "$@"`);
     const first =
-      'until grep -qs waits "$0" || [ $((n += 1)) -gt 100 ]; do sleep 0.1; done; echo first ends >> "$0"';
+      'until grep -qs waits "$0" || [ ! -e "$0.held" ]; do sleep 0.1; done; echo first ends >> "$0"';
     const holder = execa(flock, [path("lock"), "sh", "-c", `touch "$0.held"; ${first}`, path("calls")]);
-    await vi.waitFor(() => expect(existsSync(path("calls.held"))).toBe(true), { timeout: 10_000 });
+    await vi.waitFor(() => expect(existsSync(path("calls.held"))).toBe(true), { timeout: 20_000 });
     expect(await deploy([command])).toMatchObject({ exitCode: 0 });
+    await rm(path("calls.held"));
     await holder;
     expect((await calls()).slice(0, 2)).toEqual(["waits", "first ends"]);
   });

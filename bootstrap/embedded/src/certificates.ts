@@ -97,8 +97,9 @@ export function needsRenewal(pem: string, hosts: string[], now: Date): boolean {
   return hosts.some((host) => !names.includes(host));
 }
 
-async function ensureAuthority(name: string, now: Date): Promise<void> {
-  if (existsSync(pki(name, "crt")) && existsSync(pki(name, "key"))) return;
+/** Returns true when the authority had to be made: what an earlier one signed is worth nothing then. */
+async function ensureAuthority(name: string, now: Date): Promise<boolean> {
+  if (existsSync(pki(name, "crt")) && existsSync(pki(name, "key"))) return false;
   const keys = await newKeys();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: serial(),
@@ -118,6 +119,7 @@ async function ensureAuthority(name: string, now: Date): Promise<void> {
   });
   await writeKey(pki(name, "key"), keys.privateKey);
   writeFileSync(pki(name, "crt"), `${certificate.toString("pem")}\n`);
+  return true;
 }
 
 async function issue(request: CertificateRequest, now: Date): Promise<void> {
@@ -165,16 +167,13 @@ async function issue(request: CertificateRequest, now: Date): Promise<void> {
 /** Makes what is missing and renews what will expire within 90 days. Returns the names that changed. */
 export async function ensureCertificates(now = new Date()): Promise<string[]> {
   mkdirSync(state("pki"), { recursive: true, mode: 0o700 });
-  for (const authority of ["ca", "etcd-ca"]) await ensureAuthority(authority, now);
+  const fresh: string[] = [];
+  for (const authority of ["ca", "etcd-ca"]) if (await ensureAuthority(authority, now)) fresh.push(authority);
   const changed: string[] = [];
   for (const request of certificateRequests) {
     const [crt, key] = [pki(request.name, "crt"), pki(request.name, "key")];
-    if (
-      existsSync(crt) &&
-      existsSync(key) &&
-      !needsRenewal(readFileSync(crt, "utf8"), request.hosts ?? [], now)
-    )
-      continue;
+    const usable = existsSync(crt) && existsSync(key) && !fresh.includes(request.ca);
+    if (usable && !needsRenewal(readFileSync(crt, "utf8"), request.hosts ?? [], now)) continue;
     await issue(request, now);
     changed.push(request.name);
   }

@@ -1,6 +1,7 @@
 /** A node: a network and mount namespace with a file system, container runtime, kubelet and kube-proxy of its own. */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Failure } from "../../../tools/src/failure.ts";
 import { pki, writeKubeconfig } from "./certificates.ts";
 import { createCgroup } from "./cgroups.ts";
 import {
@@ -156,14 +157,17 @@ const readyMark = "/run/logging-platform-node";
 /** Shell that turns a fresh mount namespace into a node's; runs inside it once. */
 export function mountScript(node: Node): string {
   const own = files(node);
+  const covered = ownDirectories.some((directory) => stateDirectory.startsWith(`/${directory}/`));
   return [
     "set -eu",
     ...ownDirectories.map((d) => `mkdir -p ${own}/${d} /${d}`),
     `chmod 1777 ${own}/tmp`,
-    `mkdir -p ${own}/var/lib/kubelet ${own}/var/log/pods ${own}/var/log/containers ${own}/var/tmp ${own}/var${stateDirectory.replace(/^\/var/, "")}`,
+    `mkdir -p ${own}/var/lib/kubelet ${own}/var/log/pods ${own}/var/log/containers ${own}/var/tmp`,
     `ln -sfn /run ${own}/var/run`,
-    // The state directory stays in sight below the node's own /var.
-    ...(stateDirectory.startsWith("/var/") ? [`mount --bind ${stateDirectory} ${own}${stateDirectory}`] : []),
+    // The state directory stays in sight below the node's own directories.
+    ...(covered
+      ? [`mkdir -p ${own}${stateDirectory}`, `mount --bind ${stateDirectory} ${own}${stateDirectory}`]
+      : []),
     ...ownDirectories.map((d) => `mount --rbind ${own}/${d} /${d}`),
     "mount -t tmpfs -o mode=755 tmpfs /run",
     "mkdir -p /run/netns /run/lock",
@@ -202,6 +206,12 @@ export async function ensureNode(node: Node): Promise<void> {
       .filter((f) => existsSync(f))
       .map((f) => readFileSync(f, "utf8")),
   );
+  if (resolvers.length === 0) {
+    throw new Failure(
+      "the machine's resolv.conf names no server that a pod can reach",
+      "cat /etc/resolv.conf",
+    );
+  }
   writeIfChanged(state("resolv.conf"), resolvers.map((server) => `nameserver ${server}\n`).join(""));
   for (const [name, upstream] of Object.entries(mirroredRegistries)) {
     writeIfChanged(state("registries", name, "hosts.toml"), registryHosts(name, upstream));

@@ -31,11 +31,12 @@ function digest(files: string[]): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-const quote = (argument: string): string =>
-  (/^[\w@%+=:,./!-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'"'"'`)}'`).replaceAll(
-    "%",
-    "%%",
-  );
+/** Quotes an argument for supervisord, whose parser takes a blank and a semicolon for a comment even inside quotes. */
+function quote(argument: string): string {
+  if (/\s[;#]|\n/.test(argument)) throw new Failure(`supervisord would cut the argument ${argument}`);
+  const plain = /^[\w@%+=:,./!-]+$/.test(argument);
+  return (plain ? argument : `'${argument.replaceAll("'", `'"'"'`)}'`).replaceAll("%", "%%");
+}
 
 /** Text of supervisord's configuration. */
 export function supervisorConfig(

@@ -30,7 +30,7 @@ let first: string[];
 beforeAll(async () => {
   first = await ensureCertificates(now);
   cpSync(state("pki"), made, { recursive: true });
-});
+}, 120_000);
 beforeEach(() => {
   rmSync(state("pki"), { recursive: true });
   cpSync(made, state("pki"), { recursive: true });
@@ -116,7 +116,8 @@ describe.each(certificateRequests)(
       expect(certificate.verify(read(ca).publicKey)).toBe(true);
       expect(certificate.verify(read(other).publicKey)).toBe(false);
       expect(certificate.checkPrivateKey(createPrivateKey(readFileSync(pki(name, "key"))))).toBe(true);
-      expect(certificate.ca).toBe(false);
+      // Critical basic constraints without the CA flag, in DER.
+      expect(certificate.raw.toString("hex")).toContain("0603551d130101ff04023000");
     });
 
     it("carries its subject and names", () => {

@@ -33,12 +33,13 @@ describe("what is listened on", () => {
   const inside = ["127.0.0.1", bridge.address];
 
   it.each(names)("is loopback or the bridge for %s", (name) => {
+    const told = Object.entries(flagsOf(name)).filter(([flag]) => flag === "advertise-address");
     const listening = Object.entries(flagsOf(name)).filter(([flag]) =>
-      /(^|-)(bind-address|advertise-address)$|^listen-.*-urls$/.test(flag),
+      /^bind-address$|^listen-.*-urls$/.test(flag),
     );
     // What is not set listens everywhere by default.
     expect(listening).not.toEqual([]);
-    for (const [flag, value] of listening) {
+    for (const [flag, value] of [...listening, ...told]) {
       const hosts = value.split(",").map((v) => (v.includes("://") ? new URL(v).hostname : v));
       for (const host of hosts)
         expect([flag, inside.includes(host) ? host : "elsewhere"]).toEqual([flag, host]);
@@ -71,7 +72,9 @@ describe("etcd", () => {
   it("answers only clients with a certificate of its own authority", () => {
     const flags = flagsOf("etcd");
     expect(flags["listen-client-urls"]).toMatch(/^https:/);
-    expect(flags["client-cert-auth"]).toBe("true");
+    expect(flags["listen-peer-urls"]).toMatch(/^https:/);
+    for (const flag of ["client-cert-auth", "peer-client-cert-auth"]) expect(flags[flag]).toBe("true");
+    expect(flags["peer-trusted-ca-file"]).toBe(flags["trusted-ca-file"]);
     expect(flags["trusted-ca-file"]).toBe(join(stateDirectory, "pki", "etcd-ca.crt"));
     expect(flags["trusted-ca-file"]).not.toBe(flagsOf("kube-apiserver")["client-ca-file"]);
   });
@@ -115,7 +118,7 @@ it("gives every controller an identity of its own", () => {
 });
 
 describe("the files that the programs read", () => {
-  beforeAll(prepareControlPlane);
+  beforeAll(prepareControlPlane, 120_000);
   const files = (name: string): string[] =>
     Object.values(flagsOf(name)).filter((value) => value.startsWith(`${stateDirectory}/`));
 
