@@ -7,7 +7,9 @@ import { retryKey } from "./retries.ts";
 
 const diskFullCodes = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 const utf8 = new TextDecoder("utf-8", { fatal: true });
-const stored = Buffer.from('{"status":"ok"}');
+// As a string it goes out in one write with its head.
+const storedHeaders = { "Content-Type": "application/json; charset=utf-8", "Content-Length": 15 };
+const stored = '{"status":"ok"}';
 
 /** Answers POST /log: 200 once the message's line is on disk, else a problem. */
 export async function answerAppend(
@@ -22,9 +24,7 @@ export async function answerAppend(
       context.config.MAX_MESSAGE_BYTES,
     );
     await store(context, req, requestId, message);
-    res.setHeader("Content-Type", "application/json; charset=utf-8");
-    res.setHeader("Content-Length", stored.length);
-    res.end(stored);
+    res.writeHead(200, storedHeaders).end(stored);
   } catch (error) {
     sendProblem(context.logger, req, res, error);
   }
@@ -49,6 +49,7 @@ async function store(
   try {
     await write;
   } catch (cause) {
+    for (const key of keys) retries.forget(key, write);
     if (!earlier) metrics.logWrites.inc({ result: "failure" });
     const full = diskFullCodes.has((cause as NodeJS.ErrnoException).code ?? "");
     if (full) throw new Problem(507, "there is no space left for the message", { cause });

@@ -2,6 +2,7 @@ import { constants, type Stats, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { text } from "node:stream/consumers";
+import { setImmediate } from "node:timers/promises";
 import { generationsOf, shiftGenerations } from "./generations.ts";
 import { endOfLastLine } from "./lines.ts";
 import { LogView, type Part } from "./log-view.ts";
@@ -40,6 +41,7 @@ interface Committed {
 
 const batchCharacters = 1024 * 1024;
 const queuedCharacters = 32 * 1024 * 1024;
+const enoughLines = 32;
 const syncIntervalMs = 1000;
 
 /**
@@ -160,6 +162,7 @@ export class LogFile {
 
   async #flush(): Promise<void> {
     while (this.#waiting.length > 0) {
+      await this.#gather();
       const batch = this.#takeBatch();
       try {
         await this.#write(Buffer.from(batch.map(({ line }) => line).join("")));
@@ -170,6 +173,14 @@ export class LogFile {
       }
     }
     this.#flushing = undefined;
+  }
+
+  /** Waits for lines to share the write, as long as every turn of the event loop brings some, until they are enough. */
+  async #gather(): Promise<void> {
+    for (let before = 0; before < this.#waiting.length && this.#waiting.length < enoughLines; ) {
+      before = this.#waiting.length;
+      await setImmediate();
+    }
   }
 
   #takeBatch(): Waiting[] {
@@ -191,7 +202,9 @@ export class LogFile {
       ({ handle, committed } = await this.#current());
     }
     try {
-      await handle.appendFile(bytes);
+      for (let written = 0; written < bytes.length; ) {
+        written += (await handle.write(bytes, written)).bytesWritten;
+      }
       if (SYNC === "always") await this.#sync(handle);
       committed.size += bytes.length;
       if (SYNC === "interval") this.#syncTimer ??= setTimeout(() => this.#syncLater(), syncIntervalMs);

@@ -5,7 +5,8 @@ import { startService } from "./service.ts";
 
 const exitConfig = 78; // EX_CONFIG of sysexits.h
 
-const logger = pino();
+// A write per line would cost a tenth of a request. What is not yet written is at exit.
+const logger = pino(pino.destination({ sync: false, minLength: 4096, periodicFlush: 100 }));
 const directory = process.env.CONFIG_DIR ?? "/app/config";
 const load = () => loadConfig(directory, process.env);
 const config = readConfig();

@@ -14,18 +14,20 @@ export class RetryWindow {
     return this.#writes.get(key);
   }
 
-  /** Keeps a write for its retries until it fails or is the oldest. */
+  /** Keeps a write for its retries until it is forgotten or the oldest. */
   remember(key: string, write: Promise<void>): void {
     this.#writes.delete(key);
     this.#writes.set(key, write);
-    write.catch(() => {
-      if (this.#writes.get(key) === write) this.#writes.delete(key);
-    });
     if (this.#writes.size <= capacity) return;
     for (const oldest of this.#writes.keys()) {
       this.#writes.delete(oldest);
       break;
     }
+  }
+
+  /** Drops a write that failed, so that its retry is written. */
+  forget(key: string, write: Promise<void>): void {
+    if (this.#writes.get(key) === write) this.#writes.delete(key);
   }
 
   /** Keeps the lines of a file as writes that succeeded. */
