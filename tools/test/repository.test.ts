@@ -89,4 +89,6 @@ test("the image tag of app in gitops is that of its committed sources", async ()
   };
   const expected = await sourceTag(checkout, pin.service);
   expect(formatFindings(wrongTag(pin, expected, repository))).toBe("");
+  const example = repository.get("docs/examples/app-pod.yaml")?.match(/logging-platform\/app:(\S+)/)?.[1];
+  expect(example, "the image in docs/examples/app-pod.yaml").toBe(expected);
 });

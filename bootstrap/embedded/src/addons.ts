@@ -31,9 +31,15 @@ export function credentials(): Credentials {
   return JSON.parse(readFileSync(path, "utf8")) as Credentials;
 }
 
-/** Applies objects given as YAML or JSON, taking over fields that others set. */
-export async function apply(text: string): Promise<void> {
-  await kubectl(["apply", "--server-side", "--force-conflicts", "--field-manager=deploy", "-f", "-"], text);
+/**
+ * Applies objects given as YAML or JSON, taking over fields that others set.
+ * @param manager owns the fields; what it applied before to the same object and leaves out now is removed
+ */
+export async function apply(text: string, manager = "deploy"): Promise<void> {
+  await kubectl(
+    ["apply", "--server-side", "--force-conflicts", `--field-manager=${manager}`, "-f", "-"],
+    text,
+  );
 }
 
 /** Renders a kustomization of the repository with the pinned image tags laid over it. */
@@ -103,7 +109,10 @@ const secret = (
     apiVersion: "v1",
     kind: "Secret",
     metadata: { name, namespace, labels },
-    stringData: data,
+    // Not stringData: the server-side apply of that field is not idempotent.
+    data: Object.fromEntries(
+      Object.entries(data).map(([key, value]) => [key, Buffer.from(value).toString("base64")]),
+    ),
   });
 
 /** Starts the Git server with its users. */
@@ -133,12 +142,6 @@ export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
       { "argocd.argoproj.io/secret-type": "repository" },
     ),
   );
-  await apply(
-    secret(
-      "argocd",
-      "argocd-secret",
-      { "webhook.github.secret": webhook },
-      { "app.kubernetes.io/name": "argocd-secret", "app.kubernetes.io/part-of": "argocd" },
-    ),
-  );
+  // Argo CD's own manifests hold this Secret without data: as the same manager, each apply would undo the other.
+  await apply(secret("argocd", "argocd-secret", { "webhook.github.secret": webhook }), "deploy-secrets");
 }
