@@ -26,17 +26,23 @@ export async function until(
 ): Promise<void> {
   const limit = Number(process.env.WAIT_SECONDS ?? seconds);
   const deadline = Date.now() + limit * 1000;
-  for (;;) {
-    let reason: string | undefined;
-    try {
-      reason = await probe();
-    } catch (error) {
-      if (error instanceof FinalFailure) throw error;
-      reason = error instanceof Error ? error.message : String(error);
+  // A fetch whose peer hung up without an answer keeps no process alive: Node would end here, silently, with code 13.
+  const alive = setInterval(() => {}, 60_000);
+  try {
+    for (;;) {
+      let reason: string | undefined;
+      try {
+        reason = await probe();
+      } catch (error) {
+        if (error instanceof FinalFailure) throw error;
+        reason = error instanceof Error ? error.message : String(error);
+      }
+      if (reason === undefined) return;
+      if (Date.now() > deadline) throw new Failure(`${what}: ${reason} (waited ${limit} s)`, next);
+      await sleep(500);
     }
-    if (reason === undefined) return;
-    if (Date.now() > deadline) throw new Failure(`${what}: ${reason} (waited ${limit} s)`, next);
-    await sleep(500);
+  } finally {
+    clearInterval(alive);
   }
 }
 

@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
+import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Failure, FinalFailure, until } from "../src/failure.ts";
 
@@ -77,5 +80,26 @@ describe("a wait", () => {
     const probe = probing("not yet", final, "later");
     expect(await outcomeOf(until("git", 600, probe))).toBe(final);
     expect(probe).toHaveBeenCalledTimes(2);
+  });
+});
+
+describe("a peer that hangs up without an answer", () => {
+  it("does not end the process in the middle of a wait", async () => {
+    vi.useRealTimers();
+    const server = createServer((socket) => socket.end()).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const program = `
+      import { until } from "${new URL("../src/failure.ts", import.meta.url).pathname}";
+      const probe = async () => {
+        await fetch("http://127.0.0.1:${port}/", { signal: AbortSignal.timeout(300) });
+      };
+      await until("the peer", 1, probe).catch(({ message }) => console.log(message));`;
+    const { exitCode, stdout } = await execa("npx", ["tsx", "--input-type=module", "--eval", program], {
+      reject: false,
+      env: { WAIT_SECONDS: "1" },
+    });
+    server.close();
+    expect({ exitCode, stdout }).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^the peer: /) });
   });
 });

@@ -39,7 +39,10 @@ export async function publish(gitURL: string): Promise<string> {
   await until(
     "Git server",
     120,
-    async () => ((await fetch(new URL("/healthz", gitURL))).ok ? undefined : "does not answer"),
+    async () => {
+      const response = await fetch(new URL("/healthz", gitURL), { signal: AbortSignal.timeout(3000) });
+      return response.ok ? undefined : `answered ${response.status}`;
+    },
     "kubectl -n git describe pod git-server-0",
   );
   if (await succeeds("git", ["-C", repository, "remote", "get-url", remote]))
