@@ -1,5 +1,6 @@
 /** The network the nodes live in: one bridge on the host, a namespace and a veth pair per node, routes to their pods. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { until } from "../../../tools/src/failure.ts";
 import { bridge, type Node, nodes, podCIDR, project, state } from "./layout.ts";
 import { run, succeeds } from "./process.ts";
 
@@ -91,9 +92,14 @@ export async function ensureNetwork(): Promise<void> {
 export async function removeNetwork(): Promise<void> {
   for (const node of nodes) {
     if (existsSync(`/run/netns/${namespaceName(node)}`)) await ip(`netns delete ${namespaceName(node)}`);
-    if (await has(`link show lp-${node.name}`)) await ip(`link delete lp-${node.name}`);
   }
-  if (await has(`link show ${bridge.name}`)) await ip(`link delete ${bridge.name}`);
+  for (const link of [...nodes.map((node) => `lp-${node.name}`), bridge.name]) {
+    // The kernel takes a veth away with its namespace a moment later, perhaps between the look and the deletion.
+    await until(`link ${link}`, 30, async () => {
+      await has(`link delete ${link}`);
+      return (await has(`link show ${link}`)) ? "is still there" : undefined;
+    });
+  }
   for (const rule of hostRules) {
     while (await succeeds("iptables", ruleArguments("-C", rule)))
       await run("iptables", ruleArguments("-D", rule));
