@@ -1,7 +1,9 @@
 /** The cluster's public-key infrastructure: made on the first run, renewed before it expires. */
+
 import { webcrypto } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { writeIfChanged } from "./files.ts";
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import { apiServerURL, apiServiceAddress, bridge, clusterDomain, nodes, state } from "./layout.ts";
@@ -221,6 +223,6 @@ export function writeKubeconfig(user: string): string {
   const path = join(state("kubeconfig"), `${user}.yaml`);
   mkdirSync(state("kubeconfig"), { recursive: true, mode: 0o700 });
   const text = kubeconfig(user);
-  if (!existsSync(path) || readFileSync(path, "utf8") !== text) writeFileSync(path, text, { mode: 0o600 });
+  writeIfChanged(path, text, 0o600);
   return path;
 }

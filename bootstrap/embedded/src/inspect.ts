@@ -55,7 +55,8 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
     ...(built || free >= neededGiB ? {} : { remedy: `free ${neededGiB - free} GiB below ${cacheDirectory}` }),
   });
   if (existsSync(stateDirectory) && (await supervisorRuns())) {
-    for (const [name, state] of Object.entries(await programStates())) {
+    const states = await programStates();
+    for (const [name, state] of Object.entries(states)) {
       if (state !== "RUNNING")
         diagnoses.push({
           what: `component ${name}`,
@@ -65,7 +66,7 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
     }
     diagnoses.push({
       what: "components",
-      finding: `${Object.keys(await programStates()).length} supervised`,
+      finding: `${Object.keys(states).length} supervised`,
     });
   } else {
     diagnoses.push({ what: "components", finding: "the supervisor does not run", remedy: "./deploy.sh" });

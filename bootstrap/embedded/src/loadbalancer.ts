@@ -1,5 +1,5 @@
 /** HAProxy on 127.0.0.1 in front of the nodes' NodePorts, so that a node may go. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { writeIfChanged } from "./files.ts";
 import { type Endpoint, nodes, state } from "./layout.ts";
 import type { Program } from "./supervisor.ts";
 
@@ -33,8 +33,6 @@ ${sections.join("\n")}`;
 
 /** Writes the configuration and returns the program, to be supervised. */
 export function loadBalancerProgram(endpoints: Endpoint[]): Program {
-  mkdirSync(state("config"), { recursive: true });
-  const text = haproxyConfig(endpoints);
-  if (!existsSync(path()) || readFileSync(path(), "utf8") !== text) writeFileSync(path(), text);
+  writeIfChanged(path(), haproxyConfig(endpoints));
   return { name: "haproxy", command: ["haproxy", "-db", "-f", path()], inputs: [path()] };
 }

@@ -1,9 +1,11 @@
 /** A node: a network and mount namespace with a file system, container runtime, kubelet and kube-proxy of its own. */
+
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../../tools/src/failure.ts";
 import { pki, writeKubeconfig } from "./certificates.ts";
 import { createCgroup } from "./cgroups.ts";
+import { writeIfChanged } from "./files.ts";
 import {
   clusterDomain,
   dnsAddress,
@@ -176,11 +178,6 @@ export function mountScript(node: Node): string {
     // Last, so that a namespace whose making was interrupted is not taken for a node's.
     `touch ${readyMark}`,
   ].join("\n");
-}
-
-function writeIfChanged(path: string, text: string): void {
-  mkdirSync(join(path, ".."), { recursive: true });
-  if (!existsSync(path) || readFileSync(path, "utf8") !== text) writeFileSync(path, text);
 }
 
 async function ensureMountNamespace(node: Node): Promise<void> {

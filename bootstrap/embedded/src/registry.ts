@@ -1,6 +1,8 @@
 /** The local registry (CNCF distribution, from Debian): the mirror that both nodes pull from. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+
+import { mkdirSync } from "node:fs";
 import { until } from "../../../tools/src/failure.ts";
+import { writeIfChanged } from "./files.ts";
 import { cache, registryAddress, state } from "./layout.ts";
 import { ensureNetwork } from "./network.ts";
 import { run } from "./process.ts";
@@ -16,10 +18,8 @@ export function registryProgram(): Program {
     storage: { filesystem: { rootdirectory: cache("registry") }, delete: { enabled: true } },
     http: { addr: registryAddress },
   });
-  mkdirSync(state("config"), { recursive: true });
   mkdirSync(cache("registry"), { recursive: true });
-  if (!existsSync(configuration()) || readFileSync(configuration(), "utf8") !== text)
-    writeFileSync(configuration(), text);
+  writeIfChanged(configuration(), text);
   return {
     name: "registry",
     command: ["docker-registry", "serve", configuration()],
