@@ -29,6 +29,9 @@ export interface Module {
   main?: boolean;
 }
 
+/** The module's releases are on no proxy, this commit of the 1.31 line is: named as Istio names such builds. */
+export const istioTag = (version: string): string => `1.31-alpha.${version.split("-").pop()}`;
+
 /** In build order: what the cluster's start waits for comes first. */
 export const modules: Module[] = [
   { name: "pause", main: true },
@@ -48,6 +51,15 @@ export const modules: Module[] = [
     name: "kustomize",
     path: "sigs.k8s.io/kustomize/kustomize/v5",
     ldflags: (v) => `-X sigs.k8s.io/kustomize/api/provenance.version=${v}`,
+  },
+  {
+    name: "istio",
+    path: "istio.io/istio",
+    // istioctl takes hub and tag of the images it installs from its own stamp.
+    ldflags: (v) =>
+      Object.entries({ Version: istioTag(v), Tag: istioTag(v), Hub: "docker.io/istio", Status: "Clean" })
+        .map(([name, value]) => `-X istio.io/istio/pkg/version.build${name}=${value}`)
+        .join(" "),
   },
   {
     name: "argocd",
