@@ -8,7 +8,7 @@ export CACHE_DIR=${CACHE_DIR:-/var/cache/logging-platform}
 export DEPLOY_LOG=${DEPLOY_LOG:-/var/log/logging-platform.log}
 lock=/run/lock/logging-platform.lock
 cluster=embedded
-stage_count=10
+stage_count=11
 stage_number=0
 build_id=
 
@@ -88,6 +88,7 @@ bootstrap() {
     docker.io/library/redis docker.io/logging-platform/git-server docker.io/logging-platform/app
   stage "Kubernetes" embedded up ${1:+--http-port "$1"}
   stage "DNS and storage" embedded addons
+  stage "Istio" istio
   stage "Git server" embedded git-server
   stage "Repository" publish
   stage "Argo CD" argocd
@@ -99,6 +100,24 @@ bootstrap() {
 
 publish() {
   commit=$(embedded publish)
+}
+
+istio() {
+  embedded images docker.io/istio/pilot docker.io/istio/proxyv2 docker.io/istio/install-cni
+  embedded install-binaries istio
+  if ! on_cluster istioctl install --skip-confirmation --verify --readiness-timeout "${WAIT_SECONDS:-240}s" \
+    --filename "$repository/bootstrap/istio/operator.yaml" --filename "$repository/bootstrap/istio/$cluster.yaml" \
+    >>"$DEPLOY_LOG" 2>&1; then
+    # Names the object that does not come up, and why, where it is one of these.
+    WAIT_SECONDS=5 istio_is_ready
+    echo "istioctl install failed (next: tail -n 40 $DEPLOY_LOG)" >&2
+    return 1
+  fi
+  istio_is_ready
+}
+
+istio_is_ready() {
+  embedded wait-for istio-system deployment/istiod daemonset/istio-cni-node deployment/istio-ingressgateway
 }
 
 argocd() {
@@ -222,7 +241,8 @@ wrong_usage() {
 }
 
 embedded() { typescript bootstrap/embedded/src/cli.ts "$@"; }
-gitops() { KUBECONFIG=$STATE_DIR/kubeconfig/admin.yaml PATH=$STATE_DIR/bin:$PATH typescript tools/src/cli.ts "$@"; }
+gitops() { on_cluster typescript tools/src/cli.ts "$@"; }
+on_cluster() { KUBECONFIG=$STATE_DIR/kubeconfig/admin.yaml PATH=$STATE_DIR/bin:$PATH "$@"; }
 typescript() { node --import "$repository/node_modules/tsx/dist/loader.mjs" "$repository/$1" "${@:2}"; }
 
 trap finish EXIT

@@ -7,7 +7,7 @@ import { send } from "../app.ts";
 import { list } from "../kubectl.ts";
 import { deploy, repository, secondsSince } from "../platform.ts";
 
-const stages = 10;
+const stages = 11;
 
 /** Starts `deploy.sh` as the head of a process group of its own. */
 function start(): { child: ChildProcess; ended: Promise<unknown>; kill(): Promise<void> } {

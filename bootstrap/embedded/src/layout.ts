@@ -62,6 +62,8 @@ export interface Endpoint {
   port: number;
   nodePort: number;
   healthPath: string;
+  /** NodePort that the health is asked at, where it is another. */
+  healthPort?: number;
 }
 
 /**
@@ -69,7 +71,15 @@ export interface Endpoint {
  * @param httpPort the port of the platform's own entry
  */
 export const endpoints = (httpPort: number): Endpoint[] => [
-  { name: "app", variable: "APP_URL", port: httpPort, nodePort: 30080, healthPath: "/status" },
+  // The gateway; its node ports are those of bootstrap/istio/embedded.yaml.
+  {
+    name: "app",
+    variable: "APP_URL",
+    port: httpPort,
+    nodePort: 30080,
+    healthPath: "/healthz/ready",
+    healthPort: 30021,
+  },
   { name: "git", variable: "GIT_URL", port: 3000, nodePort: 30300, healthPath: "/healthz" },
   { name: "argocd", variable: "ARGOCD_URL", port: 8080, nodePort: 30808, healthPath: "/healthz" },
 ];

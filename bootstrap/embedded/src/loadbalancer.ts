@@ -7,13 +7,14 @@ const path = (): string => state("config", "haproxy.cfg");
 
 /** Text of HAProxy's configuration. */
 export function haproxyConfig(endpoints: Endpoint[]): string {
-  const sections = endpoints.map(
-    (endpoint) => `listen ${endpoint.name}
+  const sections = endpoints.map((endpoint) => {
+    const check = endpoint.healthPort === undefined ? "check" : `check port ${endpoint.healthPort}`;
+    return `listen ${endpoint.name}
   bind 127.0.0.1:${endpoint.port}
   option httpchk GET ${endpoint.healthPath}
-${nodes.map((node) => `  server ${node.name} ${node.address}:${endpoint.nodePort} check`).join("\n")}
-`,
-  );
+${nodes.map((node) => `  server ${node.name} ${node.address}:${endpoint.nodePort} ${check}`).join("\n")}
+`;
+  });
   return `global
   stats socket ${state("supervisor", "haproxy.sock")} mode 600 level admin
 

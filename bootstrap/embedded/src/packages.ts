@@ -18,6 +18,7 @@ const packages: Record<string, string> = {
   iproute2: "/usr/sbin/ip",
   iptables: "/usr/sbin/iptables",
   mmdebstrap: "/usr/bin/mmdebstrap",
+  "python3-pip": "/usr/bin/pip3",
   runc: "/usr/sbin/runc",
   supervisor: "/usr/bin/supervisord",
   "util-linux": "/usr/bin/nsenter",

@@ -9,6 +9,7 @@ export interface PinnedModule {
 }
 
 export const argocd: PinnedModule = { directory: "argocd", path: "github.com/argoproj/argo-cd/v3" };
+export const istio: PinnedModule = { directory: "istio", path: "istio.io/istio" };
 export const kubernetes: PinnedModule = { directory: "kubernetes", path: "k8s.io/kubernetes" };
 export const kustomize: PinnedModule = { directory: "kustomize", path: "sigs.k8s.io/kustomize/kustomize/v5" };
 

@@ -2,15 +2,19 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { KubernetesObject } from "../object.ts";
 import { parseObjects } from "../object.ts";
-import { argocd, kubernetes, moduleSource } from "../render/go.ts";
+import { argocd, istio, kubernetes, moduleSource } from "../render/go.ts";
 import type { OpenApiSchema } from "./strict.ts";
 import { Validator } from "./validator.ts";
 
-/** A validator for everything the platform uses: the pinned Kubernetes and the definitions of the pinned Argo CD. */
+/** A validator for everything the platform uses: the pinned Kubernetes and the definitions of the pinned Argo CD and Istio. */
 export async function platformValidator(checkout: string): Promise<Validator> {
-  const [api, definitions] = await Promise.all([kubernetesApi(checkout), argocdDefinitions(checkout)]);
+  const [api, ...definitions] = await Promise.all([
+    kubernetesApi(checkout),
+    argocdDefinitions(checkout),
+    istioDefinitions(checkout),
+  ]);
   const validator = new Validator(api);
-  for (const definition of definitions) validator.addDefinition(definition);
+  for (const definition of definitions.flat()) validator.addDefinition(definition);
   return validator;
 }
 
@@ -25,4 +29,9 @@ async function argocdDefinitions(checkout: string): Promise<KubernetesObject[]> 
   return readdirSync(directory)
     .filter((file) => file.endsWith("-crd.yaml"))
     .flatMap((file) => parseObjects(readFileSync(join(directory, file), "utf8")));
+}
+
+async function istioDefinitions(checkout: string): Promise<KubernetesObject[]> {
+  const file = join(await moduleSource(checkout, istio), "manifests/charts/base/files/crd-all.gen.yaml");
+  return parseObjects(readFileSync(file, "utf8"));
 }

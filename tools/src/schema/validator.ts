@@ -46,7 +46,10 @@ export class Validator {
       const key = `${group}/${name} ${names.kind}`;
       const { properties, ...rest } = schema.openAPIV3Schema;
       const id = `schema:${group}/${name}/${names.kind}`;
-      const withMeta = { ...rest, properties: { ...properties, metadata: { $ref: objectMeta } } };
+      // What every object has: a definition need not say so.
+      const type = { type: "string" };
+      const own = { apiVersion: type, kind: type, ...properties, metadata: { $ref: objectMeta } };
+      const withMeta = { ...rest, properties: own };
       this.#ajv.addSchema({ ...strictSchema(withMeta), $id: id });
       this.#kinds.set(key, id);
     }
