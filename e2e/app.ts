@@ -10,6 +10,7 @@ export const namespace = "logging";
 export interface Pod extends KubernetesObject {
   spec: {
     nodeName: string;
+    initContainers?: { name: string; restartPolicy?: string }[];
     volumes: { name: string; configMap?: { name: string }; emptyDir?: object }[];
     containers: {
       name: string;

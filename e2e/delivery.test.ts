@@ -3,21 +3,11 @@ import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { sleep, until } from "../tools/src/failure.ts";
 import { deployment, namespace, type Pod, pods, send } from "./app.ts";
+import { application, applications, converged, rollout } from "./applications.ts";
 import { Clone } from "./clone.ts";
 import { get, kubectl, list } from "./kubectl.ts";
 import { repository, secondsSince } from "./platform.ts";
 import { steadyRequests } from "./steady.ts";
-
-interface Application {
-  metadata: { name: string };
-  status: {
-    sync: { status: string; revision: string };
-    health: { status: string };
-    conditions?: { type: string; message: string }[];
-    history?: { id: number }[];
-    operationState?: { phase: string; message: string; startedAt: string; finishedAt?: string };
-  };
-}
 
 const config = "gitops/apps/logging/base/app/config.env";
 const kustomization = "gitops/apps/logging/base/app/kustomization.yaml";
@@ -44,35 +34,6 @@ afterAll(async () => {
     clone.remove();
   }
 });
-
-const application = (name: string): Promise<Application> => get("application", name, "--namespace", "argocd");
-const applications = (): Promise<Application[]> => list("applications", "--namespace", "argocd");
-
-/** Waits until every Application is Synced to a commit and Healthy, and the app's pods are all of one template. */
-async function converged(commit: string, seconds = 180): Promise<void> {
-  await until(`commit ${commit.slice(0, 12)}`, seconds, async () => {
-    for (const { metadata, status } of await applications()) {
-      if (status.sync.revision !== commit) return `${metadata.name} is at ${status.sync.revision}`;
-      if (status.sync.status !== "Synced") return `${metadata.name} is ${status.sync.status}`;
-      if (status.health.status !== "Healthy") return `${metadata.name} is ${status.health.status}`;
-      const phase = status.operationState?.phase;
-      if (phase !== "Succeeded") return `the last sync of ${metadata.name} is ${phase}`;
-    }
-    return rollout();
-  });
-}
-
-/** Why the app's Deployment has not 3 ready replicas of its present template and no others. */
-async function rollout(): Promise<string | undefined> {
-  const { metadata, spec, status } = await deployment();
-  if (spec.replicas !== 3) return `${spec.replicas} replicas are wanted`;
-  if (status.observedGeneration !== metadata.generation) return "the Deployment is not observed";
-  const { replicas, readyReplicas, updatedReplicas } = status;
-  if (replicas !== 3 || readyReplicas !== 3 || updatedReplicas !== 3)
-    return `${replicas} replicas, ${readyReplicas} ready, ${updatedReplicas} updated`;
-  const count = (await pods()).length;
-  return count === 3 ? undefined : `${count} pods`;
-}
 
 /** Waits until the app greets so, again and again, as every pod must. */
 async function greets(greeting: string): Promise<void> {

@@ -1,0 +1,49 @@
+/** What Argo CD says of its Applications, and when all of it is in place. */
+import { until } from "../tools/src/failure.ts";
+import { deployment, pods } from "./app.ts";
+import { get, list } from "./kubectl.ts";
+
+/** What of an Application the tests look at. */
+export interface Application {
+  metadata: { name: string };
+  status: {
+    sync: { status: string; revision: string };
+    health: { status: string };
+    conditions?: { type: string; message: string }[];
+    history?: { id: number }[];
+    operationState?: { phase: string; message: string; startedAt: string; finishedAt?: string };
+  };
+}
+
+/** One Application. */
+export const application = (name: string): Promise<Application> =>
+  get("application", name, "--namespace", "argocd");
+
+/** All Applications. */
+export const applications = (): Promise<Application[]> => list("applications", "--namespace", "argocd");
+
+/** Waits until every Application is Synced to a commit and Healthy, and the app's pods are all of one template. */
+export async function converged(commit: string, seconds = 180): Promise<void> {
+  await until(`commit ${commit.slice(0, 12)}`, seconds, async () => {
+    for (const { metadata, status } of await applications()) {
+      if (status.sync.revision !== commit) return `${metadata.name} is at ${status.sync.revision}`;
+      if (status.sync.status !== "Synced") return `${metadata.name} is ${status.sync.status}`;
+      if (status.health.status !== "Healthy") return `${metadata.name} is ${status.health.status}`;
+      const phase = status.operationState?.phase;
+      if (phase !== "Succeeded") return `the last sync of ${metadata.name} is ${phase}`;
+    }
+    return rollout();
+  });
+}
+
+/** Why the app's Deployment has not 3 ready replicas of its present template and no others. */
+export async function rollout(): Promise<string | undefined> {
+  const { metadata, spec, status } = await deployment();
+  if (spec.replicas !== 3) return `${spec.replicas} replicas are wanted`;
+  if (status.observedGeneration !== metadata.generation) return "the Deployment is not observed";
+  const { replicas, readyReplicas, updatedReplicas } = status;
+  if (replicas !== 3 || readyReplicas !== 3 || updatedReplicas !== 3)
+    return `${replicas} replicas, ${readyReplicas} ready, ${updatedReplicas} updated`;
+  const count = (await pods()).length;
+  return count === 3 ? undefined : `${count} pods`;
+}
