@@ -5,13 +5,14 @@ import type { Program } from "./supervisor.ts";
 
 const path = (): string => state("config", "haproxy.cfg");
 
-/** Text of HAProxy's configuration. */
+/** Text of HAProxy's configuration; its checks speak HTTP/1.1, as Envoy refuses 1.0. */
 export function haproxyConfig(endpoints: Endpoint[]): string {
   const sections = endpoints.map((endpoint) => {
     const check = endpoint.healthPort === undefined ? "check" : `check port ${endpoint.healthPort}`;
     return `listen ${endpoint.name}
   bind 127.0.0.1:${endpoint.port}
-  option httpchk GET ${endpoint.healthPath}
+  option httpchk
+  http-check send meth GET uri ${endpoint.healthPath} ver HTTP/1.1 hdr Host ${endpoint.name}
 ${nodes.map((node) => `  server ${node.name} ${node.address}:${endpoint.nodePort} ${check}`).join("\n")}
 `;
   });
