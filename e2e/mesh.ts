@@ -25,7 +25,6 @@ export async function proxyConfig<T>(what: string, pod: Pod, ...args: string[]):
 
 /** A line of a proxy's access log. */
 export interface Access {
-  request_id: string;
   method: string;
   path: string;
   response_code: number;
@@ -33,8 +32,11 @@ export interface Access {
   duration: number;
 }
 
-/** What the proxies of some pods logged of one request; complete some seconds after the request. */
-export async function accesses(of: Pod[], requestId: string): Promise<Access[]> {
+/**
+ * What the proxies of some pods logged of one request; complete some seconds after the request.
+ * @param mark a part of its path, such as a parameter: the gateway gives every request an id of its own
+ */
+export async function accesses(of: Pod[], mark: string): Promise<Access[]> {
   const found: Access[] = [];
   for (const { metadata } of of) {
     const args = [
@@ -46,7 +48,7 @@ export async function accesses(of: Pod[], requestId: string): Promise<Access[]> 
       "istio-proxy",
     ];
     const log = await kubectl([...args, "--since", "2m"]);
-    const lines = log.split("\n").filter((line) => line.startsWith("{") && line.includes(requestId));
+    const lines = log.split("\n").filter((line) => line.startsWith("{") && line.includes(mark));
     found.push(...lines.map((line) => JSON.parse(line) as Access));
   }
   return found;
