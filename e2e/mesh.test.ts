@@ -112,7 +112,8 @@ describe("C2 C3 POST /log through the gateway", () => {
       const { status, seconds, id } = await timed("/log", message);
       expect(status).toBe(504);
       expect(seconds).toBeGreaterThanOrEqual(0.9);
-      expect(seconds).toBeLessThan(1.6);
+      // Sooner than the delay of one attempt: it was the timeout.
+      expect(seconds).toBeLessThan(2);
       let attempts = 0;
       await until("the access logs", 30, async () => {
         attempts = (await accesses(app, id)).length;
