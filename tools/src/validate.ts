@@ -13,8 +13,8 @@ import { platformSchemasKey, platformValidator, readDefinition } from "./schema/
 import type { Defect, Validator } from "./schema/validator.ts";
 
 export interface ValidateOptions {
-  /** False to render and check everything anew. */
-  cached?: boolean;
+  /** Where results of earlier runs are; the checkout's own by default. */
+  cache?: Cache;
 }
 
 /** What was looked at and found. */
@@ -32,8 +32,10 @@ export interface Validation {
  * @param root the repository's root
  * @throws where a tool is missing: kustomize or the pinned modules' sources
  */
-export async function validate(root: string, { cached = true }: ValidateOptions = {}): Promise<Validation> {
-  const cache = new Cache(cached ? cacheDirectory : undefined);
+export async function validate(
+  root: string,
+  { cache = new Cache(cacheDirectory) }: ValidateOptions = {},
+): Promise<Validation> {
   const repository = await readRepository(root);
   const result: Validation = {
     findings: [],
@@ -68,9 +70,14 @@ export async function loadGraph(
   const applications = await renderCluster(root, repository, cluster, cache, () => {
     loading ??= platformValidator(checkout, cache);
   });
-  const schemas = new Schemas(cache, applications, () => loading ?? platformValidator(checkout, cache));
+  const schemas = new Schemas(
+    cache,
+    cluster,
+    applications,
+    () => loading ?? platformValidator(checkout, cache),
+  );
   const defects = new Map<Application, { index: number; defect: Defect }[]>();
-  for (const application of applications) defects.set(application, await schemas.check(root, application));
+  for (const application of applications) defects.set(application, await schemas.check(application));
   return new Graph({
     cluster,
     repository,
@@ -84,13 +91,20 @@ export async function loadGraph(
 /** Schema checks, remembered per Application; the schemas are only loaded when one has changed. */
 class Schemas {
   readonly #cache: Cache;
+  readonly #cluster: string;
   readonly #definitions: KubernetesObject[];
   readonly #key: string;
   readonly #platform: () => Promise<Validator>;
   #validator: Promise<Validator> | undefined;
 
-  constructor(cache: Cache, applications: Application[], platform: () => Promise<Validator>) {
+  constructor(
+    cache: Cache,
+    cluster: string,
+    applications: Application[],
+    platform: () => Promise<Validator>,
+  ) {
     this.#cache = cache;
+    this.#cluster = cluster;
     this.#platform = platform;
     this.#definitions = applications.flatMap(({ manifests }) =>
       manifests.flatMap(({ object }) => (object.kind === "CustomResourceDefinition" ? [object] : [])),
@@ -98,8 +112,8 @@ class Schemas {
     this.#key = digest(platformSchemasKey(checkout), JSON.stringify(this.#definitions));
   }
 
-  async check(root: string, application: Application): Promise<{ index: number; defect: Defect }[]> {
-    const entry = `schema ${root} ${application.name}`;
+  async check(application: Application): Promise<{ index: number; defect: Defect }[]> {
+    const entry = `schema ${this.#cluster} ${application.name}`;
     const key = digest(this.#key, application.key);
     type Checked = { defects: { index: number; defect: Defect }[]; clusterWide: number[] };
     let checked = this.#cache.get<Checked>(entry, key);
@@ -129,8 +143,7 @@ class Schemas {
 
   async #load(): Promise<Validator> {
     const validator = await this.#platform();
-    for (const definition of this.#definitions.flatMap(readDefinition)) validator.addDefinition(definition);
-    return validator;
+    return validator.extendedBy(this.#definitions.flatMap(readDefinition));
   }
 }
 

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
+import { Cache } from "../render/cache.ts";
 import { explain, type Format, formats, listRules, report } from "../report.ts";
 import { checkout } from "../repository.ts";
 import { validate } from "../validate.ts";
@@ -24,12 +25,13 @@ export function addValidate(program: Command): void {
           process.stdout.write(explanation(options.explain));
           return;
         }
-        const validation = await validate(resolve(directory), { cached: options.cache }).catch(
-          (error: Error) => {
-            process.exitCode = exitCodes.broken;
-            throw error;
-          },
-        );
+        const validation = await validate(
+          resolve(directory),
+          options.cache ? {} : { cache: new Cache(undefined) },
+        ).catch((error: Error) => {
+          process.exitCode = exitCodes.broken;
+          throw error;
+        });
         process.stdout.write(report(validation, options.format));
         if (validation.findings.length > 0) process.exitCode = exitCodes.failed;
       },

@@ -1,5 +1,5 @@
 /** What one Application makes of its sources, as Argo CD's repo-server does it. */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
 import { execa } from "execa";
 import { load } from "js-yaml";
@@ -30,6 +30,8 @@ export interface Rendered {
   manifests: Omit<Manifest, "application">[];
   /** The source cannot be rendered; Argo CD would say so too. */
   error?: string;
+  /** The file that is to blame, with the line or the text in it, where that is known. */
+  errorAt?: { file: string; line?: number; text?: string };
   /** The source is not at hand here, such as a chart of a remote repository. */
   skipped?: string;
 }
@@ -67,7 +69,7 @@ export async function renderSource(
   try {
     return { manifests: await renderManifests(root, directory, source.kustomize) };
   } catch (error) {
-    return { manifests: [], error: reasonOf(error) };
+    return { manifests: [], ...failureOf(root, path, error) };
   }
 }
 
@@ -82,7 +84,7 @@ function renderDirectory(root: string, path: string, { directory }: ApplicationS
         manifests.push({ object, file, foreign: false });
       }
     } catch (error) {
-      return { manifests: [], error: `${file}: ${reasonOf(error)}` };
+      return { manifests: [], error: `${file}: ${reasonOf(error)}`, errorAt: { file } };
     }
   }
   return manifests.length > 0 ? { manifests } : { manifests, error: `${path} holds no manifest` };
@@ -126,20 +128,37 @@ async function renderChart(
   return { manifests: parseObjects(stdout).map((object) => ({ object, file, foreign: true })) };
 }
 
-// Of kustomize's one long line, without the temporary directory that the reader has never heard of.
+/** What kustomize says of a kustomization that it cannot build, without the path of directories that led there. */
+function failureOf(root: string, path: string, error: unknown): Pick<Rendered, "error" | "errorAt"> {
+  const line = reasonOf(error);
+  const inner = line.split(/recursed accumulation of path '/).pop() ?? line;
+  const directory = inner === line ? undefined : /^([^']+)'/.exec(inner)?.[1];
+  const place = directory ? posix.relative(realpathSync(root), directory) : path;
+  const said = (directory ? inner.slice(directory.length + 3) : line).replace(
+    /^accumulating resources: /,
+    "",
+  );
+  const broken =
+    /^accumulating resources from '([^']+)': (?:\w+: )?(?:yaml: line (\d+): )?(.*?)(?: in File: .*)?$/.exec(
+      said,
+    );
+  if (broken?.[1]) {
+    const file = posix.join(place, broken[1]);
+    return { error: `${file}: ${broken[3]}`, errorAt: { file, line: Number(broken[2] ?? 1) } };
+  }
+  const gone = /^accumulation err='accumulating resources from '([^']+)'/.exec(said)?.[1];
+  const invalid = /(invalid Kustomization|json|yaml): (.*)$/.exec(said);
+  const file = posix.join(place, "kustomization.yaml");
+  if (gone && invalid && existsSync(join(root, place, gone, "kustomization.yaml"))) {
+    const inner = posix.join(place, gone, "kustomization.yaml");
+    return { error: `${inner}: ${invalid[2]}`, errorAt: { file: inner } };
+  }
+  if (gone) return { error: `${posix.join(place, gone)} cannot be read`, errorAt: { file, text: gone } };
+  return { error: said.slice(0, 400), errorAt: { file } };
+}
+
 function reasonOf(error: unknown): string {
   const { stderr, message } = error as Error & { stderr?: string };
-  const line =
-    (stderr || message)
-      .trim()
-      .split("\n")
-      .find((text) => text !== "") ?? "";
-  return line
-    .replace(/^Error: /, "")
-    .replace(
-      /accumulating resources(: accumulation err='accumulating resources)? from '[^']*kustomization-[^']*'?: /,
-      "",
-    )
-    .replaceAll(/'[^']*\/kustomization-\w+\/?[^']*'/g, "the Application")
-    .slice(0, 400);
+  const lines = (stderr || message).trim().split("\n");
+  return (lines.find((text) => text.startsWith("Error: ")) ?? lines[0] ?? "").replace(/^Error: /, "");
 }

@@ -24,6 +24,7 @@ export interface Application {
   parent: string | undefined;
   manifests: Manifest[];
   error?: string;
+  errorAt?: Rendered["errorAt"];
   skipped?: string;
   /** Names everything the manifests were rendered from. */
   key: string;
@@ -50,8 +51,8 @@ export async function renderCluster(
   cache: Cache,
   onRender: () => void = () => {},
 ): Promise<Application[]> {
-  const renderer = new Renderer(root, repository, cache, onRender);
-  const start = await renderer.bootstrap(cluster);
+  const renderer = new Renderer(root, repository, cluster, cache, onRender);
+  const start = await renderer.bootstrap();
   const result = [start];
   const seen = new Set<string>();
   let pending: { manifest: Manifest; parent: string | undefined }[] = applicationsAmong(start);
@@ -94,10 +95,12 @@ class Renderer {
   readonly #repository: Repository;
   readonly #cache: Cache;
   readonly #version: string;
+  readonly #cluster: string;
 
   readonly #onRender: () => void;
 
-  constructor(root: string, repository: Repository, cache: Cache, onRender: () => void) {
+  constructor(root: string, repository: Repository, cluster: string, cache: Cache, onRender: () => void) {
+    this.#cluster = cluster;
     this.#onRender = onRender;
     this.#root = root;
     this.#repository = repository;
@@ -108,7 +111,8 @@ class Renderer {
     );
   }
 
-  async bootstrap(cluster: string): Promise<Application> {
+  async bootstrap(): Promise<Application> {
+    const cluster = this.#cluster;
     const install = `bootstrap/argocd/install/${cluster}`;
     const rootDirectory = `bootstrap/argocd/root/${cluster}`;
     const files = [...this.#repository.keys()].filter(
@@ -149,14 +153,15 @@ class Renderer {
     }
     const files = [...reached];
     const inputs = JSON.stringify([sources, manifest.object.spec?.destination, process.env.HELM_CHARTS]);
-    const rendered = await this.#cached(`application ${name}`, files, inputs, async () => {
+    const rendered = await this.#cached(`application ${this.#cluster} ${name}`, files, inputs, async () => {
       const parts: Rendered[] = [];
       for (const source of sources) parts.push(await renderSource(this.#root, source, manifest.object));
-      const { error } = parts.find((part) => part.error) ?? {};
+      const { error, errorAt } = parts.find((part) => part.error) ?? {};
       const { skipped } = parts.find((part) => part.skipped) ?? {};
       return {
         manifests: parts.flatMap((part) => part.manifests),
         ...(error && { error }),
+        ...(errorAt && { errorAt }),
         ...(skipped && { skipped }),
       };
     });
@@ -183,12 +188,11 @@ class Renderer {
   ): Promise<Rendered & { key: string }> {
     const contents = files.flatMap((file) => [file, this.#repository.get(file) ?? ""]);
     const key = digest(this.#version, inputs, ...contents);
-    const name = `${this.#root} ${entry}`;
-    const known = this.#cache.get<Rendered>(name, key);
+    const known = this.#cache.get<Rendered>(entry, key);
     if (known) return { ...known, key };
     this.#onRender();
     const rendered = await render();
-    if (!rendered.error && !rendered.skipped) this.#cache.set(name, key, rendered);
+    if (!rendered.error && !rendered.skipped) this.#cache.set(entry, key, rendered);
     return { ...rendered, key };
   }
 }

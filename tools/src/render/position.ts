@@ -32,7 +32,9 @@ export class Positions {
     if (foreign) return { file, line: 1, column: 1 };
     const source = this.#source(file);
     const own = source?.documents.find((document) => describes(document, object));
-    if (!source || !own) return this.ofText(file, object.metadata?.name ?? object.kind);
+    // A generator's object stands nowhere itself; its name there has no hash of the content.
+    if (!source || !own)
+      return this.ofText(file, (object.metadata?.name ?? object.kind).replace(/-[a-z0-9]{10}$/, ""));
     const rendered = path.reduce<unknown>(
       (value, key) => (value as Record<string | number, unknown> | undefined)?.[key],
       object,

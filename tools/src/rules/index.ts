@@ -44,9 +44,12 @@ export const rules: readonly Rule[] = [
   metricExists,
 ];
 
-/** Applies every rule to a cluster's objects. */
+/** Applies every rule to a cluster's objects; where something does not render, only those that look at files one by one. */
 export function runRules(graph: Graph): Finding[] {
-  const findings = rules.flatMap(({ id, check }) =>
+  // Of a graph with holes most rules would only name what follows from them.
+  const whole = graph.input.applications.every(({ error }) => error === undefined);
+  const applied = whole ? rules : [renders, schema, singlePlace, imageTag];
+  const findings = applied.flatMap(({ id, check }) =>
     check(graph).map((problem): Finding => {
       const position = "manifest" in problem ? graph.position(problem.manifest, problem.path) : problem.at;
       return { ...position, rule: id, message: problem.message, fix: problem.fix };

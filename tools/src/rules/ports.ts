@@ -24,8 +24,9 @@ const has = (ports: ContainerPort[], wanted: string | number): boolean =>
   );
 
 const list = (ports: ContainerPort[]): string =>
-  ports.map(({ name, containerPort }) => (name ? `${name} (${containerPort})` : containerPort)).join(", ") ||
-  "none";
+  [...new Map(ports.map((port) => [`${port.name} ${port.containerPort}`, port])).values()]
+    .map(({ name, containerPort }) => (name ? `${name} (${containerPort})` : containerPort))
+    .join(", ") || "none";
 
 function portsOfObject(graph: Graph, manifest: Manifest): Problem[] {
   const { kind, metadata, spec = {} } = manifest.object;

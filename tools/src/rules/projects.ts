@@ -1,4 +1,4 @@
-import { describeObject, groupOf, type KubernetesObject } from "../object.ts";
+import { describeObject, type FieldPath, groupOf, type KubernetesObject, type Manifest } from "../object.ts";
 import { sourcesOf } from "../render/application.ts";
 import { bootstrap } from "../render/cluster.ts";
 import type { Problem, Rule } from "./rule.ts";
@@ -49,30 +49,19 @@ exist; deploy.sh applies projects from bootstrap/argocd/root, outside of what th
           },
         ];
       }
-      const refused = (
-        problems: string[],
-        where: Pick<Problem & { path: string[] }, "path">,
-        what: string,
-        of = manifest,
-      ): Problem[] =>
-        problems.map((fix) => ({
-          manifest: of,
-          path: where.path,
-          message: `${what}: AppProject ${project.object.metadata.name} does not allow it`,
-          fix,
-        }));
+      const refuse = (of: Manifest, path: FieldPath, what: string, fix: string): Problem => ({
+        manifest: of,
+        path,
+        message: `${what}: AppProject ${project.object.metadata.name} does not allow it`,
+        fix,
+      });
       return [
-        ...refused(
-          sourceProblems(project.object, manifest.object),
-          { path: ["spec", "source", "repoURL"] },
-          `Application ${name}`,
+        ...ownProblems(project.object, manifest.object).map(({ path, fix }) =>
+          refuse(manifest, path, `Application ${name}`, fix),
         ),
         ...manifests.flatMap((rendered) =>
-          refused(
-            objectProblems(project.object, manifest.object, rendered.object),
-            { path: ["kind"] },
-            describeObject(rendered.object),
-            rendered,
+          objectProblems(project.object, manifest.object, rendered.object).map((fix) =>
+            refuse(rendered, ["kind"], describeObject(rendered.object), fix),
           ),
         ),
       ];
@@ -80,11 +69,17 @@ exist; deploy.sh applies projects from bootstrap/argocd/root, outside of what th
   },
 };
 
-function sourceProblems(project: KubernetesObject, application: KubernetesObject): string[] {
+function ownProblems(
+  project: KubernetesObject,
+  application: KubernetesObject,
+): { path: FieldPath; fix: string }[] {
   const spec = project.spec as ProjectSpec;
-  const problems = sourcesOf(application)
+  const problems: { path: FieldPath; fix: string }[] = sourcesOf(application)
     .filter(({ repoURL }) => repoURL && !(spec.sourceRepos ?? []).some((pattern) => glob(pattern, repoURL)))
-    .map(({ repoURL }) => `add ${repoURL} to its sourceRepos`);
+    .map(({ repoURL }) => ({
+      path: ["spec", "source", "repoURL"],
+      fix: `add ${repoURL} to its sourceRepos`,
+    }));
   const destination = (application.spec.destination ?? {}) as Destination;
   const allowed = (spec.destinations ?? []).some(
     (entry) =>
@@ -93,10 +88,10 @@ function sourceProblems(project: KubernetesObject, application: KubernetesObject
         ? glob(entry.server, destination.server ?? "")
         : glob(entry.name ?? "*", destination.name ?? "")),
   );
-  if (!allowed)
-    problems.push(
-      `add server ${destination.server ?? destination.name} with namespace ${destination.namespace} to its destinations`,
-    );
+  if (!allowed) {
+    const fix = `add server ${destination.server ?? destination.name} with namespace ${destination.namespace} to its destinations`;
+    problems.push({ path: ["spec", "destination", "namespace"], fix });
+  }
   return problems;
 }
 

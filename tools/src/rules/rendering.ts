@@ -1,34 +1,23 @@
 import { describeObject, type FieldPath, formatPath } from "../object.ts";
-import type { Rule } from "./rule.ts";
+import type { Problem, Rule } from "./rule.ts";
 
 export const renders: Rule = {
   id: "renders",
   summary: "Every Application's sources render",
   explanation: `Argo CD shows a ComparisonError and deploys nothing while a source does not render: a missing file, a patch without a target,
 YAML that is none. The pinned kustomize renders each source here as Argo CD's repo-server does there; the message is kustomize's own.`,
-  check: ({ input }) =>
-    input.applications.flatMap(({ name, error, manifest, files }) => {
+  check: (graph) =>
+    graph.input.applications.flatMap(({ name, error, errorAt, manifest }): Problem[] => {
       if (!error) return [];
-      const message = `Application ${name} does not render: ${error}`;
-      const fix = "correct what the message names";
-      const missing = /'([^']+)'/.exec(error)?.[1];
-      const mentions = files.find((file) => missing && input.repository.get(file)?.includes(missing));
-      if (mentions && missing) {
-        const lines = (input.repository.get(mentions) ?? "").split("\n");
-        const line = lines.findIndex((text) => text.includes(missing));
-        return [
-          {
-            at: { file: mentions, line: line + 1, column: (lines[line] ?? "").indexOf(missing) + 1 },
-            message,
-            fix,
-          },
-        ];
+      const what = {
+        message: `Application ${name} does not render: ${error}`,
+        fix: "correct what the message names",
+      };
+      if (errorAt) {
+        const { file, line = 1, text } = errorAt;
+        return [{ at: text ? graph.positionOfText(file, text) : { file, line, column: 1 }, ...what }];
       }
-      return [
-        manifest
-          ? { manifest, path: ["spec", "source", "path"], message, fix }
-          : { at: { file: files[0] ?? "", line: 1, column: 1 }, message, fix },
-      ];
+      return manifest ? [{ manifest, path: ["spec", "source", "path"], ...what }] : [];
     }),
 };
 

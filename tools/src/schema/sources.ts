@@ -30,9 +30,17 @@ export function platformSchemasKey(checkout: string): string {
   );
 }
 
+const loaded = new Map<string, Promise<Validator>>();
+
 /** A validator for everything the platform uses: the pinned Kubernetes, and the definitions of the pinned modules. */
 export async function platformValidator(checkout: string, cache?: Cache): Promise<Validator> {
   const key = platformSchemasKey(checkout);
+  const validator = loaded.get(key) ?? load(checkout, key, cache);
+  loaded.set(key, validator);
+  return validator;
+}
+
+async function load(checkout: string, key: string, cache?: Cache): Promise<Validator> {
   const known = cache?.get<CompiledSchemas>("schemas", key);
   // Ajv takes a tenth of a second to load, which a run that finds everything in the cache does not need.
   const { Validator } = await import("./validator.ts");

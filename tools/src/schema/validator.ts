@@ -35,20 +35,30 @@ export class Validator {
   /** From `apps/v1 Deployment` to the name of the schema. */
   readonly #kinds = new Map<string, string>();
   readonly #namespaced: Set<string>;
+  readonly #schemas: CompiledSchemas;
+  #fallback: Validator | undefined;
 
-  constructor({ kubernetes, kinds, namespaced, definitions }: CompiledSchemas) {
+  constructor(schemas: CompiledSchemas) {
+    const { kubernetes, kinds, namespaced, definitions } = schemas;
+    this.#schemas = schemas;
     this.#namespaced = new Set(namespaced);
     for (const [kind, name] of Object.entries(kinds)) {
       this.#kinds.set(kind, `schema:kubernetes#/definitions/${name}`);
     }
     this.#ajv.addSchema({ $id: "schema:kubernetes", definitions: kubernetes });
-    for (const definition of definitions) this.addDefinition(definition);
+    for (const definition of definitions) this.#add(definition);
   }
 
-  /** Makes a kind known; a later definition of the same kind replaces an earlier one. */
-  addDefinition({ kind, namespaced, schema }: Definition): void {
+  /** A validator that knows further kinds, or other definitions of the same; this one stays as it is. */
+  extendedBy(definitions: Definition[]): Validator {
+    if (definitions.length === 0) return this;
+    const extended = new Validator({ ...this.#schemas, kinds: {}, namespaced: [], definitions });
+    extended.#fallback = this;
+    return extended;
+  }
+
+  #add({ kind, namespaced, schema }: Definition): void {
     const id = `schema:${kind.replace(" ", "/")}`;
-    this.#ajv.removeSchema(id);
     const { properties } = schema as { properties?: object };
     this.#ajv.addSchema({
       ...schema,
@@ -57,13 +67,13 @@ export class Validator {
     });
     this.#kinds.set(kind, id);
     if (namespaced) this.#namespaced.add(kind);
-    else this.#namespaced.delete(kind);
   }
 
   /** True for objects that live in a namespace; undefined where the kind is not known. */
-  isNamespaced({ apiVersion, kind }: KubernetesObject): boolean | undefined {
+  isNamespaced({ apiVersion, kind }: Pick<KubernetesObject, "apiVersion" | "kind">): boolean | undefined {
     const name = `${apiVersion} ${kind}`;
-    return this.#kinds.has(name) ? this.#namespaced.has(name) : undefined;
+    if (this.#kinds.has(name)) return this.#namespaced.has(name);
+    return this.#fallback?.isNamespaced({ apiVersion, kind });
   }
 
   /** Finds what the API server would refuse or drop. */
@@ -72,9 +82,10 @@ export class Validator {
       return [{ path: [], message: `${object.kind} without a name`, fix: "set metadata.name" }];
     }
     const schema = this.#kinds.get(`${object.apiVersion} ${object.kind}`);
+    if (schema === undefined && this.#fallback) return this.#fallback.check(object);
     if (schema === undefined) {
       const message = `no schema is known for ${object.apiVersion} ${object.kind}`;
-      return [{ path: ["kind"], message, fix: this.#nearest(object) }];
+      return [{ path: [], message, fix: this.#nearest(object) }];
     }
     const validate = this.#ajv.getSchema(schema);
     if (!validate || validate(object)) return [];
