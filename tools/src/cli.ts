@@ -1,6 +1,7 @@
 #!/usr/bin/env -S node --import tsx
 import { Command, CommanderError } from "commander";
 import { addCluster } from "./cli/cluster.ts";
+import { addRelease } from "./cli/release.ts";
 import { addRender } from "./cli/render.ts";
 import { exitCodes, WrongUsage } from "./cli/usage.ts";
 import { addValidate } from "./cli/validate.ts";
@@ -9,6 +10,7 @@ import { note } from "./progress.ts";
 
 const program = new Command("gitops").description("Works on the platform's GitOps repository").exitOverride();
 addValidate(program);
+addRelease(program);
 addRender(program);
 addCluster(program);
 

@@ -12,6 +12,7 @@ interface ContainerStatus {
 
 export interface Pod {
   metadata: { name: string; namespace: string; labels?: Record<string, string> };
+  spec?: { containers: { name: string; image: string }[] };
   status: {
     phase: string;
     conditions?: { type: string; status: string; reason?: string; message?: string }[];

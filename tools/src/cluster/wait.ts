@@ -56,6 +56,28 @@ async function troubledPod({ spec }: Application): Promise<string | undefined> {
   return items.map(podTrouble).find((trouble) => trouble !== undefined);
 }
 
+/**
+ * Waits until an image runs in ready pods.
+ * @param image with its tag
+ * @returns how many pods run it
+ */
+export async function imageRuns(image: string, seconds: number): Promise<number> {
+  let count = 0;
+  const name = image.slice(0, image.lastIndexOf(":") + 1);
+  await until(`image ${image}`, seconds, async () => {
+    const { items } = await get<{ items: Pod[] }>(["pods", "-A"]);
+    const using = items.filter((pod) => imagesOf(pod).some((used) => used.startsWith(name)));
+    const old = using.find((pod) => !imagesOf(pod).includes(image));
+    if (old) return `Pod ${old.metadata.namespace}/${old.metadata.name} runs another version still`;
+    count = using.length;
+    if (count === 0) return "no pod runs it";
+    return using.map(podTrouble).find((trouble) => trouble !== undefined);
+  });
+  return count;
+}
+
+const imagesOf = ({ spec }: Pod): string[] => (spec?.containers ?? []).map(({ image }) => image);
+
 /** The full hash of a revision in a checkout. */
 export async function resolveCommit(checkout: string, revision: string): Promise<string> {
   if (/^[0-9a-f]{40}$/.test(revision)) return revision;

@@ -32,8 +32,8 @@ export async function serviceTags(root: string, repository: Repository): Promise
   return tags;
 }
 
-// Only the newest deployment of a service counts: the next one ends a rollback.
-async function lastRolledBack(root: string, service: string): Promise<string | undefined> {
+/** The tag that the newest deployment of a service rolled back from; undefined where it is no rollback. */
+export async function lastRolledBack(root: string, service: string): Promise<string | undefined> {
   const format = `%(trailers:key=${rolledBackTrailer},valueonly)`;
   const { stdout } = await execa("git", ["log", "-1", `--grep=^deploy(${service}): `, `--format=${format}`], {
     cwd: root,
