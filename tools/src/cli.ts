@@ -1,6 +1,7 @@
 #!/usr/bin/env -S node --import tsx
 import { Command, CommanderError } from "commander";
 import { addCluster } from "./cli/cluster.ts";
+import { addDiff } from "./cli/diff.ts";
 import { addRelease } from "./cli/release.ts";
 import { addRender } from "./cli/render.ts";
 import { exitCodes, WrongUsage } from "./cli/usage.ts";
@@ -10,6 +11,7 @@ import { note } from "./progress.ts";
 
 const program = new Command("gitops").description("Works on the platform's GitOps repository").exitOverride();
 addValidate(program);
+addDiff(program);
 addRelease(program);
 addRender(program);
 addCluster(program);

@@ -69,9 +69,9 @@ export async function publish(options: PublishOptions): Promise<Published> {
   const git = new Git(directory);
   await checkout.run("worktree", "add", "--quiet", "--detach", "--force", directory, head);
   try {
+    let upstream = await fetchBranch(checkout, remote, branch, push && !options.dryRun);
     for (let attempt = 1; ; attempt++) {
-      const upstream = await fetchBranch(checkout, remote, branch, push && !options.dryRun);
-      await git.run("reset", "--quiet", "--hard", head);
+      if (attempt > 1) await git.run("reset", "--quiet", "--hard", head);
       if (push && upstream) await rebase(git, head, upstream, `${remote}/${branch}`);
       const plan = await options.plan({
         git,
@@ -95,8 +95,9 @@ export async function publish(options: PublishOptions): Promise<Published> {
         await moveCheckout(checkout, head, result);
         return { outcome: "pushed", commit: result, message };
       }
-      const moved = (await fetchBranch(checkout, remote, branch, true)) !== upstream;
-      if (!moved)
+      const seen = upstream;
+      upstream = await fetchBranch(checkout, remote, branch, true);
+      if (upstream === seen)
         throw new Failure(`${remote} refuses the push: ${refused}`, `git push ${remote} HEAD:${branch}`);
       if (attempt === attempts) {
         throw new Failure(`${remote}/${branch} moved ${attempts} times in between`, "run the command again");
@@ -112,14 +113,16 @@ export async function publish(options: PublishOptions): Promise<Published> {
 
 async function removeAbandonedWorktrees(checkout: Git): Promise<void> {
   const list = await checkout.run("worktree", "list", "--porcelain");
+  let abandoned = false;
   for (const [, directory = ""] of list.matchAll(/^worktree (.*)$/gm)) {
     const owner = new RegExp(`^${worktreePrefix}(\\d+)-`).exec(basename(directory))?.[1];
     if (owner && !isRunning(Number(owner))) {
       await checkout.try("worktree", "remove", "--force", "--force", directory);
       rmSync(directory, { recursive: true, force: true });
+      abandoned = true;
     }
   }
-  await checkout.try("worktree", "prune");
+  if (abandoned) await checkout.try("worktree", "prune");
 }
 
 function isRunning(id: number): boolean {
@@ -139,11 +142,12 @@ async function fetchBranch(
 ): Promise<string | undefined> {
   if (needed) {
     progress(`fetching ${remote}`);
-    const known = await git.try("remote", "get-url", remote);
-    if (known === undefined)
-      throw new Failure(`there is no remote ${remote}`, "git remote -v; then --remote NAME");
     // Two fetches of one repository at the same time lock each other out of the ref; the second try finds it written.
-    if ((await git.try("fetch", "--quiet", remote)) === undefined) await git.run("fetch", "--quiet", remote);
+    if ((await git.try("fetch", "--quiet", remote)) === undefined) {
+      if ((await git.try("remote", "get-url", remote)) === undefined)
+        throw new Failure(`there is no remote ${remote}`, "git remote -v; then --remote NAME");
+      await git.run("fetch", "--quiet", remote);
+    }
   }
   return git.resolve(`refs/remotes/${remote}/${branch}`);
 }
@@ -188,7 +192,12 @@ async function pushed(git: Git, remote: string, branch: string): Promise<string 
     return undefined;
   } catch (error) {
     const { stderr, message } = error as Error & { stderr?: string };
-    return (stderr || message).trim().split("\n").slice(-3).join(" ");
+    return (stderr || message)
+      .trim()
+      .split("\n")
+      .filter((line) => !/^(hint|To) ?/.test(line) && line !== "")
+      .slice(0, 3)
+      .join(" ");
   }
 }
 

@@ -5,7 +5,7 @@ import { Failure } from "../failure.ts";
 import { Git } from "../git/git.ts";
 import { type Base, type Plan, type Published, type PublishOptions, publish } from "../git/publish.ts";
 import { replaceSetting } from "../git/scalar.ts";
-import { rolledBackTrailer, serviceTags, sourceTag } from "../git/source-tag.ts";
+import { lastRolledBack, rolledBackTrailer, sourceTag } from "../git/source-tag.ts";
 import { note } from "../progress.ts";
 import { deployedImage, withTag } from "./deployment.ts";
 import { ensureImage, type Registry, registryHas } from "./image.ts";
@@ -140,9 +140,7 @@ async function supersededBy(
 }
 
 async function refuseRolledBack({ git }: Base, service: string, tag: string): Promise<void> {
-  const { rolledBack } =
-    (await serviceTags(git.directory, new Map([[`services/${service}/Dockerfile`, ""]]))).get(service) ?? {};
-  if (rolledBack === tag) {
+  if ((await lastRolledBack(git.directory, service)) === tag) {
     throw new Failure(
       `${tag} was rolled back, and the sources are the same since`,
       `change services/${service}, or --force`,
@@ -153,9 +151,10 @@ async function refuseRolledBack({ git }: Base, service: string, tag: string): Pr
 // The remote branch may run sources that HEAD's are an ancestor of, without HEAD's commits being in it.
 async function refuseDowngrade({ git, upstream }: Base, service: string, directory: string): Promise<void> {
   if (!upstream) return;
-  const running = (await deployedImage({ git }, service, upstream).catch(() => undefined))?.tag;
   const ours = await git.run("log", "-1", "--format=%H", "HEAD", "--", directory);
   const newer = await git.run("log", "--format=%H", `${ours}..${upstream}`, "--", directory);
+  if (newer === "") return;
+  const running = (await deployedImage({ git }, service, upstream).catch(() => undefined))?.tag;
   for (const commit of newer.split("\n").filter(Boolean)) {
     const tree = await git.try("rev-parse", `${commit}:${directory}`);
     if (running && tree?.startsWith(running) && (await git.isAncestor(ours, commit))) {
