@@ -46,3 +46,11 @@ export function podTrouble(pod: Pod): string | undefined {
   }
   return status.phase === "Running" ? undefined : `${where} is ${status.phase}`;
 }
+
+/** Of several pods the trouble that explains most: a container that fails before a pod that is merely not ready yet. */
+export function worstTrouble(pods: Pod[]): string | undefined {
+  const troubles = pods.flatMap((pod) => podTrouble(pod) ?? []);
+  const failing =
+    /: (ErrImagePull|ImagePullBackOff|InvalidImageName|Create\w*Error|CrashLoopBackOff|RunContainerError|ended with)/;
+  return troubles.find((trouble) => failing.test(trouble)) ?? troubles[0];
+}
