@@ -9,6 +9,9 @@ export type Repository = ReadonlyMap<string, string>;
 /** The checkout this code belongs to. */
 export const checkout = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
+/** What commands keep from one run to the next; losing it costs time and nothing else. */
+export const cacheDirectory = join(checkout, "node_modules/.cache/gitops");
+
 /** Reads every file that is tracked or could be: ignored files and those deleted from the working tree are left out. */
 export async function readRepository(directory: string): Promise<Repository> {
   const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];

@@ -49,3 +49,16 @@ export function strictSchema(schema: OpenApiSchema): object {
   }
   return result;
 }
+
+// These take values that their one-word type in the API description does not say.
+const specialTypes: Record<string, object> = {
+  "io.k8s.apimachinery.pkg.api.resource.Quantity": {
+    type: ["string", "number"],
+    pattern: "^[+-]?(\\d+|\\d+\\.\\d*|\\.\\d+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?\\d+)?$",
+  },
+};
+
+/** The strict schema of one of Kubernetes' own definitions. */
+export function strictDefinition(name: string, definition: OpenApiSchema): object {
+  return specialTypes[name] ?? strictSchema(definition);
+}
