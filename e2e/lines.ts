@@ -60,7 +60,15 @@ export async function linesOfAgents(id: string): Promise<PrintedLine[]> {
   const found: PrintedLine[] = [];
   for (const { metadata, spec } of await agents()) {
     for (const flags of [[], ["--previous"]]) {
-      const args = ["--namespace", "log-agent", "logs", metadata.name, "--container", "log-agent", "--timestamps"];
+      const args = [
+        "--namespace",
+        "log-agent",
+        "logs",
+        metadata.name,
+        "--container",
+        "log-agent",
+        "--timestamps",
+      ];
       const { stdout } = await execa("kubectl", [...args, ...flags], { reject: false, maxBuffer: 1e9 });
       for (const text of stdout.split("\n")) {
         const json = text.slice(text.indexOf(" ") + 1);
@@ -81,7 +89,11 @@ export function lagOf(lines: PrintedLine[]): { p50: number; p99: number } {
 }
 
 /** Runs the archiver now, as a person would. */
-export async function archiveNow(): Promise<{ exitCode: number | undefined; stdout: string; stderr: string }> {
+export async function archiveNow(): Promise<{
+  exitCode: number | undefined;
+  stdout: string;
+  stderr: string;
+}> {
   return execa("npm", ["run", "--silent", "archive", "--", "--now"], { cwd: repository, reject: false });
 }
 
@@ -96,7 +108,10 @@ export async function restored(id: string): Promise<string[]> {
 export async function keeper(): Promise<string> {
   const selector = "app.kubernetes.io/name=log-archiver,app.kubernetes.io/component=keeper";
   const name = await kubectl(
-    ["--namespace", namespace, "get", "pods", "--selector", selector].concat(["-o", "jsonpath={.items[0].metadata.name}"]),
+    ["--namespace", namespace, "get", "pods", "--selector", selector].concat([
+      "-o",
+      "jsonpath={.items[0].metadata.name}",
+    ]),
   );
   return name;
 }
