@@ -94,7 +94,13 @@ export async function archiveNow(): Promise<{
   stdout: string;
   stderr: string;
 }> {
-  return execa("npm", ["run", "--silent", "archive", "--", "--now"], { cwd: repository, reject: false });
+  const options = { cwd: repository, reject: false } as const;
+  const { exitCode, stdout, stderr } = await execa(
+    "npm",
+    ["run", "--silent", "archive", "--", "--now"],
+    options,
+  );
+  return { exitCode, stdout, stderr };
 }
 
 /** The messages with an id in the latest archive, as a restore prints them. */
