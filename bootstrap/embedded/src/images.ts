@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { load } from "js-yaml";
 import { Failure } from "../../../tools/src/failure.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
@@ -131,6 +132,24 @@ export const images: Image[] = [
     modules: ["argocd", "kustomize"],
     stage: stageArgocd,
   },
+  {
+    name: "docker.io/otel/opentelemetry-collector-contrib",
+    tag: () => moduleVersion("opentelemetry-collector").slice(1),
+    context: "opentelemetry-collector-contrib",
+    modules: ["opentelemetry-collector"],
+  },
+  {
+    name: "docker.io/library/nginx",
+    tag: () => manifestTag("log-agent/store", "nginx"),
+    context: "nginx",
+    from: ["docker.io/library/debian"],
+  },
+  {
+    name: "docker.io/logging-platform/log-archiver",
+    tag: () => serviceTag("log-archiver"),
+    context: "services/log-archiver",
+    from: ["docker.io/library/node"],
+  },
 ];
 
 const folder = (image: Image): string =>
@@ -156,6 +175,15 @@ function contentOf(directory: string): string {
 
 const contentTag = (context: string): string =>
   sha(contentOf(join(repository, "bootstrap/embedded/images", context))).slice(0, 12);
+
+/** The tag that a manifest asks for: that of an image whose version nothing else pins. */
+function manifestTag(component: string, name: string): string {
+  const file = join(repository, "gitops/apps/logging/base", component, "kustomization.yaml");
+  const { images } = load(readFileSync(file, "utf8")) as { images?: { name: string; newTag?: string }[] };
+  const tag = images?.find((image) => image.name === name)?.newTag;
+  if (!tag) throw new Failure(`${file} gives ${name} no newTag`);
+  return tag;
+}
 
 /** A service's tag: the first 12 digits of the Git tree hash of its committed sources. */
 export async function serviceTag(name: string): Promise<string> {

@@ -67,6 +67,12 @@ export const modules: Module[] = [
     ldflags: (v) => `-X github.com/argoproj/argo-cd/v3/common.version=${v.slice(1)}`,
     rename: { cmd: "argocd" },
   },
+  {
+    name: "opentelemetry-collector",
+    path: "go.opentelemetry.io/collector/otelcol",
+    main: true,
+    ldflags: (v) => `-X main.version=${v.slice(1)}`,
+  },
 ];
 
 const directory = (name: string): string => join(repository, "bootstrap/embedded/modules", name);
