@@ -11,22 +11,8 @@ const source = "services/app/src/main.ts";
 
 let clone: Clone;
 let found: string;
-let buildSettings: Record<string, string>;
-
-/** What `./deploy.sh env` exports for building images, beside what every test has. */
-async function settingsOfBuilds(): Promise<Record<string, string>> {
-  const script = 'eval "$(./deploy.sh env)" && env --null';
-  const { stdout } = await execa("bash", ["-c", script], { cwd: repository });
-  const entries = stdout.split("\0").flatMap((entry) => {
-    const [, name, value] =
-      /^(REGISTRY|IMAGE_BUILDER|BUILDAH_\w+|STORAGE_\w+|CONTAINERS_\w+)=(.*)$/s.exec(entry) ?? [];
-    return name !== undefined && value !== undefined ? [[name, value]] : [];
-  });
-  return Object.fromEntries(entries);
-}
 
 beforeAll(async () => {
-  buildSettings = await settingsOfBuilds();
   clone = await Clone.make();
   found = await clone.git("rev-parse", "HEAD");
   expect((await gitops("wait", found)).exitCode).toBe(0);
@@ -57,7 +43,6 @@ interface Said {
 async function gitops(...args: string[]): Promise<Said> {
   const tsx = `${repository}/node_modules/.bin/tsx`;
   const { exitCode, stdout, stderr } = await execa(tsx, [`${repository}/tools/src/cli.ts`, ...args], {
-    env: buildSettings,
     reject: false,
     timeout: 900_000,
   });

@@ -140,7 +140,7 @@ export const images: Image[] = [
   },
   {
     name: "docker.io/library/nginx",
-    tag: () => manifestTag("log-agent/store", "nginx"),
+    tag: () => manifestTag("log-agent/base/store", "nginx"),
     context: "nginx",
     from: ["docker.io/library/debian"],
   },
@@ -178,7 +178,7 @@ const contentTag = (context: string): string =>
 
 /** The tag that a manifest asks for: that of an image whose version nothing else pins. */
 function manifestTag(component: string, name: string): string {
-  const file = join(repository, "gitops/apps/logging/base", component, "kustomization.yaml");
+  const file = join(repository, "gitops/apps", component, "kustomization.yaml");
   const { images } = load(readFileSync(file, "utf8")) as { images?: { name: string; newTag?: string }[] };
   const tag = images?.find((image) => image.name === name)?.newTag;
   if (!tag) throw new Failure(`${file} gives ${name} no newTag`);
@@ -288,15 +288,13 @@ async function stage(image: Image, directory: string): Promise<void> {
   await image.stage?.(directory);
 }
 
-/** Settings that let `npm` inside a build trust what the machine trusts; under a name of their own, as packages replace the usual one. */
-function buildMounts(): string[] {
+/** Mounts that let `npm` inside a build trust what the machine trusts; under a name of their own, as packages replace the usual one. */
+export function buildMounts(): string[] {
   const inside = "/run/machine-ca-certificates.crt";
   const npmrc = cache("images", "npmrc");
+  mkdirSync(cache("images"), { recursive: true });
   writeFileSync(npmrc, `cafile=${inside}\nupdate-notifier=false\nfund=false\naudit=false\n`);
-  return [
-    ...["--volume", `/etc/ssl/certs/ca-certificates.crt:${inside}:ro`],
-    ...["--volume", `${npmrc}:/usr/local/etc/npmrc:ro`],
-  ];
+  return [`/etc/ssl/certs/ca-certificates.crt:${inside}:ro`, `${npmrc}:/usr/local/etc/npmrc:ro`];
 }
 
 const buildArguments = (): string[] =>
@@ -325,7 +323,7 @@ async function ensureImage(image: Image): Promise<void> {
       "--pull-never",
       "--format",
       "oci",
-      ...buildMounts(),
+      ...buildMounts().flatMap((mount) => ["--volume", mount]),
       ...buildArguments(),
       ...labels,
       "-t",

@@ -25,10 +25,7 @@ const files = Number(process.env.FILES ?? 6);
 const total = Number(process.env.LINES ?? 600_000);
 const rounds = Number(process.env.ROUNDS ?? 3);
 const perFile = Math.floor(total / files);
-const configuration = join(
-  import.meta.dirname,
-  "../../../gitops/apps/logging/base/log-agent/agent/collector.yaml",
-);
+const configuration = join(import.meta.dirname, "../../../gitops/apps/log-agent/base/agent/collector.yaml");
 
 interface Result {
   seconds: number;

@@ -242,9 +242,6 @@ test("runs the version that the module pins", () => {
   const pinned = /otelcol v(\S+)/.exec(
     readFileSync(join(root, "bootstrap/embedded/modules/opentelemetry-collector/go.mod"), "utf8"),
   )?.[1];
-  const manifest = readFileSync(
-    join(root, "gitops/apps/logging/base/log-agent/agent/kustomization.yaml"),
-    "utf8",
-  );
+  const manifest = readFileSync(join(root, "gitops/apps/log-agent/base/agent/kustomization.yaml"), "utf8");
   expect(/opentelemetry-collector-contrib\n(?: +#.*\n)* +newTag: "(.*)"/.exec(manifest)?.[1]).toBe(pinned);
 });

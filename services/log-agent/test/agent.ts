@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
 const repository = resolve(import.meta.dirname, "../../..");
-const configuration = join(repository, "gitops/apps/logging/base/log-agent/agent/collector.yaml");
+const configuration = join(repository, "gitops/apps/log-agent/base/agent/collector.yaml");
 
 /** The collector that the bootstrap has built, newest first; COLLECTOR names another one. */
 export function findCollector(): string | undefined {
