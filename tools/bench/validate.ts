@@ -132,7 +132,8 @@ async function measure(what: string, program: string, args: string[], input?: st
   const [user = 0, system = 0, peak = 0] = (result.stderr.trim().split("\n").pop() ?? "")
     .split(" ")
     .map(Number);
-  const said = result.stdout.trim().split("\n").pop() ?? "";
+  const lines = result.stdout.trim().split("\n");
+  const said = lines.find((line) => line.includes(" in ")) ?? lines.pop() ?? "";
   const seconds = (Date.now() - started) / 1000;
   return { what, seconds, cpuSeconds: user + system, peakMB: peak / 1024, said: said.slice(0, 80) };
 }

@@ -106,7 +106,8 @@ export class Graph {
       if (kind !== "IstioOperator") return [];
       return (spec?.values?.global?.istioNamespace ?? metadata?.namespace ?? "istio-system") as string;
     });
-    return new Set(["default", "kube-system", "kube-public", "kube-node-lease", ...given]);
+    // Argo CD's is there before Argo CD can sync anything.
+    return new Set(["argocd", "default", "kube-system", "kube-public", "kube-node-lease", ...given]);
   }
 
   #given: KubernetesObject[] | undefined;

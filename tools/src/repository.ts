@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
@@ -17,7 +17,8 @@ export async function readRepository(directory: string): Promise<Repository> {
   const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
   const { stdout } = await execa("git", args, { cwd: directory });
   const paths = [...new Set(stdout.split("\0"))].filter(
-    (path) => path !== "" && existsSync(join(directory, path)),
+    // A link to a directory and a submodule are listed like files.
+    (path) => path !== "" && statSync(join(directory, path), { throwIfNoEntry: false })?.isFile(),
   );
   return new Map(paths.map((path) => [path, readFileSync(join(directory, path), "utf8")]));
 }

@@ -1,7 +1,8 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { build } from "esbuild";
 import { execa } from "execa";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { until } from "../src/failure.ts";
 import { checkout } from "../src/repository.ts";
 import { type Clone, kustomization, Shop } from "./shop.ts";
@@ -18,6 +19,21 @@ if [ $step = "$KILL_AT" ]; then
 fi
 exec ${program} "$@"
 `;
+
+// One file that starts at once: a hundred processes are started here.
+const bundle = join(checkout, "node_modules/.cache/release-process.mjs");
+beforeAll(async () => {
+  await build({
+    entryPoints: [join(checkout, "tools/test/release-process.ts")],
+    outfile: bundle,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    banner: {
+      js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+    },
+  });
+});
 
 let shop: Shop;
 let clone: Clone;
@@ -44,8 +60,7 @@ async function run(killAt?: number, goesOn = false): Promise<{ failed: boolean; 
     writeFileSync(join(bin, name), killer(real, counter(), done()));
     chmodSync(join(bin, name), 0o755);
   }
-  const script = join(checkout, "tools/test/release-process.ts");
-  const { failed, stderr } = await execa("node", ["--import", "tsx", script, clone.directory], {
+  const { failed, stderr } = await execa("node", [bundle, clone.directory], {
     cwd: checkout,
     env: {
       PATH: `${bin}:${process.env.PATH}`,

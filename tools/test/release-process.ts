@@ -1,4 +1,4 @@
-/** A release as a process of its own, to be killed: `node --import tsx release-process.ts ROOT`. */
+/** A release as a process of its own, to be killed: bundled by the test that starts it, with the clone's directory as its argument. */
 import { parseRegistry } from "../src/release/image.ts";
 import { release } from "../src/release/release.ts";
 

@@ -93,6 +93,11 @@ describe("a strict schema", () => {
     expect(strictSchema(open)).not.toHaveProperty("additionalProperties");
   });
 
+  test("leaves out a pattern that only Go understands", () => {
+    expect(strictSchema({ type: "string", pattern: "^(?i)(abort)?$" })).toEqual({ type: "string" });
+    expect(strictSchema({ type: "string", pattern: "^a$" })).toEqual({ type: "string", pattern: "^a$" });
+  });
+
   test("takes numbers and names for ports, and null where it is allowed", () => {
     expect(strictSchema({ type: "string", format: "int-or-string" })).toEqual({
       type: ["integer", "string"],

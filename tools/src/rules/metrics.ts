@@ -19,15 +19,20 @@ export const metricExists: Rule = {
   id: "metric-exists",
   summary: "Every metric in a rule or a dashboard is exported by something",
   explanation: `An alert on a metric that nobody exports never fires and never fails. Expressions of PrometheusRules and of dashboards (ConfigMaps
-labelled grafana_dashboard) are parsed; each metric must be defined in services/*/src (name: "..." of a Counter, Gauge, Histogram or
-Summary, with the suffixes of the latter two), be recorded by a rule, or belong to one of the exporters that tools/src/rules/metrics.ts
-lists. Names of exporters are known by prefix only, but for Istio's.`,
+labelled grafana_dashboard) are parsed; each metric must stand in a file under services/*/src that uses prom-client (a histogram's with
+its suffixes), be recorded by a rule, have the namespace of a collector's Prometheus exporter in front, or belong to one of the exporters
+that tools/src/rules/metrics.ts lists. Names of exporters are known by prefix only, but for Istio's.`,
   check: (graph) => {
     const uses = graph
       .own()
       .flatMap((manifest) => [...ruleExpressions(manifest), ...dashboardExpressions(manifest)]);
     if (uses.length === 0) return [];
     const known = knownMetrics(graph);
+    const prefixes = collectorPrefixes(graph);
+    const exported = (metric: string): boolean =>
+      known.has(metric) ||
+      prefixes.some((prefix) => metric.startsWith(prefix)) ||
+      exporters.some((pattern) => pattern.test(metric));
     return uses.flatMap(({ manifest, path, expression }): Problem[] => {
       const own = describeObject(manifest.object);
       const { metrics, error } = metricsOf(expression);
@@ -42,7 +47,7 @@ lists. Names of exporters are known by prefix only, but for Istio's.`,
         ];
       }
       return metrics
-        .filter((metric) => !known.has(metric) && !exporters.some((pattern) => pattern.test(metric)))
+        .filter((metric) => !exported(metric))
         .map((metric) => ({
           manifest,
           path,
@@ -118,12 +123,10 @@ function knownMetrics(graph: Graph): Set<string> {
   const known = new Set<string>();
   for (const [file, text] of graph.input.repository) {
     if (!/^services\/[^/]+\/src\/.*\.ts$/.test(file)) continue;
-    for (const [, kind, name = ""] of text.matchAll(
-      /new (Counter|Gauge|Histogram|Summary)[^(]*\(\{\s*name:\s*"([\w:]+)"/g,
-    )) {
-      known.add(name);
-      if (kind === "Histogram" || kind === "Summary")
-        for (const suffix of ["_bucket", "_sum", "_count"]) known.add(name + suffix);
+    if (!/prom-client|new (Counter|Gauge|Histogram|Summary)\b/.test(text)) continue;
+    // Names may pass through a function of the service's own, so every text counts that looks like one.
+    for (const [, name = ""] of text.matchAll(/"([a-z][a-z0-9]*(?:_[a-z0-9]+)+)"/g)) {
+      for (const suffix of ["", "_bucket", "_sum", "_count"]) known.add(name + suffix);
     }
   }
   for (const manifest of graph.ofKind("PrometheusRule")) {
@@ -131,6 +134,23 @@ function knownMetrics(graph: Graph): Set<string> {
       for (const { record } of rules) if (record) known.add(record);
   }
   return known;
+}
+
+// An OpenTelemetry Collector puts its exporter's namespace in front of every metric.
+function collectorPrefixes(graph: Graph): string[] {
+  return graph.ofKind("ConfigMap").flatMap(({ object }) =>
+    Object.values((object.data ?? {}) as Record<string, string>).flatMap((text) => {
+      if (!text.includes("exporters:") || !text.includes("prometheus")) return [];
+      const content = readYaml<{ exporters?: Record<string, { namespace?: string } | null> }>(
+        new Map([["", text]]),
+        "",
+      );
+      const exporters = Object.entries(content?.exporters ?? {}).filter(([name]) =>
+        name.startsWith("prometheus"),
+      );
+      return exporters.flatMap(([, exporter]) => (exporter?.namespace ? `${exporter.namespace}_` : []));
+    }),
+  );
 }
 
 function suggestion(metric: string, known: Set<string>): string {

@@ -109,27 +109,22 @@ function portsOfObject(graph: Graph, manifest: Manifest): Problem[] {
         );
     }
     case "ServiceMonitor": {
-      const matched = servicesSeen(graph, manifest).filter(({ object }) =>
-        selects((spec.selector ?? {}) as Selector, object.metadata.labels ?? {}),
+      const matched = servicesSeen(graph, manifest).filter(({ labels }) =>
+        selects((spec.selector ?? {}) as Selector, labels),
       );
-      return ((spec.endpoints ?? []) as { port?: string }[]).flatMap(({ port }, index) =>
-        matched
-          .filter(
-            ({ object }) =>
-              port && !((object.spec?.ports ?? []) as ServicePort[]).some(({ name }) => name === port),
-          )
-          .map(({ object }) => {
-            const service = servicesOf(graph).get(`${object.metadata.namespace}/${object.metadata.name}`);
-            const fix = service
-              ? `name one of its ports: ${describePorts(service)}`
-              : "name one of its ports";
-            return problem(
-              ["spec", "endpoints", index, "port"],
-              `${describeObject(object)} has no port named ${port}`,
-              fix,
-            );
-          }),
-      );
+      return ((spec.endpoints ?? []) as { port?: string }[]).flatMap(({ port }, index) => {
+        if (!port || matched.length === 0) return [];
+        // One that lacks the port is not scraped, which may be meant: a headless Service beside another.
+        if (matched.some(({ ports }) => ports.some(({ name }) => name === port))) return [];
+        const known = matched.map(describePorts).join("; ");
+        return [
+          problem(
+            ["spec", "endpoints", index, "port"],
+            `no Service that it selects has a port named ${port}`,
+            `name one: ${known}`,
+          ),
+        ];
+      });
     }
     case "PodMonitor": {
       const matched = podsSeen(graph, manifest).filter(({ labels }) =>

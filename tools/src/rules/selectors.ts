@@ -2,7 +2,7 @@ import type { Graph } from "../graph.ts";
 import { describeObject, type FieldPath, formatPath, type Manifest } from "../object.ts";
 import { formatSelector, type Labels, podsIn, podsOf, type Selector, selects } from "./pods.ts";
 import type { Problem, Rule } from "./rule.ts";
-import { serviceOfHost } from "./services.ts";
+import { type KnownService, serviceOfHost, servicesOf } from "./services.ts";
 
 interface Use {
   path: FieldPath;
@@ -81,7 +81,7 @@ function usesOf(graph: Graph, manifest: Manifest): Use[] {
         {
           path: ["spec", "selector"],
           selector: spec.selector ?? {},
-          candidates: () => servicesSeen(graph, manifest).map(({ object }) => object.metadata.labels ?? {}),
+          candidates: () => servicesSeen(graph, manifest).map(({ labels }) => labels),
           what: "Service that it looks at",
         },
       ];
@@ -140,11 +140,9 @@ function namespacesSeen({ object }: Manifest): string[] | undefined {
 }
 
 /** The Services that a ServiceMonitor may choose from. */
-export function servicesSeen(graph: Graph, monitor: Manifest): Manifest[] {
+export function servicesSeen(graph: Graph, monitor: Manifest): KnownService[] {
   const namespaces = namespacesSeen(monitor);
-  return namespaces
-    ? namespaces.flatMap((namespace) => graph.ofKind("Service", namespace))
-    : graph.ofKind("Service");
+  return [...servicesOf(graph).values()].filter(({ namespace }) => namespaces?.includes(namespace) ?? true);
 }
 
 /** The pods that a PodMonitor may choose from. */

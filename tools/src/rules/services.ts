@@ -12,6 +12,7 @@ export interface ServicePort {
 export interface KnownService {
   name: string;
   namespace: string;
+  labels: Record<string, string>;
   ports: ServicePort[];
   manifest?: Manifest;
 }
@@ -32,6 +33,7 @@ function all(graph: Graph): KnownService[] {
   const rendered = graph.ofKind("Service").map((manifest) => ({
     name: manifest.object.metadata.name,
     namespace: manifest.object.metadata.namespace ?? "default",
+    labels: manifest.object.metadata.labels ?? {},
     ports: (manifest.object.spec?.ports ?? []) as ServicePort[],
     manifest,
   }));
@@ -43,6 +45,7 @@ function all(graph: Graph): KnownService[] {
   ].map(({ manifest: { object }, name, port }) => ({
     name,
     namespace: object.metadata.namespace ?? "default",
+    labels: { [name]: "true" },
     ports: [{ name: object.spec?.portName ?? "web", port }],
   }));
   const installed = graph.istioOperators().flatMap(({ metadata, spec }) => {
@@ -55,11 +58,18 @@ function all(graph: Graph): KnownService[] {
       {
         name: "istiod",
         namespace,
+        labels: {
+          app: "istiod",
+          istio: "pilot",
+          "istio.io/rev": "default",
+          "app.kubernetes.io/name": "istiod",
+        },
         ports: [{ port: 15010 }, { port: 15012 }, { port: 443 }, { name: "http-monitoring", port: 15014 }],
       },
       ...gateways.map((gateway: { name: string; namespace?: string }) => ({
         name: gateway.name,
         namespace: gateway.namespace ?? namespace,
+        labels: { app: gateway.name, istio: gateway.name.replace(/^istio-/, "") },
         ports: [
           { name: "status-port", port: 15021 },
           { name: "http2", port: 80 },
@@ -69,7 +79,12 @@ function all(graph: Graph): KnownService[] {
     ];
   });
   return [
-    { name: "kubernetes", namespace: "default", ports: [{ name: "https", port: 443 }] },
+    {
+      name: "kubernetes",
+      namespace: "default",
+      labels: { component: "apiserver", provider: "kubernetes" },
+      ports: [{ name: "https", port: 443 }],
+    },
     ...installed,
     ...operated,
     ...rendered,
