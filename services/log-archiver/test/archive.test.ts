@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { appendFileSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, readdirSync, readFileSync, truncateSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -196,12 +196,15 @@ describe("a run", () => {
     await platform.startStore("store-1");
     for (let i = 0; i < 200; i++) await post(pod, "x".repeat(2000), `id-${i}`);
     let killed = 0;
-    for (let ms = 500; ms <= 1500; ms += 100) {
+    for (let change = 1; change <= 8; change++) {
       const run = platform.run("archive");
-      const timer = setTimeout(() => run.kill("SIGKILL"), ms);
-      const { signal } = await run;
-      clearTimeout(timer);
-      if (signal === "SIGKILL") killed++;
+      let changes = 0;
+      // At each step that shows in the directory: partial copies, their renames, removals.
+      const watcher = watch(platform.archives, () => {
+        if (++changes === change) run.kill("SIGKILL");
+      });
+      if ((await run).signal === "SIGKILL") killed++;
+      watcher.close();
       for (const name of platform.stored().filter((file) => file.endsWith(".json")))
         expect(await platform.restored("--from", name)).toHaveLength(200);
     }

@@ -36,6 +36,7 @@ test("never removes everything, nor the newest complete one", () => {
     ...[1, 2, 3].map((h) => made(`2026-01-01T0${h}:00:00Z`, false)),
   ];
   expect(left(failing, 1, 0, 0)).toEqual(["2026-01-01T00", "2026-01-01T03"]);
+  expect(left(failing, 0, 0, 0)).toEqual(["2026-01-01T00", "2026-01-01T03"]);
   expect(expired([], { last: 0, daily: 0, weekly: 0 })).toEqual([]);
 });
 
