@@ -38,7 +38,7 @@ export interface PublishOptions {
   branch: string;
   push: boolean;
   plan: Plan;
-  /** Looks at the worktree with the change in it before it is committed. */
+  /** Looks at the worktree with the change committed there, before checkout or remote move to it. */
   check?: (directory: string) => Promise<void>;
   /** Tells what would be committed instead of doing it. */
   dryRun?: boolean;
@@ -177,12 +177,13 @@ async function commit(
   check: PublishOptions["check"],
 ): Promise<void> {
   for (const [file, text] of files) writeFileSync(join(git.directory, file), text);
-  await check?.(git.directory);
   const body = Object.entries(trailers)
     .map(([name, value]) => `${name}: ${value}`)
     .join("\n");
   const message = ["--message", subject, ...(body ? ["--message", body] : [])];
   await git.run("commit", "--quiet", ...message, "--only", "--", ...files.keys());
+  // Only now: a rule reads the trailers too. Where it throws, the commit goes with the worktree.
+  await check?.(git.directory);
 }
 
 /** Why a push was refused, or undefined where it was not. */
