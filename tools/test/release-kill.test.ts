@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { execa } from "execa";
@@ -48,12 +48,15 @@ beforeEach(async () => {
 afterEach(() => shop.close());
 
 const counter = (): string => join(shop.directory, "counter");
+/** Where the processes keep what is temporary. */
+const temporary = (): string => join(shop.directory, "tmp");
 const done = (): string => join(shop.directory, "done");
 
 /** Runs a release that is killed at a step; without one it runs to its end. */
 async function run(killAt?: number, goesOn = false): Promise<{ failed: boolean; stderr: string }> {
   const bin = join(shop.directory, "bin");
   mkdirSync(bin, { recursive: true });
+  mkdirSync(temporary(), { recursive: true });
   writeFileSync(counter(), "0");
   for (const name of ["git", "builder"]) {
     const real = name === "git" ? (await execa("sh", ["-c", "command -v git"])).stdout : shop.builder;
@@ -63,6 +66,7 @@ async function run(killAt?: number, goesOn = false): Promise<{ failed: boolean; 
   const { failed, stderr } = await execa("node", [bundle, clone.directory], {
     cwd: checkout,
     env: {
+      TMPDIR: temporary(),
       PATH: `${bin}:${process.env.PATH}`,
       IMAGE_BUILDER: join(bin, "builder"),
       KILL_AT: String(killAt ?? 0),
@@ -82,6 +86,7 @@ async function expectReleased(): Promise<void> {
   expect(await clone.git.run("rev-parse", "HEAD")).toBe(await shop.bare.run("rev-parse", "main"));
   expect(await clone.git.run("status", "--porcelain")).toBe(" M notes.txt");
   expect(clone.read("notes.txt")).toBe("mine\n");
+  expect(readdirSync(temporary())).toEqual([]);
   expect((await clone.git.run("worktree", "list")).split("\n")).toHaveLength(1);
 }
 

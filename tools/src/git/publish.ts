@@ -4,9 +4,9 @@
  * Everything happens in a linked worktree of its own; the checkout moves in one step at the end. A process that is killed
  * leaves at most that worktree, which the next run removes.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { Failure, sleep } from "../failure.ts";
 import { progress } from "../progress.ts";
 import { Git } from "./git.ts";
@@ -111,18 +111,14 @@ export async function publish(options: PublishOptions): Promise<Published> {
   }
 }
 
+// One killed before it was a worktree is a directory only.
 async function removeAbandonedWorktrees(checkout: Git): Promise<void> {
-  const list = await checkout.run("worktree", "list", "--porcelain");
-  let abandoned = false;
-  for (const [, directory = ""] of list.matchAll(/^worktree (.*)$/gm)) {
-    const owner = new RegExp(`^${worktreePrefix}(\\d+)-`).exec(basename(directory))?.[1];
-    if (owner && !isRunning(Number(owner))) {
-      await checkout.try("worktree", "remove", "--force", "--force", directory);
-      rmSync(directory, { recursive: true, force: true });
-      abandoned = true;
-    }
-  }
-  if (abandoned) await checkout.try("worktree", "prune");
+  const abandoned = readdirSync(tmpdir()).filter((name) => {
+    const owner = new RegExp(`^${worktreePrefix}(\\d+)-`).exec(name)?.[1];
+    return owner !== undefined && !isRunning(Number(owner));
+  });
+  for (const name of abandoned) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  if (abandoned.length > 0) await checkout.run("worktree", "prune");
 }
 
 function isRunning(id: number): boolean {
