@@ -67,6 +67,7 @@ describe("C1 the control plane", () => {
       "IST0102 Namespace default",
       "IST0118 Service argocd/",
       "IST0133 EnvoyFilter logging/delay-by-header",
+      "IST0137 Deployment logging/app",
     ];
     const others = notes
       .map(({ code, origin }) => `${code} ${origin}`)
