@@ -18,7 +18,15 @@ import { join } from "node:path";
 import { Failure } from "../../../tools/src/failure.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
-import { binaries, ensureBuilt, istioTag, moduleKey, moduleSource, moduleVersion } from "./modules.ts";
+import {
+  binaries,
+  ensureBuilt,
+  istioTag,
+  moduleKey,
+  moduleSource,
+  moduleVersion,
+  prometheusVersion,
+} from "./modules.ts";
 import { forgetImage } from "./node.ts";
 import { log, run } from "./process.ts";
 import { push, registryHas } from "./registry.ts";
@@ -130,6 +138,37 @@ export const images: Image[] = [
     from: ["docker.io/library/debian"],
     modules: ["argocd", "kustomize"],
     stage: stageArgocd,
+  },
+  {
+    name: "quay.io/prometheus-operator/prometheus-operator",
+    tag: () => moduleVersion("prometheus-operator"),
+    context: "prometheus-operator",
+    modules: ["prometheus-operator"],
+  },
+  {
+    name: "quay.io/prometheus-operator/prometheus-config-reloader",
+    tag: () => moduleVersion("prometheus-operator"),
+    context: "prometheus-config-reloader",
+    modules: ["prometheus-operator"],
+  },
+  {
+    name: "quay.io/prometheus/prometheus",
+    tag: () => `v${prometheusVersion(moduleVersion("prometheus"))}`,
+    context: "prometheus",
+    modules: ["prometheus"],
+  },
+  {
+    name: "quay.io/prometheus/alertmanager",
+    tag: () => `v${pinnedVersions().alertmanager}`,
+    context: "alertmanager",
+    from: ["docker.io/library/debian"],
+    pins: ["alertmanager"],
+  },
+  {
+    name: "quay.io/prometheus/node-exporter",
+    tag: () => moduleVersion("node-exporter"),
+    context: "node-exporter",
+    modules: ["node-exporter"],
   },
 ];
 
