@@ -2,16 +2,17 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { KubernetesObject } from "../object.ts";
 import { parseObjects } from "../object.ts";
-import { argocd, istio, kubernetes, moduleSource } from "../render/go.ts";
+import { argocd, istio, kubernetes, moduleSource, prometheusOperator } from "../render/go.ts";
 import type { OpenApiSchema } from "./strict.ts";
 import { Validator } from "./validator.ts";
 
-/** A validator for everything the platform uses: the pinned Kubernetes and the definitions of the pinned Argo CD and Istio. */
+/** A validator for everything the platform uses: the pinned Kubernetes and the definitions of the pinned Argo CD, Istio and Prometheus operator. */
 export async function platformValidator(checkout: string): Promise<Validator> {
   const [api, ...definitions] = await Promise.all([
     kubernetesApi(checkout),
     argocdDefinitions(checkout),
     istioDefinitions(checkout),
+    monitoringDefinitions(checkout),
   ]);
   const validator = new Validator(api);
   for (const definition of definitions.flat()) validator.addDefinition(definition);
@@ -25,9 +26,17 @@ async function kubernetesApi(checkout: string): Promise<Record<string, OpenApiSc
 }
 
 async function argocdDefinitions(checkout: string): Promise<KubernetesObject[]> {
-  const directory = join(await moduleSource(checkout, argocd), "manifests/crds");
+  return definitionsIn(join(await moduleSource(checkout, argocd), "manifests/crds"), "-crd.yaml");
+}
+
+async function monitoringDefinitions(checkout: string): Promise<KubernetesObject[]> {
+  const source = await moduleSource(checkout, prometheusOperator);
+  return definitionsIn(join(source, "example/prometheus-operator-crd"), ".yaml");
+}
+
+function definitionsIn(directory: string, ending: string): KubernetesObject[] {
   return readdirSync(directory)
-    .filter((file) => file.endsWith("-crd.yaml"))
+    .filter((file) => file.endsWith(ending))
     .flatMap((file) => parseObjects(readFileSync(join(directory, file), "utf8")));
 }
 
