@@ -155,7 +155,9 @@ export const images: Image[] = [
     name: "quay.io/prometheus/prometheus",
     tag: () => `v${prometheusVersion(moduleVersion("prometheus"))}`,
     context: "prometheus",
+    from: ["docker.io/library/node"],
     modules: ["prometheus"],
+    stage: stagePrometheus,
   },
   {
     name: "quay.io/prometheus/alertmanager",
@@ -261,6 +263,13 @@ async function stageArgocd(directory: string): Promise<void> {
   const source = await moduleSource("argocd");
   for (const file of ["hack/gpg-wrapper.sh", "hack/git-verify-wrapper.sh", "entrypoint.sh"])
     cpSync(join(source, file), join(directory, file.split("/").pop() ?? ""));
+}
+
+/** The module holds the sources of its pages and not the pages; the package beside the Dockerfile says what they are built with. */
+async function stagePrometheus(directory: string): Promise<void> {
+  const source = join(await moduleSource("prometheus"), "web/ui/mantine-ui");
+  for (const part of ["index.html", "postcss.config.cjs", "public", "src"])
+    cpSync(join(source, part), join(directory, "ui", part), { recursive: true });
 }
 
 async function stageProxy(directory: string): Promise<void> {
