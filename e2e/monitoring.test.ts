@@ -1,8 +1,6 @@
 /** D: what Prometheus finds and counts is what happened. */
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { load } from "js-yaml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { expressions, selectorsIn } from "../monitoring/expressions.ts";
 import { sleep, until } from "../tools/src/failure.ts";
 import { pods, post, send } from "./app.ts";
 import { application, converged } from "./applications.ts";
@@ -138,42 +136,18 @@ describe("D4 rules", () => {
     await until("the rules", 60, async () => (await ruleErrors()).join("; ") || undefined);
   });
 
-  test("name only metrics that exist", async () => {
+  test("and dashboards name only metrics that exist", async () => {
     await post("so that every metric has a sample");
     await send("/logs");
     await settle();
     const known = new Set(await metricNames());
-    const missing: string[] = [];
-    for (const [rule, expression] of expressions()) {
-      for (const name of namesIn(expression)) if (!known.has(name)) missing.push(`${rule}: ${name}`);
-    }
+    const missing = expressions(repository).flatMap(({ where, expression }) =>
+      selectorsIn(expression)
+        .filter(({ metric }) => !known.has(metric))
+        .map(({ metric }) => `${where}: ${metric}`),
+    );
     expect(missing).toEqual([]);
   });
-
-  /** The expressions of every rule in Git, by the rule's name. */
-  function expressions(): [string, string][] {
-    const rules = "gitops/platform/monitoring/base/rules";
-    const files = readdirSync(join(repository, rules)).filter((file) => file.startsWith("prometheusrule"));
-    return files.flatMap((file) => {
-      const { spec } = load(readFileSync(join(repository, rules, file), "utf8")) as {
-        spec: { groups: { rules: { record?: string; alert?: string; expr: string }[] }[] };
-      };
-      return spec.groups.flatMap((group) =>
-        group.rules.map(({ record, alert, expr }): [string, string] => [record ?? alert ?? "", expr]),
-      );
-    });
-  }
-
-  /** Names of metrics in an expression: what stands before braces, a range or an operator and is no function or label. */
-  function namesIn(expression: string): string[] {
-    const text = expression
-      .replaceAll(/"[^"]*"/g, '""')
-      .replaceAll(/\{[^}]*\}/g, "{}")
-      .replaceAll(/\b(by|on|ignoring|without|group_left)\s*\([^)]*\)/g, "");
-    return [...new Set([...text.matchAll(/[a-z_][\w:]*(?![\w:]*\s*\()/gi)].map(([name]) => name))].filter(
-      (name) => name.includes("_") || name === "up",
-    );
-  }
 
   test("one fires always and arrives in Alertmanager", async () => {
     expect((await fired("Watchdog", 120)).labels.severity).toBe("none");
