@@ -33,7 +33,8 @@ describe.each(offered)("the endpoint $name", ({ name, nodePort, healthPath }) =>
   });
 
   it("asks every node for its health", () => {
-    expect(section).toContain(`  option httpchk GET ${healthPath}\n`);
+    expect(section).toContain("  option httpchk\n");
+    expect(section).toContain(`  http-check send meth GET uri ${healthPath} ver HTTP/1.1 hdr Host ${name}\n`);
     const servers = section.split("\n").filter((line) => line.startsWith("  server "));
     expect(servers.every((line) => / check( |$)/.test(line))).toBe(true);
   });
