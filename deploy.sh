@@ -85,7 +85,8 @@ bootstrap() {
   stage "Network and image mirror" embedded registry
   start_compiling
   stage "Images from packages" embedded images docker.io/library/debian docker.io/library/node docker.io/library/busybox \
-    docker.io/library/redis docker.io/logging-platform/git-server docker.io/logging-platform/app
+    docker.io/library/nginx docker.io/library/redis docker.io/logging-platform/git-server \
+    docker.io/logging-platform/app docker.io/logging-platform/log-archiver
   stage "Kubernetes" embedded up ${1:+--http-port "$1"}
   stage "DNS and storage" embedded addons
   stage "Istio" istio
@@ -132,6 +133,7 @@ argocd() {
 }
 
 applications() {
+  embedded images docker.io/otel/opentelemetry-collector-contrib
   gitops render root --cluster "$cluster" | embedded apply
   gitops wait "$commit"
 }

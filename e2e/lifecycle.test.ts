@@ -48,10 +48,15 @@ async function identity(): Promise<object> {
 async function everything(): Promise<string[]> {
   const kinds =
     "deployments,statefulsets,daemonsets,services,configmaps,secrets,serviceaccounts,persistentvolumeclaims,customresourcedefinitions,appprojects";
-  const objects = (await list(kinds, "--all-namespaces")).map(
-    ({ kind, metadata }) =>
-      `${kind} ${metadata.namespace ?? ""}/${metadata.name} ${metadata.uid} ${metadata.resourceVersion}`,
-  );
+  // istiod elects its leaders by renewing ConfigMaps.
+  const elects = ({ metadata }: KubernetesObject): boolean =>
+    "control-plane.alpha.kubernetes.io/leader" in (metadata.annotations ?? {});
+  const objects = (await list(kinds, "--all-namespaces"))
+    .filter((object) => !elects(object))
+    .map(
+      ({ kind, metadata }) =>
+        `${kind} ${metadata.namespace ?? ""}/${metadata.name} ${metadata.uid} ${metadata.resourceVersion}`,
+    );
   // Argo CD keeps the status of an Application in the same version as its spec.
   const applications = (await list<KubernetesObject & { spec: object }>("applications", "-n", "argocd")).map(
     ({ metadata, spec }) => `Application ${metadata.name} ${metadata.uid} ${JSON.stringify(spec)}`,

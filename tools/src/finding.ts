@@ -1,12 +1,36 @@
-/** Something a rule found wrong, and what puts it right. */
+/** Something a rule found wrong, where it stands, and what puts it right. */
 export interface Finding {
+  /** Path from the root of the repository. */
+  file: string;
+  /** Counted from 1, as editors do. */
+  line: number;
+  column: number;
+  /** Id of the rule, see `validate --explain`. */
   rule: string;
-  /** A file with its line, or an object with the path of its field. */
-  where: string;
   message: string;
+  /** The edit that settles it. */
+  fix: string;
 }
 
 /** One line per finding, for a terminal or a failing test. */
 export function formatFindings(findings: Finding[]): string {
-  return findings.map(({ rule, where, message }) => `${where}: ${message} [${rule}]`).join("\n");
+  return findings
+    .map(
+      ({ rule, file, line, column, message, fix }) =>
+        `${file}:${line}:${column}: ${message}: ${fix} [${rule}]`,
+    )
+    .join("\n");
+}
+
+/** Orders findings by file and position, and leaves out what several clusters have in common. */
+export function sortFindings(findings: Finding[]): Finding[] {
+  const unique = new Map(findings.map((finding) => [formatFindings([finding]), finding]));
+  return [...unique.values()].sort(
+    (a, b) =>
+      a.file.localeCompare(b.file) ||
+      a.line - b.line ||
+      a.column - b.column ||
+      a.rule.localeCompare(b.rule) ||
+      a.message.localeCompare(b.message),
+  );
 }

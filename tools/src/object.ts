@@ -15,6 +15,20 @@ export interface KubernetesObject {
   [field: string]: any;
 }
 
+/** An object as an Application renders it, with the file that it comes from. */
+export interface Manifest {
+  object: KubernetesObject;
+  /** The Application that applies it, or `bootstrap` where that is done before Argo CD runs. */
+  application: string;
+  /** Path from the root of the repository; for what a generator makes, the kustomization that configures it. */
+  file: string;
+  /** It comes from outside of the repository, by way of the kustomization in `file`. */
+  foreign: boolean;
+}
+
+/** Keys and indexes that lead from an object to one of its fields. */
+export type FieldPath = readonly (string | number)[];
+
 /** Reads the objects of a YAML stream; empty documents are skipped. */
 export function parseObjects(yaml: string): KubernetesObject[] {
   return loadAll(yaml).filter((document) => document != null) as KubernetesObject[];
@@ -26,6 +40,20 @@ export function describeObject({ kind, metadata }: KubernetesObject): string {
 }
 
 /** The API group of an object, empty for the core group. */
-export function groupOf({ apiVersion }: KubernetesObject): string {
+export function groupOf({ apiVersion }: { apiVersion: string }): string {
   return apiVersion.includes("/") ? (apiVersion.split("/")[0] ?? "") : "";
+}
+
+/** What no two objects of a cluster share: group, kind, namespace and name. */
+export function identify(object: KubernetesObject): string {
+  const { namespace = "", name } = object.metadata;
+  return `${groupOf(object)}/${object.kind} ${namespace}/${name}`;
+}
+
+/** Writes a path the way kubectl does: `spec.containers[0].image`. */
+export function formatPath(path: FieldPath): string {
+  return path
+    .map((part) => (typeof part === "number" ? `[${part}]` : `.${part}`))
+    .join("")
+    .replace(/^\./, "");
 }

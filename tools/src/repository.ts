@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
@@ -9,12 +9,16 @@ export type Repository = ReadonlyMap<string, string>;
 /** The checkout this code belongs to. */
 export const checkout = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
+/** What commands keep from one run to the next; losing it costs time and nothing else. */
+export const cacheDirectory = join(checkout, "node_modules/.cache/gitops");
+
 /** Reads every file that is tracked or could be: ignored files and those deleted from the working tree are left out. */
 export async function readRepository(directory: string): Promise<Repository> {
   const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
   const { stdout } = await execa("git", args, { cwd: directory });
   const paths = [...new Set(stdout.split("\0"))].filter(
-    (path) => path !== "" && existsSync(join(directory, path)),
+    // A link to a directory and a submodule are listed like files.
+    (path) => path !== "" && statSync(join(directory, path), { throwIfNoEntry: false })?.isFile(),
   );
   return new Map(paths.map((path) => [path, readFileSync(join(directory, path), "utf8")]));
 }

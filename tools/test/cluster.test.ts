@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Application, applicationTrouble } from "../src/cluster/applications.ts";
 import { formatDiagnoses } from "../src/cluster/doctor.ts";
-import { type Pod, podTrouble } from "../src/cluster/pods.ts";
+import { type Pod, podTrouble, worstTrouble } from "../src/cluster/pods.ts";
 
 const commit = "a".repeat(40);
 const other = "b".repeat(40);
@@ -191,6 +191,20 @@ describe("a pod", () => {
   it.each(["Pending", "Failed", "Unknown"])("tells its phase %s where it says nothing else", (phase) => {
     expect(pod({ phase })).toBe(`Pod logging/app-1 is ${phase}`);
   });
+});
+
+it("names of several pods the one whose container fails", () => {
+  const pod = (name: string, state: object): Pod => ({
+    metadata: { name, namespace: "logging" },
+    status: { phase: "Pending", containerStatuses: [{ name: "app", ready: false, state }] },
+  });
+  const starting = pod("app-1", { waiting: { reason: "ContainerCreating" } });
+  const pulling = pod("app-2", { waiting: { reason: "ErrImagePull", message: "not found" } });
+  expect(worstTrouble([starting, pulling])).toBe(
+    "Pod logging/app-2, container app: ErrImagePull (not found)",
+  );
+  expect(worstTrouble([starting])).toBe("Pod logging/app-1, container app: ContainerCreating");
+  expect(worstTrouble([])).toBeUndefined();
 });
 
 it("prints a line for each diagnosis and the remedy below what is wrong", () => {

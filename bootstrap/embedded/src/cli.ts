@@ -6,6 +6,7 @@ import { formatDiagnoses } from "../../../tools/src/cluster/doctor.ts";
 import { Failure, until } from "../../../tools/src/failure.ts";
 import { note } from "../../../tools/src/progress.ts";
 import { apply, applyAddon, applyArgocdSecrets, startGitServer, waitForWorkload } from "./addons.ts";
+import { builderEnvironment, writeBuilderSettings } from "./builder.ts";
 import { createCgroup, entrances } from "./cgroups.ts";
 import { startCluster } from "./cluster.ts";
 import { destroy, remains } from "./destroy.ts";
@@ -64,7 +65,13 @@ program
     await buildModule(name);
   });
 
-program.command("registry").description("network and image mirror").action(ensureRegistry);
+program
+  .command("registry")
+  .description("network and image mirror")
+  .action(async () => {
+    await ensureRegistry();
+    writeBuilderSettings();
+  });
 
 program
   .command("images <name...>")
@@ -142,6 +149,7 @@ program
       KUBECONFIG: state("kubeconfig", "admin.yaml"),
     };
     for (const endpoint of endpoints(settings().httpPort)) lines[endpoint.variable] = url(endpoint.name);
+    Object.assign(lines, builderEnvironment());
     const git = Object.entries(gitCredentialSettings(url("git")));
     lines.GIT_CONFIG_COUNT = String(git.length);
     git.forEach(([name, value], index) => {

@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { load } from "js-yaml";
 import { Failure } from "../../../tools/src/failure.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
@@ -140,6 +141,7 @@ export const images: Image[] = [
     stage: stageArgocd,
   },
   {
+<<<<<<< HEAD
     name: "quay.io/prometheus-operator/prometheus-operator",
     tag: () => moduleVersion("prometheus-operator"),
     context: "prometheus-operator",
@@ -171,6 +173,24 @@ export const images: Image[] = [
     tag: () => moduleVersion("node-exporter"),
     context: "node-exporter",
     modules: ["node-exporter"],
+=======
+    name: "docker.io/otel/opentelemetry-collector-contrib",
+    tag: () => moduleVersion("opentelemetry-collector").slice(1),
+    context: "opentelemetry-collector-contrib",
+    modules: ["opentelemetry-collector"],
+  },
+  {
+    name: "docker.io/library/nginx",
+    tag: () => manifestTag("log-agent/base/store", "nginx"),
+    context: "nginx",
+    from: ["docker.io/library/debian"],
+  },
+  {
+    name: "docker.io/logging-platform/log-archiver",
+    tag: () => serviceTag("log-archiver"),
+    context: "services/log-archiver",
+    from: ["docker.io/library/node"],
+>>>>>>> main
   },
 ];
 
@@ -197,6 +217,15 @@ function contentOf(directory: string): string {
 
 const contentTag = (context: string): string =>
   sha(contentOf(join(repository, "bootstrap/embedded/images", context))).slice(0, 12);
+
+/** The tag that a manifest asks for: that of an image whose version nothing else pins. */
+function manifestTag(component: string, name: string): string {
+  const file = join(repository, "gitops/apps", component, "kustomization.yaml");
+  const { images } = load(readFileSync(file, "utf8")) as { images?: { name: string; newTag?: string }[] };
+  const tag = images?.find((image) => image.name === name)?.newTag;
+  if (!tag) throw new Failure(`${file} gives ${name} no newTag`);
+  return tag;
+}
 
 /** A service's tag: the first 12 digits of the Git tree hash of its committed sources. */
 export async function serviceTag(name: string): Promise<string> {
@@ -308,15 +337,13 @@ async function stage(image: Image, directory: string): Promise<void> {
   await image.stage?.(directory);
 }
 
-/** Settings that let `npm` inside a build trust what the machine trusts; under a name of their own, as packages replace the usual one. */
-function buildMounts(): string[] {
+/** Mounts that let `npm` inside a build trust what the machine trusts; under a name of their own, as packages replace the usual one. */
+export function buildMounts(): string[] {
   const inside = "/run/machine-ca-certificates.crt";
   const npmrc = cache("images", "npmrc");
+  mkdirSync(cache("images"), { recursive: true });
   writeFileSync(npmrc, `cafile=${inside}\nupdate-notifier=false\nfund=false\naudit=false\n`);
-  return [
-    ...["--volume", `/etc/ssl/certs/ca-certificates.crt:${inside}:ro`],
-    ...["--volume", `${npmrc}:/usr/local/etc/npmrc:ro`],
-  ];
+  return [`/etc/ssl/certs/ca-certificates.crt:${inside}:ro`, `${npmrc}:/usr/local/etc/npmrc:ro`];
 }
 
 const buildArguments = (): string[] =>
@@ -345,7 +372,7 @@ async function ensureImage(image: Image): Promise<void> {
       "--pull-never",
       "--format",
       "oci",
-      ...buildMounts(),
+      ...buildMounts().flatMap((mount) => ["--volume", mount]),
       ...buildArguments(),
       ...labels,
       "-t",

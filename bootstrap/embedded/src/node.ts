@@ -109,6 +109,8 @@ export function kubeletConfig(node: Node, machine: Machine): object {
     containerLogMaxSize: "20Mi",
     containerLogMaxFiles: 3,
     shutdownGracePeriod: "0s",
+    // How soon a pod sees a changed ConfigMap; the default is a minute.
+    syncFrequency: "10s",
   };
 }
 

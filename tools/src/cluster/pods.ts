@@ -12,6 +12,7 @@ interface ContainerStatus {
 
 export interface Pod {
   metadata: { name: string; namespace: string; labels?: Record<string, string> };
+  spec?: { containers: { name: string; image: string }[] };
   status: {
     phase: string;
     conditions?: { type: string; status: string; reason?: string; message?: string }[];
@@ -44,4 +45,12 @@ export function podTrouble(pod: Pod): string | undefined {
     return `${where} is not ${state}: ${failed.message ?? failed.reason}`;
   }
   return status.phase === "Running" ? undefined : `${where} is ${status.phase}`;
+}
+
+/** Of several pods the trouble that explains most: a container that fails before a pod that is merely not ready yet. */
+export function worstTrouble(pods: Pod[]): string | undefined {
+  const troubles = pods.flatMap((pod) => podTrouble(pod) ?? []);
+  const failing =
+    /: (ErrImagePull|ImagePullBackOff|InvalidImageName|Create\w*Error|CrashLoopBackOff|RunContainerError|ended with)/;
+  return troubles.find((trouble) => failing.test(trouble)) ?? troubles[0];
 }

@@ -3,7 +3,7 @@ import { Failure, until } from "../failure.ts";
 import { progress } from "../progress.ts";
 import { type Application, applicationTrouble } from "./applications.ts";
 import { get, kubectl } from "./kubectl.ts";
-import { type Pod, podTrouble } from "./pods.ts";
+import { type Pod, podTrouble, worstTrouble } from "./pods.ts";
 
 const refreshAfterSeconds = 5;
 
@@ -19,27 +19,26 @@ export async function waitForCommit(commit: string, seconds: number): Promise<vo
   const probe = async (): Promise<string | undefined> => {
     const { items } = await get<{ items: Application[] }>(["applications.argoproj.io", "-n", "argocd"]);
     if (items.length === 0) return "there are no Applications yet";
-    for (const application of items) {
+    const troubles = items.flatMap((application) => {
       const trouble = applicationTrouble(application, commit);
-      if (!trouble) continue;
-      culprit = application.metadata.name;
-      progress(trouble);
-      if (!refreshed && Date.now() - started > refreshAfterSeconds * 1000) {
-        refreshed = true;
-        await kubectl([
-          "-n",
-          "argocd",
-          "annotate",
-          "applications.argoproj.io",
-          "--all",
-          "--overwrite",
-          "argocd.argoproj.io/refresh=normal",
-        ]);
-      }
-      const pod = await troubledPod(application);
-      return pod ? `${trouble}; ${pod}` : trouble;
+      return trouble ? [{ application, trouble }] : [];
+    });
+    if (troubles.length === 0) return undefined;
+    if (!refreshed && Date.now() - started > refreshAfterSeconds * 1000) {
+      refreshed = true;
+      await refresh();
     }
-    return undefined;
+    // The root waits for its children: the Application whose pod fails is the one to name.
+    for (const { application, trouble } of troubles) {
+      const pod = await troubledPod(application);
+      if (!pod) continue;
+      culprit = application.metadata.name;
+      progress(`${trouble}; ${pod}`);
+      return `${trouble}; ${pod}`;
+    }
+    culprit = troubles[0]?.application.metadata.name;
+    progress(troubles[0]?.trouble ?? "");
+    return troubles[0]?.trouble;
   };
   try {
     await until(`commit ${commit.slice(0, 12)}`, seconds, probe);
@@ -49,12 +48,40 @@ export async function waitForCommit(commit: string, seconds: number): Promise<vo
   }
 }
 
+// Argo CD asks Git at once instead of at its next turn.
+async function refresh(): Promise<void> {
+  const annotation = "argocd.argoproj.io/refresh=normal";
+  await kubectl(["-n", "argocd", "annotate", "applications.argoproj.io", "--all", "--overwrite", annotation]);
+}
+
 async function troubledPod({ spec }: Application): Promise<string | undefined> {
   const namespace = spec.destination?.namespace;
   if (!namespace || namespace === "argocd") return undefined;
   const { items } = await get<{ items: Pod[] }>(["pods", "-n", namespace]);
-  return items.map(podTrouble).find((trouble) => trouble !== undefined);
+  return worstTrouble(items);
 }
+
+/**
+ * Waits until an image runs in ready pods.
+ * @param image with its tag
+ * @returns how many pods run it
+ */
+export async function imageRuns(image: string, seconds: number): Promise<number> {
+  let count = 0;
+  const name = image.slice(0, image.lastIndexOf(":") + 1);
+  await until(`image ${image}`, seconds, async () => {
+    const { items } = await get<{ items: Pod[] }>(["pods", "-A"]);
+    const using = items.filter((pod) => imagesOf(pod).some((used) => used.startsWith(name)));
+    const old = using.find((pod) => !imagesOf(pod).includes(image));
+    if (old) return `Pod ${old.metadata.namespace}/${old.metadata.name} runs another version still`;
+    count = using.length;
+    if (count === 0) return "no pod runs it";
+    return using.map(podTrouble).find((trouble) => trouble !== undefined);
+  });
+  return count;
+}
+
+const imagesOf = ({ spec }: Pod): string[] => (spec?.containers ?? []).map(({ image }) => image);
 
 /** The full hash of a revision in a checkout. */
 export async function resolveCommit(checkout: string, revision: string): Promise<string> {

@@ -1,35 +1,134 @@
-import type { Finding } from "../finding.ts";
-import { describeObject, groupOf, type KubernetesObject } from "../object.ts";
+import { describeObject, type FieldPath, groupOf, type KubernetesObject, type Manifest } from "../object.ts";
+import { sourcesOf } from "../render/application.ts";
+import { bootstrap } from "../render/cluster.ts";
+import type { Problem, Rule } from "./rule.ts";
 
-interface ProjectSpec {
-  destinations?: { server?: string; namespace?: string }[];
-  clusterResourceWhitelist?: { group: string; kind: string; name?: string }[];
-  namespaceResourceWhitelist?: { group: string; kind: string }[];
+interface Entry {
+  group: string;
+  kind: string;
+  name?: string;
 }
 
-/** Finds objects that an Application of this AppProject may not create. */
-export function forbiddenObjects(project: KubernetesObject, objects: KubernetesObject[]): Finding[] {
+interface Destination {
+  server?: string;
+  name?: string;
+  namespace?: string;
+}
+
+interface ProjectSpec {
+  sourceRepos?: string[];
+  destinations?: Destination[];
+  clusterResourceWhitelist?: Entry[];
+  clusterResourceBlacklist?: Entry[];
+  namespaceResourceWhitelist?: Entry[];
+  namespaceResourceBlacklist?: Entry[];
+}
+
+export const projectAllows: Rule = {
+  id: "project-allows",
+  summary: "The AppProject allows every kind, destination and source of its Applications",
+  explanation: `Argo CD refuses a whole sync for one object that the Application's project does not allow. Compared are the Application's own
+repository and destination, and of every rendered object its kind (clusterResourceWhitelist or namespaceResourceWhitelist, which take
+globs) and its namespace. A project without a namespaceResourceWhitelist allows all namespaced kinds. The project of an Application must
+exist; deploy.sh applies projects from bootstrap/argocd/root, outside of what they confine.`,
+  check: (graph) => {
+    const projects = graph.ofKind("AppProject");
+    if (projects.length === 0) return [];
+    return graph.input.applications.flatMap((application) => {
+      const { manifest, name, manifests } = application;
+      if (!manifest || name === bootstrap) return [];
+      const project = graph.projectOf(application);
+      if (!project) {
+        const message = `Application ${name}: there is no AppProject ${manifest.object.spec?.project}`;
+        return [
+          {
+            manifest,
+            path: ["spec", "project"],
+            message,
+            fix: "add it to bootstrap/argocd/root/base, or correct the name",
+          },
+        ];
+      }
+      const refuse = (of: Manifest, path: FieldPath, what: string, fix: string): Problem => ({
+        manifest: of,
+        path,
+        message: `${what}: AppProject ${project.object.metadata.name} does not allow it`,
+        fix,
+      });
+      return [
+        ...ownProblems(project.object, manifest.object).map(({ path, fix }) =>
+          refuse(manifest, path, `Application ${name}`, fix),
+        ),
+        ...manifests.flatMap((rendered) =>
+          objectProblems(project.object, manifest.object, rendered.object).map((fix) =>
+            refuse(rendered, ["kind"], describeObject(rendered.object), fix),
+          ),
+        ),
+      ];
+    });
+  },
+};
+
+function ownProblems(
+  project: KubernetesObject,
+  application: KubernetesObject,
+): { path: FieldPath; fix: string }[] {
   const spec = project.spec as ProjectSpec;
-  return objects.flatMap((object) => {
-    const { name, namespace } = object.metadata;
-    const group = groupOf(object);
-    const whitelist = namespace === undefined ? "clusterResourceWhitelist" : "namespaceResourceWhitelist";
-    const allowed = (spec[whitelist] ?? []).some(
-      (entry: { group: string; kind: string; name?: string }) =>
-        entry.group === group && entry.kind === object.kind && (entry.name ?? name) === name,
-    );
-    const problems: string[] = [];
-    if (!allowed) problems.push(`add group "${group}", kind ${object.kind} to its ${whitelist}`);
-    if (
-      namespace !== undefined &&
-      !(spec.destinations ?? []).some((entry) => entry.namespace === namespace)
-    ) {
-      problems.push(`add namespace ${namespace} to its destinations`);
-    }
-    return problems.map((problem) => ({
-      rule: "project-allows",
-      where: describeObject(object),
-      message: `AppProject ${project.metadata.name} does not allow it: ${problem}`,
+  const problems: { path: FieldPath; fix: string }[] = sourcesOf(application)
+    .filter(({ repoURL }) => repoURL && !(spec.sourceRepos ?? []).some((pattern) => glob(pattern, repoURL)))
+    .map(({ repoURL }) => ({
+      path: ["spec", "source", "repoURL"],
+      fix: `add ${repoURL} to its sourceRepos`,
     }));
-  });
+  const destination = (application.spec.destination ?? {}) as Destination;
+  const allowed = (spec.destinations ?? []).some(
+    (entry) =>
+      glob(entry.namespace ?? "", destination.namespace ?? "") &&
+      (entry.server
+        ? glob(entry.server, destination.server ?? "")
+        : glob(entry.name ?? "*", destination.name ?? "")),
+  );
+  if (!allowed) {
+    const fix = `add server ${destination.server ?? destination.name} with namespace ${destination.namespace} to its destinations`;
+    problems.push({ path: ["spec", "destination", "namespace"], fix });
+  }
+  return problems;
+}
+
+function objectProblems(
+  project: KubernetesObject,
+  application: KubernetesObject,
+  object: KubernetesObject,
+): string[] {
+  const spec = project.spec as ProjectSpec;
+  const { name, namespace } = object.metadata;
+  const entry = { group: groupOf(object), kind: object.kind };
+  const scope = namespace === undefined ? "clusterResource" : "namespaceResource";
+  const listed = (list: Entry[] | undefined): boolean =>
+    (list ?? []).some(
+      ({ group, kind, name: only }) =>
+        glob(group, entry.group) && glob(kind, entry.kind) && glob(only ?? "*", name),
+    );
+  const problems: string[] = [];
+  const open = scope === "namespaceResource" && spec.namespaceResourceWhitelist === undefined;
+  if (listed(spec[`${scope}Blacklist`]))
+    problems.push(`take group "${entry.group}", kind ${entry.kind} out of its ${scope}Blacklist`);
+  else if (!open && !listed(spec[`${scope}Whitelist`])) {
+    problems.push(
+      `add group "${entry.group}", kind ${entry.kind}${scope === "clusterResource" ? `, name ${name}` : ""} to its ${scope}Whitelist`,
+    );
+  }
+  const reachable = (spec.destinations ?? []).some(({ namespace: pattern }) =>
+    glob(pattern ?? "", namespace ?? ""),
+  );
+  const destination = application.spec.destination?.namespace;
+  if (namespace !== undefined && namespace !== destination && !reachable)
+    problems.push(`add namespace ${namespace} to its destinations`);
+  return problems;
+}
+
+function glob(pattern: string, text: string): boolean {
+  if (!pattern.includes("*")) return pattern === text;
+  const parts = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
+  return new RegExp(`^${parts.join(".*")}$`).test(text);
 }

@@ -1,56 +1,44 @@
 import { posix } from "node:path";
-import { load } from "js-yaml";
-import type { Finding } from "../finding.ts";
+import { reachedFiles } from "../render/references.ts";
 import type { Repository } from "../repository.ts";
+import type { Problem, Rule } from "./rule.ts";
 
-interface Generator {
-  files?: string[];
-  envs?: string[];
+export const unlistedFile: Rule = {
+  id: "unlisted-file",
+  summary: "Every file under gitops and bootstrap/argocd is reached from a cluster",
+  explanation: `A manifest that no kustomization lists looks like part of the platform and is not. Followed are the kustomizations of
+bootstrap/argocd/install, bootstrap/argocd/root and gitops/clusters, the sources of all Applications, and from there what each
+kustomization lists; overlays count as used, for another cluster may use them. Markdown is left out, and so are the directories of
+charts and of plain manifests, which are read whole.`,
+  check: ({ input }) => {
+    const { repository } = input;
+    const directories = [...repository.keys()].flatMap(
+      (path) =>
+        /^((?:gitops\/clusters\/|bootstrap\/argocd\/[^/]+\/(?!base\/)|gitops\/.*\/overlays\/)[^/]+)\/kustomization\.yaml$/.exec(
+          path,
+        )?.[1] ?? [],
+    );
+    const reached = reachedFiles(repository, directories);
+    for (const { files } of input.applications) for (const file of files) reached.add(file);
+    return unlisted(repository, reached);
+  },
+};
+
+function unlisted(repository: Repository, reached: Set<string>): Problem[] {
+  const stray = [...repository.keys()].filter(
+    (path) => /^(gitops|bootstrap\/argocd)\//.test(path) && !path.endsWith(".md") && !reached.has(path),
+  );
+  return stray.map((path) => ({
+    at: { file: path, line: 1, column: 1 },
+    message: "no kustomization uses this file",
+    fix: `list it in ${nearestKustomization(repository, path)} or remove it`,
+  }));
 }
 
-interface Kustomization {
-  resources?: string[];
-  components?: string[];
-  patches?: { path?: string }[];
-  replacements?: { path?: string }[];
-  configMapGenerator?: Generator[];
-  secretGenerator?: Generator[];
-}
-
-/**
- * Finds files that no kustomization uses.
- * @param folder the files in question, such as `gitops/`; Markdown is not among them
- * @param roots the directories that something outside renders
- */
-export function unlistedFiles(repository: Repository, folder: string, roots: string[]): Finding[] {
-  const reached = new Set<string>();
-  const pending = roots.map((root) => posix.join(root, "kustomization.yaml"));
-  for (let file = pending.pop(); file !== undefined; file = pending.pop()) {
-    const text = repository.get(file);
-    if (text === undefined || reached.has(file)) continue;
-    reached.add(file);
-    if (posix.basename(file) === "kustomization.yaml") pending.push(...referencesOf(file, text));
+function nearestKustomization(repository: Repository, path: string): string {
+  for (let directory = posix.dirname(path); directory !== "."; directory = posix.dirname(directory)) {
+    const file = `${directory}/kustomization.yaml`;
+    if (file !== path && repository.has(file)) return file;
   }
-  return [...repository.keys()]
-    .filter((path) => path.startsWith(folder) && !path.endsWith(".md") && !reached.has(path))
-    .map((path) => ({
-      rule: "unlisted-file",
-      where: path,
-      message: `no kustomization uses this file: list it in ${posix.dirname(path)}/kustomization.yaml or remove it`,
-    }));
-}
-
-// An entry may be a file or a directory; what does not exist is kustomize's to complain about.
-function referencesOf(file: string, text: string): string[] {
-  const content = load(text) as Kustomization;
-  const generators = [...(content.configMapGenerator ?? []), ...(content.secretGenerator ?? [])];
-  const entries = [
-    ...(content.resources ?? []),
-    ...(content.components ?? []),
-    ...[...(content.patches ?? []), ...(content.replacements ?? [])].flatMap(({ path }) => path ?? []),
-    ...generators.flatMap(({ files, envs }) => [...(files ?? []), ...(envs ?? [])]),
-  ];
-  return entries
-    .map((entry) => posix.join(posix.dirname(file), entry.replace(/^[\w.-]+=/, "")))
-    .flatMap((path) => [path, posix.join(path, "kustomization.yaml")]);
+  return "a kustomization.yaml";
 }

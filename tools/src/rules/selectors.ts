@@ -1,83 +1,187 @@
-import type { Finding } from "../finding.ts";
-import { describeObject, type KubernetesObject } from "../object.ts";
-import { isWorkload, podTemplate } from "./workloads.ts";
+import type { Graph } from "../graph.ts";
+import { describeObject, type FieldPath, formatPath, type Manifest } from "../object.ts";
+import { formatSelector, type Labels, podsIn, podsOf, type Selector, selects } from "./pods.ts";
+import type { Problem, Rule } from "./rule.ts";
+import { type KnownService, serviceOfHost, servicesOf } from "./services.ts";
 
-type Labels = Record<string, string>;
-
-/** Finds selectors that match no pod of the rendered workloads, and Services whose target port those pods lack. */
-export function emptySelectors(objects: KubernetesObject[]): Finding[] {
-  const workloads = objects.filter(isWorkload);
-  return objects.flatMap((object) => {
-    const finding = (path: string, message: string): Finding => ({
-      rule: "selector-matches",
-      where: `${describeObject(object)} ${path}`,
-      message,
-    });
-    return selectorsOf(object).flatMap(({ path, labels, own }) => {
-      const candidates = own ? [object] : workloads.filter((workload) => sameNamespace(workload, object));
-      const matched = candidates.filter((workload) =>
-        matches(labels, podTemplate(workload).metadata?.labels ?? {}),
-      );
-      if (matched.length === 0) {
-        return [
-          finding(
-            path,
-            `matches no ${own ? "pod of its own template" : "workload's pods"}: ${print(labels)}`,
-          ),
-        ];
-      }
-      if (object.kind !== "Service") return [];
-      return matched.flatMap((workload) =>
-        missingPorts(object, workload).map((port) =>
-          finding("spec.ports", `targetPort ${port} is no port of ${describeObject(workload)}`),
-        ),
-      );
-    });
-  });
+interface Use {
+  path: FieldPath;
+  selector: Selector;
+  /** What the selector is about: label sets to choose from, and their name in a message. */
+  candidates: () => Labels[];
+  what: string;
 }
 
-interface Selector {
-  path: string;
-  labels: Labels;
-  /** The selector is about the pods of the object that holds it. */
-  own: boolean;
-}
+export const selectorMatches: Rule = {
+  id: "selector-matches",
+  summary: "Every selector matches something",
+  explanation: `A selector that matches nothing is no error to Kubernetes: the Service has no endpoints, the budget and the policy protect
+nothing, the monitor scrapes nothing. Looked at: Service, PodDisruptionBudget, NetworkPolicy (its pods), the selector and the topology
+spread of workloads (against their own template), ServiceMonitor (against the labels of Services in the namespaces it looks in),
+PodMonitor, whether some Prometheus picks each monitor and rule, subsets of a DestinationRule (against the pods of its host), and Gateway,
+AuthorizationPolicy, PeerAuthentication, RequestAuthentication, Sidecar, EnvoyFilter and Telemetry. Pods are those of rendered workloads,
+of the Prometheus operator and of the gateways in an IstioOperator under bootstrap. An empty selector means all and is left out.`,
+  check: (graph) =>
+    graph.own().flatMap((manifest) => [
+      ...usesOf(graph, manifest)
+        .filter(
+          ({ selector, candidates }) =>
+            !isEmpty(selector) && !candidates().some((labels) => selects(selector, labels)),
+        )
+        .map(({ path, selector, what }): Problem => {
+          const message = `${describeObject(manifest.object)} ${formatPath(path)} matches no ${what}: ${formatSelector(selector)}`;
+          return { manifest, path, message, fix: "correct the labels on one side" };
+        }),
+      ...unpicked(graph, manifest),
+    ]),
+};
 
-function selectorsOf(object: KubernetesObject): Selector[] {
-  const found: Selector[] = [];
-  const add = (path: string, labels: Labels | undefined, own: boolean): void => {
-    if (labels && Object.keys(labels).length > 0) found.push({ path, labels, own });
-  };
-  if (object.kind === "Service") add("spec.selector", object.spec.selector, false);
-  if (object.kind === "PodDisruptionBudget") add("spec.selector", object.spec.selector?.matchLabels, false);
-  if (object.kind === "NetworkPolicy") add("spec.podSelector", object.spec.podSelector?.matchLabels, false);
-  if (isWorkload(object)) {
-    add("spec.selector", object.spec.selector?.matchLabels, true);
-    const spread = podTemplate(object).spec.topologySpreadConstraints ?? [];
-    for (const { labelSelector } of spread) {
-      add("spec.template.spec.topologySpreadConstraints", labelSelector?.matchLabels, true);
-    }
+const isEmpty = ({ matchLabels = {}, matchExpressions = [] }: Selector): boolean =>
+  Object.keys(matchLabels).length === 0 && matchExpressions.length === 0;
+
+function usesOf(graph: Graph, manifest: Manifest): Use[] {
+  const { kind, metadata, spec = {} } = manifest.object;
+  const { namespace = "" } = metadata;
+  const pods = (): Labels[] => podsIn(graph, namespace).map(({ labels }) => labels);
+  const onPods = (path: FieldPath, selector: Selector | undefined): Use[] =>
+    selector ? [{ path, selector, candidates: pods, what: `pod in namespace ${namespace}` }] : [];
+  switch (kind) {
+    case "Service":
+      return onPods(["spec", "selector"], spec.selector && { matchLabels: spec.selector });
+    case "PodDisruptionBudget":
+      return onPods(["spec", "selector"], spec.selector);
+    case "NetworkPolicy":
+      return onPods(["spec", "podSelector"], spec.podSelector);
+    case "AuthorizationPolicy":
+    case "PeerAuthentication":
+    case "RequestAuthentication":
+    case "Telemetry":
+      return onPods(["spec", "selector"], spec.selector);
+    case "Sidecar":
+    case "EnvoyFilter":
+      return onPods(
+        ["spec", "workloadSelector"],
+        spec.workloadSelector && { matchLabels: spec.workloadSelector.labels ?? {} },
+      );
+    case "Gateway":
+      return manifest.object.apiVersion.startsWith("networking.istio.io/")
+        ? [
+            {
+              path: ["spec", "selector"],
+              selector: { matchLabels: spec.selector ?? {} },
+              candidates: () => podsOf(graph).map(({ labels }) => labels),
+              what: "gateway's pods",
+            },
+          ]
+        : [];
+    case "DestinationRule":
+      return subsetUses(graph, manifest);
+    case "ServiceMonitor":
+      return [
+        {
+          path: ["spec", "selector"],
+          selector: spec.selector ?? {},
+          candidates: () => servicesSeen(graph, manifest).map(({ labels }) => labels),
+          what: "Service that it looks at",
+        },
+      ];
+    case "PodMonitor":
+      return [
+        {
+          path: ["spec", "selector"],
+          selector: spec.selector ?? {},
+          candidates: () => podsSeen(graph, manifest).map(({ labels }) => labels),
+          what: "pod that it looks at",
+        },
+      ];
+    default:
+      return workloadUses(manifest);
   }
-  return found;
 }
 
-function missingPorts(service: KubernetesObject, workload: KubernetesObject): (string | number)[] {
-  const ports = podTemplate(workload).spec.containers.flatMap((container) => container.ports ?? []);
-  const known = new Set(ports.flatMap(({ name, containerPort }) => [name, containerPort]));
-  const wanted = (service.spec.ports ?? []) as { port: number; targetPort?: string | number }[];
-  return wanted.map(({ port, targetPort }) => targetPort ?? port).filter((port) => !known.has(port));
+function workloadUses(manifest: Manifest): Use[] {
+  const { spec } = manifest.object;
+  const labels = spec?.template?.metadata?.labels as Labels | undefined;
+  if (!labels || !spec.template.spec) return [];
+  const own = { candidates: () => [labels], what: "pod of its own template" };
+  const spreads = (spec.template.spec.topologySpreadConstraints ?? []) as { labelSelector?: Selector }[];
+  return [
+    ...(spec.selector ? [{ path: ["spec", "selector"], selector: spec.selector, ...own }] : []),
+    ...spreads.flatMap(({ labelSelector }, index) => {
+      const path = ["spec", "template", "spec", "topologySpreadConstraints", index, "labelSelector"];
+      return labelSelector ? [{ path, selector: labelSelector, ...own }] : [];
+    }),
+  ];
 }
 
-function sameNamespace(a: KubernetesObject, b: KubernetesObject): boolean {
-  return a.metadata.namespace === b.metadata.namespace;
+function subsetUses(graph: Graph, { object }: Manifest): Use[] {
+  const subsets = (object.spec?.subsets ?? []) as { name: string; labels?: Labels }[];
+  const service = serviceOfHost(graph, object.spec?.host ?? "", object.metadata.namespace ?? "");
+  const chosen = service?.manifest?.object.spec?.selector as Labels | undefined;
+  if (!service || !chosen) return [];
+  return subsets.map(({ labels }, index) => ({
+    path: ["spec", "subsets", index, "labels"],
+    selector: { matchLabels: labels ?? {} },
+    candidates: () =>
+      podsIn(graph, service.namespace)
+        .map((pods) => pods.labels)
+        .filter((candidate) => selects({ matchLabels: chosen }, candidate)),
+    what: `pod of Service ${service.namespace}/${service.name}`,
+  }));
 }
 
-function matches(selector: Labels, labels: Labels): boolean {
-  return Object.entries(selector).every(([key, value]) => labels[key] === value);
+/** Namespaces that a monitor looks in; undefined for all. */
+function namespacesSeen({ object }: Manifest): string[] | undefined {
+  const { any, matchNames } = (object.spec?.namespaceSelector ?? {}) as {
+    any?: boolean;
+    matchNames?: string[];
+  };
+  return any ? undefined : (matchNames ?? [object.metadata.namespace ?? ""]);
 }
 
-function print(labels: Labels): string {
-  return Object.entries(labels)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(", ");
+/** The Services that a ServiceMonitor may choose from. */
+export function servicesSeen(graph: Graph, monitor: Manifest): KnownService[] {
+  const namespaces = namespacesSeen(monitor);
+  return [...servicesOf(graph).values()].filter(({ namespace }) => namespaces?.includes(namespace) ?? true);
+}
+
+/** The pods that a PodMonitor may choose from. */
+export function podsSeen(graph: Graph, monitor: Manifest): ReturnType<typeof podsOf> {
+  const namespaces = namespacesSeen(monitor);
+  return namespaces ? namespaces.flatMap((namespace) => podsIn(graph, namespace)) : podsOf(graph);
+}
+
+const pickedBy: Record<string, string> = {
+  ServiceMonitor: "serviceMonitor",
+  PodMonitor: "podMonitor",
+  PrometheusRule: "rule",
+  Probe: "probe",
+  ScrapeConfig: "scrapeConfig",
+};
+
+// A Prometheus whose selector is not set picks nothing; an empty one picks everything.
+function unpicked(graph: Graph, manifest: Manifest): Problem[] {
+  const { object } = manifest;
+  const field = pickedBy[object.kind];
+  const servers = graph.ofKind("Prometheus");
+  if (!field || !object.apiVersion.startsWith("monitoring.coreos.com/") || servers.length === 0) return [];
+  const namespace = object.metadata.namespace ?? "";
+  const space = graph.find("Namespace", namespace)?.object.metadata.labels ?? {};
+  const picks = ({ object: server }: Manifest): boolean => {
+    const selector = server.spec?.[`${field}Selector`] as Selector | undefined;
+    const spaces = server.spec?.[`${field}NamespaceSelector`] as Selector | undefined;
+    const near = spaces ? selects(spaces, space) : server.metadata.namespace === namespace;
+    return selector !== undefined && near && selects(selector, object.metadata.labels ?? {});
+  };
+  if (servers.some(picks)) return [];
+  const names = servers.map((server) => describeObject(server.object)).join(", ");
+  const message = `${describeObject(object)} is picked by no ${field}Selector: ${names}`;
+  return [
+    {
+      manifest,
+      path: ["metadata", "labels"],
+      message,
+      fix: `give it the labels of ${field}Selector, or widen ${field}NamespaceSelector`,
+    },
+  ];
 }

@@ -1,28 +1,33 @@
-import type { Finding } from "../finding.ts";
-import type { Repository } from "../repository.ts";
+import type { Problem, Rule } from "./rule.ts";
 
-/** A value that only one file may spell out. */
-export interface Pin {
-  name: string;
-  value: string;
-  home: string;
-}
+export const singlePlace: Rule = {
+  id: "single-place",
+  summary: "The repository's URL, its branch and each version stand in one file",
+  explanation: `A fork edits gitops/clusters/NAME/source/configmap.yaml and nothing else; a version is raised in one place and everything follows.
+Looked for are whole words: the URL in all files but documentation, the branch as targetRevision, the versions of versions.yaml and those
+that the go.mod files under bootstrap pin, in YAML, TypeScript and Dockerfiles of bootstrap, gitops and tools.`,
+  check: ({ input }) => {
+    const lines = [...input.repository].flatMap(([file, text]) => (searchable(file) ? [{ file, text }] : []));
+    return input.pins.flatMap(({ name, value, home }) => {
+      const word = new RegExp(`(?<![\\w.])${value.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?![\\w]|\\.\\d)`);
+      const applies = isVersion(value) ? versioned : (file: string) => !isDocumentation(file);
+      return lines
+        .filter(({ file, text }) => file !== home && applies(file) && text.includes(value))
+        .flatMap(({ file, text }): Problem[] =>
+          text.split("\n").flatMap((line, index) => {
+            const match = word.exec(line);
+            if (!match) return [];
+            const at = { file, line: index + 1, column: match.index + 1 };
+            return [{ at, message: `${name} ${value} stands in ${home} already`, fix: "read it from there" }];
+          }),
+        );
+    });
+  },
+};
 
-/** Finds copies of a pinned value: whole words, in the files that `searched` picks, outside of its home. */
-export function copiesOf(pin: Pin, repository: Repository, searched: (path: string) => boolean): Finding[] {
-  const word = new RegExp(`(?<![\\w.])${quoted(pin.value)}(?![\\w]|\\.\\d)`);
-  return [...repository]
-    .filter(([path]) => path !== pin.home && searched(path))
-    .flatMap(([path, text]) =>
-      text.split("\n").flatMap((line, index) => (word.test(line) ? [`${path}:${index + 1}`] : [])),
-    )
-    .map((where) => ({
-      rule: "single-place",
-      where,
-      message: `${pin.name} ${pin.value} stands in ${pin.home}: read it from there`,
-    }));
-}
-
-function quoted(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-}
+const isDocumentation = (file: string): boolean => file.startsWith("docs/") || file.endsWith(".md");
+const isVersion = (value: string): boolean => /^v?\d/.test(value);
+const versioned = (file: string): boolean =>
+  /^(bootstrap|gitops|tools)\/.*\.(ya?ml|ts)$/.test(file) || file.endsWith("Dockerfile");
+const searchable = (file: string): boolean =>
+  !/(^|\/)(package-lock\.json|go\.sum|go\.mod)$/.test(file) && !file.startsWith("tools/test/fixtures/");

@@ -1,46 +1,121 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import type { KubernetesObject } from "../object.ts";
-import { parseObjects } from "../object.ts";
-import { argocd, istio, kubernetes, moduleSource, prometheusOperator } from "../render/go.ts";
-import type { OpenApiSchema } from "./strict.ts";
-import { Validator } from "./validator.ts";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type KubernetesObject, parseObjects } from "../object.ts";
+import { type Cache, digest } from "../render/cache.ts";
+import { ownCode } from "../render/cluster.ts";
+import { argocd, istio, kubernetes, moduleSource, type PinnedModule, pinnedVersion } from "../render/go.ts";
+import { type OpenApiSchema, strictDefinition, strictSchema } from "./strict.ts";
+import type { CompiledSchemas, Definition, Validator } from "./validator.ts";
 
-/** A validator for everything the platform uses: the pinned Kubernetes and the definitions of the pinned Argo CD, Istio and Prometheus operator. */
-export async function platformValidator(checkout: string): Promise<Validator> {
-  const [api, ...definitions] = await Promise.all([
-    kubernetesApi(checkout),
-    argocdDefinitions(checkout),
-    istioDefinitions(checkout),
-    monitoringDefinitions(checkout),
-  ]);
-  const validator = new Validator(api);
-  for (const definition of definitions.flat()) validator.addDefinition(definition);
+/** A pinned module whose source holds CustomResourceDefinitions: one file, or a directory of files that end in a suffix. */
+interface DefinitionSource {
+  module: PinnedModule;
+  path: string;
+  suffix?: string;
+}
+
+/** Where the definitions of custom resources come from that no Application renders. A new kind of resource is one more line. */
+const definitionSources: DefinitionSource[] = [
+  { module: argocd, path: "manifests/crds", suffix: "-crd.yaml" },
+  { module: istio, path: "manifests/charts/base/files/crd-all.gen.yaml" },
+];
+
+/** Names the schemas that `platformValidator` would make. */
+export function platformSchemasKey(checkout: string): string {
+  const modules = [kubernetes, ...definitionSources.map(({ module }) => module)];
+  return digest(
+    ...modules.map((module) => pinnedVersion(checkout, module)),
+    ownCode(dirname(fileURLToPath(import.meta.url))),
+  );
+}
+
+const loaded = new Map<string, Promise<Validator>>();
+
+/** A validator for everything the platform uses: the pinned Kubernetes, and the definitions of the pinned modules. */
+export async function platformValidator(checkout: string, cache?: Cache): Promise<Validator> {
+  const key = platformSchemasKey(checkout);
+  const validator = loaded.get(key) ?? load(checkout, key, cache);
+  loaded.set(key, validator);
   return validator;
 }
 
-async function kubernetesApi(checkout: string): Promise<Record<string, OpenApiSchema>> {
+async function load(checkout: string, key: string, cache?: Cache): Promise<Validator> {
+  const known = cache?.get<CompiledSchemas>("schemas", key);
+  // Ajv takes a tenth of a second to load, which a run that finds everything in the cache does not need.
+  const { Validator } = await import("./validator.ts");
+  if (known) return new Validator(known);
+  const [api, ...definitions] = await Promise.all([
+    kubernetesApi(checkout),
+    ...definitionSources.map((source) => definitionsOf(checkout, source)),
+  ]);
+  const schemas = { ...api, definitions: definitions.flat() };
+  cache?.set("schemas", key, schemas);
+  return new Validator(schemas);
+}
+
+interface Swagger {
+  definitions: Record<string, OpenApiSchema>;
+  paths: Record<string, Record<string, unknown>>;
+}
+
+async function kubernetesApi(
+  checkout: string,
+): Promise<Pick<CompiledSchemas, "kubernetes" | "kinds" | "namespaced">> {
   const file = join(await moduleSource(checkout, kubernetes), "api/openapi-spec/swagger.json");
-  return (JSON.parse(readFileSync(file, "utf8")) as { definitions: Record<string, OpenApiSchema> })
-    .definitions;
+  const { definitions, paths } = JSON.parse(readFileSync(file, "utf8")) as Swagger;
+  const kinds: Record<string, string> = {};
+  const strict: Record<string, object> = {};
+  for (const [name, definition] of Object.entries(definitions)) {
+    strict[name] = strictDefinition(name, definition);
+    for (const kind of kindsOf(definition)) kinds[kind] = name;
+  }
+  const namespaced = Object.entries(paths)
+    .filter(([path]) => path.includes("/namespaces/{namespace}/"))
+    .flatMap(([, { post }]) => kindsOf((post ?? {}) as OpenApiSchema));
+  return { kubernetes: strict, kinds, namespaced: [...new Set(namespaced)] };
 }
 
-async function argocdDefinitions(checkout: string): Promise<KubernetesObject[]> {
-  return definitionsIn(join(await moduleSource(checkout, argocd), "manifests/crds"), "-crd.yaml");
+// In the description of a type it is a list, in that of a request one entry.
+function kindsOf(schema: OpenApiSchema): string[] {
+  const entries = [schema["x-kubernetes-group-version-kind"] ?? []].flat() as Record<string, string>[];
+  return entries.map(({ group, version, kind }) => `${group ? `${group}/${version}` : version} ${kind}`);
 }
 
-async function monitoringDefinitions(checkout: string): Promise<KubernetesObject[]> {
-  const source = await moduleSource(checkout, prometheusOperator);
-  return definitionsIn(join(source, "example/prometheus-operator-crd"), ".yaml");
+async function definitionsOf(
+  checkout: string,
+  { module, path, suffix }: DefinitionSource,
+): Promise<Definition[]> {
+  const place = join(await moduleSource(checkout, module), path);
+  const files = suffix
+    ? readdirSync(place)
+        .filter((file) => file.endsWith(suffix))
+        .map((file) => join(place, file))
+    : [place];
+  return files.flatMap((file) => parseObjects(readFileSync(file, "utf8")).flatMap(readDefinition));
 }
 
-function definitionsIn(directory: string, ending: string): KubernetesObject[] {
-  return readdirSync(directory)
-    .filter((file) => file.endsWith(ending))
-    .flatMap((file) => parseObjects(readFileSync(join(directory, file), "utf8")));
-}
-
-async function istioDefinitions(checkout: string): Promise<KubernetesObject[]> {
-  const file = join(await moduleSource(checkout, istio), "manifests/charts/base/files/crd-all.gen.yaml");
-  return parseObjects(readFileSync(file, "utf8"));
+/** What of a CustomResourceDefinition is needed to check its resources: a schema per version served. */
+export function readDefinition({ kind, spec }: KubernetesObject): Definition[] {
+  if (kind !== "CustomResourceDefinition") return [];
+  const { group, names, scope, versions = [] } = spec ?? {};
+  return (versions as { name: string; schema?: { openAPIV3Schema?: OpenApiSchema } }[]).map(
+    ({ name, schema }) => {
+      const { properties, ...rest } = schema?.openAPIV3Schema ?? {
+        "x-kubernetes-preserve-unknown-fields": true,
+      };
+      // `metadata` is Kubernetes' own, whatever the definition says of it.
+      const own = Object.fromEntries(
+        Object.entries(properties ?? {}).filter(([field]) => field !== "metadata"),
+      );
+      return {
+        kind: `${group}/${name} ${names?.kind}`,
+        namespaced: scope === "Namespaced",
+        schema: strictSchema({
+          ...rest,
+          properties: { apiVersion: { type: "string" }, kind: { type: "string" }, ...own },
+        }),
+      };
+    },
+  );
 }

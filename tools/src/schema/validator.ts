@@ -1,95 +1,140 @@
 import { Ajv, type ErrorObject } from "ajv";
-import type { Finding } from "../finding.ts";
-import { describeObject, type KubernetesObject } from "../object.ts";
-import { type OpenApiSchema, strictSchema } from "./strict.ts";
+import type { FieldPath, KubernetesObject } from "../object.ts";
 
 const objectMeta = "schema:kubernetes#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
-// These take values that their one-word type in the API description does not say.
-const specialTypes: Record<string, object> = {
-  "io.k8s.apimachinery.pkg.api.resource.Quantity": {
-    type: ["string", "number"],
-    pattern: "^[+-]?(\\d+|\\d+\\.\\d*|\\.\\d+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?\\d+)?$",
-  },
-};
-
-interface Definition {
-  group: string;
-  names: { kind: string };
-  versions: { name: string; schema: { openAPIV3Schema: OpenApiSchema } }[];
+/** The schema of one version of a custom resource. */
+export interface Definition {
+  /** Such as `argoproj.io/v1alpha1 Application`. */
+  kind: string;
+  namespaced: boolean;
+  schema: object;
 }
 
-/** Checks objects against the schemas of their kinds: an unknown kind, an unknown field and a wrong type are findings. */
+/** Strict JSON Schemas, as they are kept between runs. */
+export interface CompiledSchemas {
+  /** By name, as Kubernetes' OpenAPI description has them. */
+  kubernetes: Record<string, object>;
+  /** From `apps/v1 Deployment` to a name in `kubernetes`. */
+  kinds: Record<string, string>;
+  /** The kinds among them that live in namespaces. */
+  namespaced: string[];
+  definitions: Definition[];
+}
+
+/** What is wrong with an object, and where in it. */
+export interface Defect {
+  path: FieldPath;
+  message: string;
+  fix: string;
+}
+
+/** Checks objects against the schemas of their kinds: an unknown kind, an unknown field and a wrong type are defects. */
 export class Validator {
   readonly #ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false, unicodeRegExp: false });
   /** From `apps/v1 Deployment` to the name of the schema. */
   readonly #kinds = new Map<string, string>();
+  readonly #namespaced: Set<string>;
+  readonly #schemas: CompiledSchemas;
+  #fallback: Validator | undefined;
 
-  /** @param definitions the `definitions` of Kubernetes' OpenAPI description */
-  constructor(definitions: Record<string, OpenApiSchema>) {
-    const strict: Record<string, object> = {};
-    for (const [name, definition] of Object.entries(definitions)) {
-      strict[name] = specialTypes[name] ?? strictSchema(definition);
-      const kinds = (definition["x-kubernetes-group-version-kind"] ?? []) as Record<string, string>[];
-      for (const { group, version, kind } of kinds) {
-        const apiVersion = group ? `${group}/${version}` : version;
-        this.#kinds.set(`${apiVersion} ${kind}`, `schema:kubernetes#/definitions/${name}`);
-      }
+  constructor(schemas: CompiledSchemas) {
+    const { kubernetes, kinds, namespaced, definitions } = schemas;
+    this.#schemas = schemas;
+    this.#namespaced = new Set(namespaced);
+    for (const [kind, name] of Object.entries(kinds)) {
+      this.#kinds.set(kind, `schema:kubernetes#/definitions/${name}`);
     }
-    this.#ajv.addSchema({ $id: "schema:kubernetes", definitions: strict });
+    this.#ajv.addSchema({ $id: "schema:kubernetes", definitions: kubernetes });
+    for (const definition of definitions) this.#add(definition);
   }
 
-  /** Makes the kinds of a CustomResourceDefinition known. */
-  addDefinition(definition: KubernetesObject): void {
-    const { group, names, versions } = definition.spec as Definition;
-    for (const { name, schema } of versions) {
-      const key = `${group}/${name} ${names.kind}`;
-      const { properties, ...rest } = schema.openAPIV3Schema;
-      const id = `schema:${group}/${name}/${names.kind}`;
-      // What every object has: a definition need not say so.
-      const type = { type: "string" };
-      const own = { apiVersion: type, kind: type, ...properties, metadata: { $ref: objectMeta } };
-      const withMeta = { ...rest, properties: own };
-      this.#ajv.addSchema({ ...strictSchema(withMeta), $id: id });
-      this.#kinds.set(key, id);
-    }
+  /** A validator that knows further kinds, or other definitions of the same; this one stays as it is. */
+  extendedBy(definitions: Definition[]): Validator {
+    if (definitions.length === 0) return this;
+    const extended = new Validator({ ...this.#schemas, kinds: {}, namespaced: [], definitions });
+    extended.#fallback = this;
+    return extended;
+  }
+
+  #add({ kind, namespaced, schema }: Definition): void {
+    const id = `schema:${kind.replace(" ", "/")}`;
+    const { properties } = schema as { properties?: object };
+    this.#ajv.addSchema({
+      ...schema,
+      properties: { ...properties, metadata: { $ref: objectMeta } },
+      $id: id,
+    });
+    this.#kinds.set(kind, id);
+    if (namespaced) this.#namespaced.add(kind);
+  }
+
+  /** True for objects that live in a namespace; undefined where the kind is not known. */
+  isNamespaced({ apiVersion, kind }: Pick<KubernetesObject, "apiVersion" | "kind">): boolean | undefined {
+    const name = `${apiVersion} ${kind}`;
+    if (this.#kinds.has(name)) return this.#namespaced.has(name);
+    return this.#fallback?.isNamespaced({ apiVersion, kind });
   }
 
   /** Finds what the API server would refuse or drop. */
-  check(object: KubernetesObject): Finding[] {
-    const found = (path: string, message: string): Finding => ({
-      rule: "schema",
-      where: path === "" ? describeObject(object) : `${describeObject(object)} ${path}`,
-      message,
-    });
+  check(object: KubernetesObject): Defect[] {
     if (!object.metadata?.name) {
-      return [
-        { rule: "schema", where: `${object.kind} without a name`, message: "metadata.name is missing" },
-      ];
+      return [{ path: [], message: `${object.kind} without a name`, fix: "set metadata.name" }];
     }
     const schema = this.#kinds.get(`${object.apiVersion} ${object.kind}`);
-    if (schema === undefined)
-      return [found("", `no schema is known for ${object.apiVersion} ${object.kind}`)];
+    if (schema === undefined && this.#fallback) return this.#fallback.check(object);
+    if (schema === undefined) {
+      const message = `no schema is known for ${object.apiVersion} ${object.kind}`;
+      return [{ path: [], message, fix: this.#nearest(object) }];
+    }
     const validate = this.#ajv.getSchema(schema);
     if (!validate || validate(object)) return [];
-    return (validate.errors ?? []).map((error) => found(pathOf(error), messageOf(error)));
+    const defects = (validate.errors ?? []).filter(({ keyword }) => keyword !== "if").map(defectOf);
+    return alternativesAsOne(defects, validate.errors ?? []);
+  }
+
+  #nearest({ apiVersion, kind }: KubernetesObject): string {
+    const versions = [...this.#kinds.keys()].flatMap((known) =>
+      known.endsWith(` ${kind}`) ? known.split(" ")[0] : [],
+    );
+    if (versions.length > 0) return `write apiVersion: ${versions.join(" or ")} instead of ${apiVersion}`;
+    return "correct kind and apiVersion, or add the CustomResourceDefinition";
   }
 }
 
-// From a JSON pointer to the way kubectl writes a path: spec.containers[0].image
-function pathOf({ instancePath, keyword, params }: ErrorObject): string {
-  const extra = keyword === "additionalProperties" ? `/${params.additionalProperty}` : "";
-  return `${instancePath}${extra}`
-    .slice(1)
-    .split("/")
-    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"))
-    .map((part) => (/^\d+$/.test(part) ? `[${part}]` : `.${part}`))
-    .join("")
-    .replace(/^\./, "");
+// A field that fits none of its alternatives is one defect, not one for each of them.
+function alternativesAsOne(defects: Defect[], errors: ErrorObject[]): Defect[] {
+  const choices = errors.filter(({ keyword }) => keyword === "oneOf" || keyword === "anyOf");
+  if (choices.length === 0) return defects;
+  const inside = ({ schemaPath }: ErrorObject): boolean =>
+    choices.some(
+      (choice) => schemaPath !== choice.schemaPath && schemaPath.startsWith(`${choice.schemaPath}/`),
+    );
+  return errors.filter((error) => !inside(error)).map(defectOf);
 }
 
-function messageOf({ keyword, message, params }: ErrorObject): string {
-  if (keyword === "additionalProperties") return "unknown field";
-  if (keyword === "enum") return `must be one of ${params.allowedValues.join(", ")}`;
-  return message ?? keyword;
+function defectOf({ instancePath, keyword, params, message = keyword }: ErrorObject): Defect {
+  const path = instancePath
+    .split("/")
+    .slice(1)
+    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"))
+    .map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+  switch (keyword) {
+    case "additionalProperties":
+      return {
+        path: [...path, params.additionalProperty],
+        message: "unknown field",
+        fix: "correct its name or its place, or remove it",
+      };
+    case "required":
+      return { path, message: `${params.missingProperty} is missing`, fix: `add ${params.missingProperty}` };
+    case "enum":
+      return { path, message: "value not allowed", fix: `write one of ${params.allowedValues.join(", ")}` };
+    case "type":
+      return { path, message: "wrong type", fix: `write ${[params.type].flat().map(article).join(" or ")}` };
+    default:
+      return { path, message: `value refused: ${message}`, fix: "correct the value" };
+  }
 }
+
+const article = (type: string): string => (/^[aeiou]/.test(type) ? `an ${type}` : `a ${type}`);

@@ -1,0 +1,44 @@
+/** Lets a shell build images the way the bootstrap does: buildah's settings as files and variables. */
+import { mkdirSync } from "node:fs";
+import { writeIfChanged } from "./files.ts";
+import { buildMounts } from "./images.ts";
+import { cache, mirroredRegistries, registryAddress, state } from "./layout.ts";
+
+const path = (name: string): string => state("builder", name);
+
+/** Writes the files that `builderEnvironment` names. */
+export function writeBuilderSettings(): void {
+  mkdirSync(state("builder"), { recursive: true });
+  const text = JSON.stringify;
+  writeIfChanged(
+    path("storage.conf"),
+    `[storage]
+driver = "overlay"
+graphroot = ${text(cache("containers", "storage"))}
+runroot = ${text(cache("containers", "run"))}
+`,
+  );
+  writeIfChanged(
+    path("registries.conf"),
+    Object.keys(mirroredRegistries)
+      .map(
+        (name) => `[[registry]]
+prefix = ${text(name)}
+location = ${text(`${registryAddress}/${name}`)}
+insecure = true
+`,
+      )
+      .join("\n"),
+  );
+  writeIfChanged(path("containers.conf"), `[containers]\nvolumes = ${text(buildMounts())}\n`);
+}
+
+/** The variables under which `npm run release` builds for this cluster and pushes to its mirror. */
+export const builderEnvironment = (): Record<string, string> => ({
+  REGISTRY: `http://${registryAddress}`,
+  IMAGE_BUILDER: "buildah",
+  BUILDAH_ISOLATION: "chroot",
+  CONTAINERS_STORAGE_CONF: path("storage.conf"),
+  CONTAINERS_REGISTRIES_CONF: path("registries.conf"),
+  CONTAINERS_CONF: path("containers.conf"),
+});

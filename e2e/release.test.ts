@@ -1,0 +1,125 @@
+/** E4: a service released by one command, a broken image named by `wait`, and the way back. */
+import { execa } from "execa";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { until } from "../tools/src/failure.ts";
+import { pods, send } from "./app.ts";
+import { Clone } from "./clone.ts";
+import { repository, secondsSince } from "./platform.ts";
+
+const kustomization = "gitops/apps/logging/base/app/kustomization.yaml";
+const source = "services/app/src/main.ts";
+
+let clone: Clone;
+let found: string;
+
+beforeAll(async () => {
+  clone = await Clone.make();
+  found = await clone.git("rev-parse", "HEAD");
+  expect((await gitops("wait", found)).exitCode).toBe(0);
+});
+
+afterAll(async () => {
+  try {
+    await clone.git("fetch", "--quiet", "origin");
+    await clone.git("reset", "--quiet", "--hard", "origin/main");
+    // A new commit with the content that was found: history only grows.
+    if ((await clone.git("diff", found, "HEAD")) !== "") {
+      await clone.git("read-tree", "--reset", "-u", found);
+      const commit = await clone.push("e2e: as it was found");
+      expect((await gitops("wait", commit)).exitCode).toBe(0);
+    }
+  } finally {
+    clone.remove();
+  }
+});
+
+interface Said {
+  exitCode: number | undefined;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs the product's tool from the checkout. */
+async function gitops(...args: string[]): Promise<Said> {
+  const tsx = `${repository}/node_modules/.bin/tsx`;
+  const { exitCode, stdout, stderr } = await execa(tsx, [`${repository}/tools/src/cli.ts`, ...args], {
+    reject: false,
+    timeout: 900_000,
+  });
+  return { exitCode, stdout, stderr };
+}
+
+/** Runs a command of the tool on the clone, followed to running pods. */
+const inClone = (...args: string[]): Promise<Said> =>
+  gitops(...args, "--directory", clone.directory, "--remote", "origin", "--push", "--wait");
+
+const images = async (): Promise<string[]> => {
+  const running = (await pods()) as unknown as { spec: { containers: { name: string; image: string }[] } }[];
+  return running.map(({ spec }) => spec.containers.find(({ name }) => name === "app")?.image ?? "");
+};
+
+const tagOf = async (revision: string): Promise<string> =>
+  (await clone.git("rev-parse", `${revision}:services/app`)).slice(0, 12);
+
+let first: string;
+let second: string;
+
+test("E4 a change of the sources and one command: the pods run the new image", async ({ annotate }) => {
+  first = await tagOf("HEAD");
+  clone.edit(source, (text) => `${text}\n// Changed by a test at ${new Date().toISOString()}.\n`);
+  await clone.git("commit", "--quiet", "--all", "--message", "e2e: other sources, the same service");
+  second = await tagOf("HEAD");
+  const started = Date.now();
+  const { exitCode, stdout, stderr } = await inClone("release", "app");
+  expect(exitCode, stderr).toBe(0);
+  await annotate(`released in ${secondsSince(started)} s: ${stdout.trim()}`);
+  expect(stdout).toContain(`deploy(app): ${second}`);
+  expect(await images()).toEqual(Array(3).fill(`docker.io/logging-platform/app:${second}`));
+  expect((await send("/status")).status).toBe(200);
+  const message = await clone.git("log", "-1", "--format=%B");
+  expect(message).toMatch(new RegExp(`^Image: docker\\.io/logging-platform/app:${second}$`, "m"));
+  expect(message).toMatch(new RegExp(`^Source-Commit: ${await clone.git("rev-parse", "HEAD~1")}$`, "m"));
+});
+
+test("E4 releasing again changes nothing", async () => {
+  const head = await clone.git("rev-parse", "HEAD");
+  const { exitCode, stdout, stderr } = await inClone("release", "app");
+  expect(exitCode, stderr).toBe(0);
+  expect(stdout).toContain(`app is at ${second} already`);
+  expect(await clone.git("rev-parse", "HEAD")).toBe(head);
+});
+
+test("E4 wait on a commit with a broken image names the pod and its reason", async ({ annotate }) => {
+  clone.edit(kustomization, (text) => text.replace(second, "feedfeedfeed"));
+  const commit = await clone.push("e2e: an image that does not exist");
+  let said = "";
+  await until("the word of wait", 180, async () => {
+    const { exitCode, stderr } = await gitops("wait", commit, "--seconds", "5");
+    expect(exitCode).toBe(1);
+    said = stderr;
+    return /Pod logging\/app-\S+, container app: (ErrImagePull|ImagePullBackOff)/.test(said)
+      ? undefined
+      : said;
+  });
+  await annotate(said.trim());
+  expect(said).toMatch(/next: kubectl \S/);
+  // The old pods go on.
+  expect((await send("/status")).status).toBe(200);
+});
+
+test("E4 a rollback restores the image before", async ({ annotate }) => {
+  const started = Date.now();
+  const { exitCode, stderr } = await inClone("rollback", "app");
+  expect(exitCode, stderr).toBe(0);
+  await annotate(`from the broken image in ${secondsSince(started)} s`);
+  expect(await images()).toEqual(Array(3).fill(`docker.io/logging-platform/app:${second}`));
+});
+
+test("E4 a rollback to a named tag restores the sources of then", async ({ annotate }) => {
+  const started = Date.now();
+  const { exitCode, stderr } = await inClone("rollback", "app", "--to", first);
+  expect(exitCode, stderr).toBe(0);
+  await annotate(`to ${first} in ${secondsSince(started)} s`);
+  expect(await images()).toEqual(Array(3).fill(`docker.io/logging-platform/app:${first}`));
+  expect((await clone.git("log", "-1", "--format=%B")).includes(`Rolled-Back: ${second}`)).toBe(true);
+});

@@ -1,0 +1,252 @@
+import {
+  appendFileSync,
+  closeSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Agent, findCollector, type Printed } from "./agent.ts";
+
+let agent: Agent;
+let count = 0;
+beforeEach(() => {
+  agent = new Agent();
+});
+afterEach(() => agent.remove());
+
+/** A line as the API writes it, with a number of its own. */
+const line = (text = ""): string =>
+  `${new Date().toISOString()} id-${++count} ${text || `message ${count}`}\n`;
+const lines = (amount: number): string => Array.from({ length: amount }, () => line()).join("");
+const textOf = ({ time, request_id, message }: Printed): string =>
+  time === null ? `${message}\n` : `${time} ${request_id} ${message}\n`;
+const texts = (printed: Printed[]): string => printed.map(textOf).join("");
+const place = ({ file, offset }: Printed): string => `${file} ${offset}`;
+
+const settled = async (amount: number): Promise<void> =>
+  expect.poll(() => agent.printed().length, { timeout: 30_000 }).toBeGreaterThanOrEqual(amount);
+
+// Built by `./deploy.sh`, which a machine that only runs the tests has not done.
+describe.skipIf(findCollector() === undefined)("the agent", () => {
+  test("prints and stores each line to the byte, with where it is from", async () => {
+    await agent.start();
+    const file = join(agent.volume("uid-1"), "app.log");
+    const written = [
+      line('trailing  spaces\ttabs \\n "quotes" <b> & '),
+      line("  leading, \u2028 separators \u0085 and \u0000 nul, größer 😀"),
+      line("x".repeat(70_000)),
+      "no line of the API\n",
+    ];
+    appendFileSync(file, written.join(""));
+    await settled(4);
+    const printed = agent.printed();
+    expect(texts(printed)).toBe(written.join(""));
+    expect(agent.stored()).toEqual(printed);
+    const offsets = written.map((_, i) => Buffer.byteLength(written.slice(0, i).join("")));
+    expect(printed.map(({ offset }) => offset)).toEqual(offsets);
+    for (const { uid, file, node } of printed)
+      expect([uid, file, node]).toEqual([
+        "uid-1",
+        "uid-1/volumes/kubernetes.io~empty-dir/logs/app.log",
+        "node1",
+      ]);
+  });
+
+  test("a line of the API's largest message is one line, a last one without its newline is none yet", async () => {
+    await agent.start();
+    const file = join(agent.volume("uid-1"), "app.log");
+    const large = line("\\\\".repeat(4 * 1024 * 1024));
+    appendFileSync(file, large);
+    appendFileSync(file, "2026-01-01T00:00:00.000Z id-half the first ha");
+    await settled(1);
+    await sleep(1500);
+    expect(texts(agent.printed())).toBe(large);
+    appendFileSync(file, "lf\n");
+    await settled(2);
+    expect(agent.printed().at(-1)).toMatchObject({ request_id: "id-half", message: "the first half" });
+  });
+
+  test("follows a rotation by rename, and the lines written on both sides of it", async () => {
+    await agent.start();
+    const directory = agent.volume("uid-1");
+    let written = "";
+    for (let rotation = 0; rotation < 5; rotation++) {
+      for (let i = 0; i < 20; i++) {
+        const text = lines(50);
+        appendFileSync(join(directory, "app.log"), text);
+        written += text;
+        await sleep(10);
+      }
+      for (let n = 3; n >= 1; n--)
+        try {
+          renameSync(join(directory, `app.log.${n}`), join(directory, `app.log.${n + 1}`));
+        } catch {}
+      renameSync(join(directory, "app.log"), join(directory, "app.log.1"));
+    }
+    await settled(5000);
+    await sleep(500);
+    expect(agent.printed().map(textOf).sort()).toEqual(written.split(/(?<=\n)/).sort());
+  });
+
+  test("a truncated file is read again from its beginning: what repeats has the same place", async () => {
+    await agent.start();
+    const file = join(agent.volume("uid-1"), "app.log");
+    // More than the 1,000 bytes by which the collector knows a file.
+    const kept = lines(60);
+    appendFileSync(file, kept + lines(5));
+    await settled(65);
+    truncateSync(file, Buffer.byteLength(kept));
+    await sleep(600);
+    const after = lines(3);
+    appendFileSync(file, after);
+    await expect.poll(() => texts(agent.printed()).endsWith(after), { timeout: 10_000 }).toBe(true);
+    const places = new Map<string, Set<string>>();
+    for (const one of agent.printed())
+      places.set(textOf(one), (places.get(textOf(one)) ?? new Set()).add(place(one)));
+    for (const text of (kept + after).split(/(?<=\n)/).filter(Boolean))
+      expect(places.get(text)?.size).toBe(1);
+  });
+
+  test("a new file in place of a removed one is a new file, whatever its inode", async () => {
+    await agent.start();
+    const file = join(agent.volume("uid-1"), "app.log");
+    let written = "";
+    for (let i = 0; i < 5; i++) {
+      const text = lines(20);
+      writeFileSync(file, text);
+      written += text;
+      await settled((i + 1) * 20);
+      unlinkSync(file);
+    }
+    expect(texts(agent.printed())).toBe(written);
+  });
+
+  test("reads a pod's lines to the end after its directory is gone", async () => {
+    await agent.start();
+    const written: string[] = [];
+    for (let pod = 0; pod < 5; pod++) {
+      const handle = openSync(join(agent.volume(`uid-${pod}`), "app.log"), "a");
+      const first = line();
+      writeSync(handle, first);
+      await settled(written.length + 1);
+      const text = lines(500);
+      writeSync(handle, text);
+      rmSync(join(agent.pods, `uid-${pod}`), { recursive: true });
+      // A stopping pod may write still.
+      const last = line();
+      writeSync(handle, last);
+      closeSync(handle);
+      written.push(first, ...text.split(/(?<=\n)/), last);
+      await settled(written.length);
+    }
+    expect(agent.printed().map(textOf).sort()).toEqual(written.sort());
+  });
+
+  test("goes on after SIGTERM without losing or repeating, also over what was written while it was away", async () => {
+    const file = join(agent.volume("uid-1"), "app.log");
+    let written = "";
+    for (let run = 0; run < 4; run++) {
+      await agent.start();
+      for (let i = 0; i < 20; i++) {
+        const text = lines(20);
+        appendFileSync(file, text);
+        written += text;
+        await sleep(15);
+      }
+      await agent.stop();
+      const away = lines(30);
+      appendFileSync(file, away);
+      written += away;
+      if (run === 1) renameSync(file, `${file}.1`);
+    }
+    await agent.start();
+    await settled(4 * 430);
+    await sleep(500);
+    // The rotated file and the new one are read side by side.
+    const sorted = (text: string): string[] => text.split(/(?<=\n)/).sort();
+    expect(sorted(texts(agent.printed()))).toEqual(sorted(written));
+    expect(agent.stored()).toEqual(agent.printed());
+  });
+
+  test("goes on after kill -9: no line is lost, and what repeats has the same place", async () => {
+    const file = join(agent.volume("uid-1"), "app.log");
+    let written = "";
+    for (let run = 0; run < 5; run++) {
+      await agent.start();
+      // Few enough at a time that a buffer between reading and printing would hold some at the kill.
+      for (let i = 0; i < 200; i++) {
+        const text = lines(1);
+        appendFileSync(file, text);
+        written += text;
+        await sleep(5);
+      }
+      await agent.stop("SIGKILL");
+    }
+    await agent.start();
+    await expect
+      .poll(() => texts(agent.printed()).endsWith(written.slice(-500)), { timeout: 30_000 })
+      .toBe(true);
+    const expected = new Set(written.split(/(?<=\n)/));
+    const places = new Map<string, string>();
+    for (const one of agent.printed()) {
+      expect(expected.has(textOf(one)), textOf(one)).toBe(true);
+      expect(places.get(textOf(one)) ?? place(one)).toBe(place(one));
+      places.set(textOf(one), place(one));
+    }
+    expect(places.size).toBe(expected.size);
+  });
+
+  test("drops stored lines by size, keeping the newest", async () => {
+    await agent.start(
+      "exporters::file/store::rotation::max_megabytes=1",
+      "exporters::file/store::rotation::max_backups=2",
+    );
+    const file = join(agent.volume("uid-1"), "app.log");
+    for (let i = 0; i < 30; i++) {
+      appendFileSync(file, Array.from({ length: 100 }, () => line("x".repeat(2000))).join(""));
+      await sleep(50);
+    }
+    await settled(3000);
+    await sleep(1000);
+    const stored = agent.stored();
+    expect(stored.length).toBeGreaterThan(700);
+    expect(stored.length).toBeLessThan(1600);
+    expect(stored.at(-1)).toEqual(agent.printed().at(-1));
+  });
+
+  test("counts its lines and says how far it lags", async () => {
+    await agent.start("receivers::file_stats::collection_interval=1s");
+    const file = join(agent.volume("uid-1"), "app.log");
+    appendFileSync(file, lines(10));
+    await settled(10);
+    appendFileSync(file, "half a line");
+    const figures = async (): Promise<string> =>
+      (await fetch(`http://127.0.0.1:${agent.metricsPort}/metrics`)).text();
+    const value = async (name: string): Promise<number> =>
+      Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)`, "m").exec(await figures())?.[1]);
+    await expect.poll(() => value("log_agent_lines_total"), { timeout: 10_000 }).toBe(10);
+    expect(await value("log_agent_lag_seconds_count")).toBe(10);
+    await expect
+      .poll(async () => (await value("log_agent_file_size_b")) - (await value("log_agent_file_read_bytes")), {
+        timeout: 10_000,
+      })
+      .toBe("half a line".length);
+  });
+});
+
+test("runs the version that the module pins", () => {
+  const root = join(import.meta.dirname, "../../..");
+  const pinned = /otelcol v(\S+)/.exec(
+    readFileSync(join(root, "bootstrap/embedded/modules/opentelemetry-collector/go.mod"), "utf8"),
+  )?.[1];
+  const manifest = readFileSync(join(root, "gitops/apps/log-agent/base/agent/kustomization.yaml"), "utf8");
+  expect(/opentelemetry-collector-contrib\n(?: +#.*\n)* +newTag: "(.*)"/.exec(manifest)?.[1]).toBe(pinned);
+});

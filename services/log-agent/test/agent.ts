@@ -1,0 +1,154 @@
+/** The real collector with the configuration that is deployed, on directories laid out as a kubelet does. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const repository = resolve(import.meta.dirname, "../../..");
+const configuration = join(repository, "gitops/apps/log-agent/base/agent/collector.yaml");
+
+/** The collector that the bootstrap has built, newest first; COLLECTOR names another one. */
+export function findCollector(): string | undefined {
+  if (process.env.COLLECTOR) return process.env.COLLECTOR;
+  const built = join(process.env.CACHE_DIR ?? "/var/cache/logging-platform", "bin");
+  if (!existsSync(built)) return undefined;
+  return readdirSync(built)
+    .filter((name) => /^opentelemetry-collector-[0-9a-f]+$/.test(name))
+    .map((name) => join(built, name, "opentelemetry-collector"))
+    .find(existsSync);
+}
+
+/** A line as the agent prints it. */
+export interface Printed {
+  time: string | null;
+  node: string;
+  namespace: string | null;
+  pod: string | null;
+  uid: string;
+  request_id: string | null;
+  message: string;
+  file: string;
+  offset: number;
+}
+
+const parse = (text: string): Printed[] =>
+  text
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line) as Printed);
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** An agent on a node of its own, below one temporary directory. */
+export class Agent {
+  readonly directory = mkdtempSync(join(tmpdir(), "log-agent-"));
+  readonly pods = join(this.directory, "pods");
+  readonly state = join(this.directory, "state");
+  metricsPort = 0;
+  #process: ChildProcess | undefined;
+  #run = 0;
+
+  constructor() {
+    for (const name of ["checkpoint", "store"]) mkdirSync(join(this.state, name), { recursive: true });
+    mkdirSync(this.pods, { recursive: true });
+  }
+
+  /** The directory of a pod's volume, made if it is not there. */
+  volume(uid: string, name = "logs"): string {
+    const path = join(this.pods, uid, "volumes/kubernetes.io~empty-dir", name);
+    mkdirSync(path, { recursive: true });
+    return path;
+  }
+
+  /** Starts the collector, without what asks an API server; its output goes to a file per run. */
+  async start(...settings: string[]): Promise<void> {
+    this.metricsPort = await freePort();
+    const ports = { health: await freePort(), own: await freePort() };
+    const processors = "[memory_limiter, transform/identity, filter/app, transform/line]";
+    const set = [
+      `service::pipelines::logs::processors=${processors}`,
+      `exporters::prometheus::endpoint=127.0.0.1:${this.metricsPort}`,
+      `extensions::health_check::endpoint=127.0.0.1:${ports.health}`,
+      `service::telemetry::metrics::readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: ${ports.own}}}}}]`,
+      ...settings,
+    ];
+    this.#run++;
+    const out = openSync(this.#output(this.#run), "a");
+    const errors = openSync(join(this.directory, "errors"), "a");
+    this.#process = spawn(
+      findCollector() ?? "",
+      [
+        `--config=${configuration}`,
+        "--feature-gates=stanza.synchronousLogEmitter",
+        ...set.map((setting) => `--set=${setting}`),
+      ],
+      {
+        env: {
+          GOMEMLIMIT: "100MiB",
+          NODE_NAME: "node1",
+          POD_IP: "127.0.0.1",
+          PODS_DIR: this.pods,
+          STATE_DIR: this.state,
+        },
+        stdio: ["ignore", out, errors],
+      },
+    );
+    for (let attempt = 0; ; attempt++) {
+      const answer = await fetch(`http://127.0.0.1:${ports.health}/`).catch(() => undefined);
+      if (answer?.ok) return;
+      if (attempt > 600 || this.#process.exitCode !== null)
+        throw new Error(
+          `the collector does not start: ${readFileSync(join(this.directory, "errors"), "utf8")}`,
+        );
+      await new Promise((done) => setTimeout(done, 50));
+    }
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
+  /** Ends the collector and waits for it. */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    const child = this.#process;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill(signal);
+    await exited;
+  }
+
+  #output(run: number): string {
+    return join(this.directory, `output-${run}`);
+  }
+
+  /** What all runs have printed. */
+  printed(): Printed[] {
+    return Array.from({ length: this.#run }, (_, run) => readFileSync(this.#output(run + 1), "utf8")).flatMap(
+      parse,
+    );
+  }
+
+  /** What is stored, from the oldest file to the newest. */
+  stored(): Printed[] {
+    const directory = join(this.state, "store");
+    const names = readdirSync(directory).sort((a, b) =>
+      a === "lines.jsonl" ? 1 : b === "lines.jsonl" ? -1 : a < b ? -1 : 1,
+    );
+    return names.flatMap((name) => parse(readFileSync(join(directory, name), "utf8")));
+  }
+
+  /** Ends the collector and removes the directory. */
+  async remove(): Promise<void> {
+    await this.stop("SIGKILL");
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,124 @@
+/** Fetching a file that grows while it is fetched, over connections that break. */
+import { type FileHandle, open } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Failure } from "./failure.ts";
+
+/** How patient a download is. */
+export interface Patience {
+  /** Tries, each of which goes on where the last one broke off. */
+  attempts: number;
+  /** How long a connection may be silent, in milliseconds. */
+  silenceMs: number;
+}
+
+const patient: Patience = { attempts: 5, silenceMs: 30_000 };
+
+// What is fetched twice when going on, to see that it is still the same file.
+const overlapBytes = 1024;
+
+/** An answer other than the file, which trying again does not mend. */
+export class Refused extends Failure {
+  override name = "Refused";
+  readonly status: number;
+  constructor(url: string, status: number) {
+    super(`${url} answers ${status}`);
+    this.status = status;
+  }
+}
+
+/** The file on the server is not the one that the bytes so far are of. */
+class Changed extends Failure {
+  override name = "Changed";
+}
+
+/**
+ * Fetches `url` into `file` and returns its size in bytes, which is the one that the server announced.
+ * Goes on after a break with a Range, and begins anew where the file is another one by then.
+ * @throws Refused for a status such as 403, the disk's own error, Failure after the last attempt
+ */
+export async function download(
+  url: string,
+  file: string,
+  { attempts, silenceMs } = patient,
+): Promise<number> {
+  const handle = await open(file, "w+");
+  try {
+    const progress = { have: 0 };
+    let cause: unknown;
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      if (attempt > 0) await sleep(Math.random() * Math.min(200 * 2 ** attempt, 5000));
+      try {
+        const size = await fetchRest(url, handle, progress, silenceMs);
+        await handle.truncate(size);
+        return size;
+      } catch (error) {
+        if (error instanceof Refused && error.status < 500) throw error;
+        if (["ENOSPC", "EDQUOT", "EIO"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+        if (error instanceof Changed) progress.have = 0;
+        cause = error;
+      }
+    }
+    throw new Failure(`${url} could not be fetched in ${attempts} attempts`, { cause });
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Fetches what is behind the bytes that are there. `progress.have` counts them, also where this throws. */
+async function fetchRest(
+  url: string,
+  handle: FileHandle,
+  progress: { have: number },
+  silenceMs: number,
+): Promise<number> {
+  const silence = new AbortController();
+  const timer = setTimeout(() => silence.abort(new Failure(`silent for ${silenceMs} ms`)), silenceMs);
+  try {
+    const wanted = Math.max(0, progress.have - overlapBytes);
+    // A compressed answer's ranges are not the file's.
+    const headers: Record<string, string> = { "accept-encoding": "identity" };
+    if (progress.have > 0) headers.range = `bytes=${wanted}-`;
+    const answer = await fetch(url, { headers, signal: silence.signal });
+    const { from, size } = extentOf(url, answer);
+    if (from !== wanted) progress.have = 0;
+    if (from !== 0 && from !== wanted) throw new Changed(`${url} sends another range than the one asked for`);
+    let known = await readAt(handle, from, Math.max(0, progress.have - from));
+    let position = from;
+    for await (const chunk of answer.body ?? []) {
+      timer.refresh();
+      const both = Math.min(known.length, chunk.length);
+      if (known.compare(chunk, 0, both, 0, both) !== 0) throw new Changed(`${url} has become another file`);
+      known = known.subarray(both);
+      await writeAt(handle, chunk, position);
+      position += chunk.length;
+      progress.have = Math.max(progress.have, position);
+    }
+    if (position !== size) throw new Failure(`${url} broke off after ${position} of ${size} bytes`);
+    return size;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Where an answer's bytes begin, and the size of the whole file. */
+function extentOf(url: string, { status, headers, body }: Response): { from: number; size: number } {
+  const length = headers.get("content-length");
+  if (status === 200 && length !== null) return { from: 0, size: Number(length) };
+  const [, first, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers.get("content-range") ?? "") ?? [];
+  if (status === 206 && first !== undefined) return { from: Number(first), size: Number(total) };
+  void body?.cancel();
+  if (status === 416) throw new Changed(`${url} has become shorter`);
+  if (status === 200) throw new Failure(`${url} does not say how long it is`);
+  throw new Refused(url, status);
+}
+
+async function readAt(handle: FileHandle, position: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(length);
+  if (length > 0) await handle.read(buffer, 0, length, position);
+  return buffer;
+}
+
+async function writeAt(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let written = 0; written < bytes.length; )
+    written += (await handle.write(bytes, written, bytes.length - written, position + written)).bytesWritten;
+}

@@ -1,0 +1,68 @@
+/** What Prometheus is told about archives, from their manifests: the job that makes them lives too short to be asked. */
+import { stat, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { Gauge, Registry } from "prom-client";
+import { manifestsIn } from "./storage.ts";
+
+/** Reads a directory of archives and returns its figures in Prometheus' text format. */
+export async function metricsOf(directory: string): Promise<{ type: string; text: string }> {
+  const registry = new Registry();
+  const gauge = (name: string, help: string, value: number): void =>
+    new Gauge({ name, help, registers: [registry] }).set(value);
+  let unreadable = 0;
+  const manifests = await manifestsIn(directory, () => unreadable++);
+  const newest = manifests.at(-1);
+  const complete = manifests.findLast((manifest) => manifest.complete);
+  const seconds = (time: string | undefined): number => (time === undefined ? 0 : Date.parse(time) / 1000);
+  const sizes = await Promise.all(
+    manifests.map(({ archive }) =>
+      stat(join(directory, archive)).then(
+        ({ size }) => size,
+        () => undefined,
+      ),
+    ),
+  );
+
+  gauge("log_archives", "Archives that are stored.", manifests.length);
+  gauge(
+    "log_archives_damaged",
+    "Archives that are missing, have another size than their manifest says, or whose manifest is unreadable.",
+    unreadable + manifests.filter(({ bytes }, index) => sizes[index] !== bytes).length,
+  );
+  gauge(
+    "log_archive_last_success_timestamp_seconds",
+    "When the newest archive of which no source was missed was finished; 0 if there is none.",
+    seconds(complete?.finished),
+  );
+  gauge(
+    "log_archive_last_run_timestamp_seconds",
+    "When the newest archive was finished; 0 if there is none.",
+    seconds(newest?.finished),
+  );
+  const count = (kind: string): number =>
+    newest?.sources.filter((source) => source.kind === kind && source.missed === true).length ?? 0;
+  const missed = new Gauge({
+    name: "log_archive_missed_sources",
+    help: "Pods and nodes' stores that the newest archive's run could not read.",
+    labelNames: ["kind"],
+    registers: [registry],
+  });
+  for (const kind of ["pod", "node-store"]) missed.set({ kind }, count(kind));
+  gauge("log_archive_lines", "Lines in the newest archive.", newest?.lines ?? 0);
+  gauge("log_archive_pods", "Pods whose lines are in the newest archive.", newest?.pods.length ?? 0);
+  gauge("log_archive_size_bytes", "Size of the newest archive.", newest?.bytes ?? 0);
+  gauge(
+    "log_archive_duration_seconds",
+    "How long the newest archive took to make.",
+    newest ? seconds(newest.finished) - seconds(newest.started) : 0,
+  );
+  gauge(
+    "log_archive_repeats_dropped",
+    "Lines left out of the newest archive as another pod has the same message of the same request.",
+    newest?.repeatsDropped ?? 0,
+  );
+  const { bavail, blocks, bsize } = await statfs(directory);
+  gauge("log_archive_volume_free_bytes", "Room on the volume of the archives.", bavail * bsize);
+  gauge("log_archive_volume_size_bytes", "Size of the volume of the archives.", blocks * bsize);
+  return { type: registry.contentType, text: await registry.metrics() };
+}

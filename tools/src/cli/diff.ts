@@ -1,0 +1,45 @@
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { blastRadius, formatBlastRadius } from "../diff.ts";
+import { Failure } from "../failure.ts";
+import { Git } from "../git/git.ts";
+import { checkout } from "../repository.ts";
+import { exitCodes } from "./usage.ts";
+
+/** Adds `diff`. */
+export function addDiff(program: Command): void {
+  program
+    .command("diff")
+    .description("print as Markdown what the working tree changes on the clusters")
+    .option(
+      "--base <revision>",
+      "what to compare with (default: where HEAD left platform/main or origin/main)",
+    )
+    .option(
+      "-C, --directory <directory>",
+      "root of the repository",
+      (path: string) => resolve(path),
+      checkout,
+    )
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 fine, 1 objects are deleted that no commit's trailer names, 2 wrong command line",
+    )
+    .action(async ({ base, directory }: { base?: string; directory: string }) => {
+      const git = new Git(directory);
+      const found = base ?? (await forkPoint(git));
+      const commit = await git.resolve(found);
+      if (!commit) throw new Failure(`no commit named ${found} in this checkout`, "git log --oneline -5");
+      const radius = await blastRadius(directory, commit);
+      process.stdout.write(formatBlastRadius({ ...radius, base: found }));
+      if (radius.unacknowledged.length > 0) process.exitCode = exitCodes.failed;
+    });
+}
+
+async function forkPoint(git: Git): Promise<string> {
+  for (const branch of ["platform/main", "origin/main"]) {
+    const base = await git.try("merge-base", "HEAD", branch);
+    if (base) return base.slice(0, 12);
+  }
+  return "HEAD~1";
+}

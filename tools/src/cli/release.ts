@@ -1,0 +1,121 @@
+import { resolve } from "node:path";
+import { type Command, Option } from "commander";
+import { imageRuns, waitForCommit } from "../cluster/wait.ts";
+import { Failure } from "../failure.ts";
+import { formatFindings } from "../finding.ts";
+import { Git } from "../git/git.ts";
+import type { Published } from "../git/publish.ts";
+import { deployedImage } from "../release/deployment.ts";
+import { parseRegistry } from "../release/image.ts";
+import { release, rollback, setFault, type Target } from "../release/release.ts";
+import { checkout } from "../repository.ts";
+import { validate } from "../validate.ts";
+import { seconds, WrongUsage } from "./usage.ts";
+
+interface Options {
+  directory: string;
+  push?: boolean;
+  wait?: boolean;
+  remote?: string;
+  branch: string;
+  dryRun?: boolean;
+  validate: boolean;
+  seconds: number;
+}
+
+/** Adds the commands that commit one scalar: `release`, `rollback` and `fault`. */
+export function addRelease(program: Command): void {
+  publishing(
+    program
+      .command("release")
+      .description("build a service's committed sources, push the image and commit its tag"),
+  )
+    .argument("<service>", "a directory of services")
+    .option(
+      "--registry <host>",
+      "a registry that holds images under their full names; http://HOST:PORT without TLS",
+      process.env.REGISTRY,
+    )
+    .option("--force", "release sources that were rolled back")
+    .action(async (service: string, options: Options & { registry?: string; force?: boolean }) => {
+      const registry = parseRegistry(options.registry);
+      const force = options.force === true;
+      await follow(await release({ ...(await target(options)), service, registry, force }), options, service);
+    });
+  publishing(program.command("rollback").description("put a service's earlier image back"))
+    .argument("<service>", "a directory of services")
+    .option("--to <tag>", "a tag that was deployed before (default: the one before the present one)")
+    .action(async (service: string, options: Options & { to?: string }) => {
+      const to = options.to === undefined ? {} : { to: options.to };
+      await follow(await rollback({ ...(await target(options)), service, ...to }), options, service);
+    });
+  publishing(program.command("fault").description("set the share of POST /log that is delayed"))
+    .argument("<percent>", "0 to 100")
+    .action(async (percent: string, options: Options) => {
+      if (!/^(100|\d{1,2})$/.test(percent))
+        throw new WrongUsage(`a share is a number from 0 to 100, not '${percent}'`);
+      await follow(await setFault(Number(percent), await target(options)), options);
+    });
+}
+
+function publishing(command: Command): Command {
+  return command
+    .option(
+      "-C, --directory <directory>",
+      "root of the repository",
+      (path: string) => resolve(path),
+      checkout,
+    )
+    .option("--push", "push it, rebased where others were faster")
+    .option("--wait", "wait until it runs; needs --push")
+    .option("--remote <name>", "where to push (default: platform, or origin where there is none)")
+    .option("--branch <name>", "branch to push to", "main")
+    .option("--dry-run", "say what would be done")
+    .addOption(new Option("--no-validate", "commit without validating the result"))
+    .option("--seconds <n>", "deadline of --wait", seconds, 300)
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 done, nothing to do or superseded, 1 failed, 2 wrong command line",
+    );
+}
+
+async function target(options: Options): Promise<Target> {
+  if (options.wait && !options.push) throw new WrongUsage("--wait waits for what is pushed: add --push");
+  const git = new Git(options.directory);
+  const remote =
+    options.remote ??
+    ((await git.try("remote", "get-url", "platform")) === undefined ? "origin" : "platform");
+  return {
+    root: options.directory,
+    remote,
+    branch: options.branch,
+    push: options.push === true,
+    dryRun: options.dryRun === true,
+    ...(options.validate ? { check: refuseFindings } : {}),
+  };
+}
+
+async function refuseFindings(directory: string): Promise<void> {
+  const { findings } = await validate(directory);
+  if (findings.length > 0)
+    throw new Failure(`the result is not valid:\n${formatFindings(findings)}`, "npm run validate");
+}
+
+async function follow(
+  { outcome, commit, message }: Published,
+  options: Options,
+  service?: string,
+): Promise<void> {
+  const said = outcome === "planned" ? `would commit:\n${message}` : message;
+  process.stdout.write(`${said}${outcome === "pushed" ? ` (pushed as ${commit.slice(0, 12)})` : ""}\n`);
+  if (outcome === "committed") process.stdout.write("next: the same command with --push\n");
+  if (!options.wait || outcome === "planned" || outcome === "superseded") return;
+  const started = Date.now();
+  await waitForCommit(commit, options.seconds);
+  const { name = "", tag = "" } = service
+    ? await deployedImage({ git: new Git(options.directory) }, service)
+    : {};
+  const pods = service ? await imageRuns(`${name}:${tag}`, options.seconds) : undefined;
+  const what = pods === undefined ? "it" : `${name}:${tag} in ${pods} pods`;
+  process.stdout.write(`runs ${what}, ${Math.round((Date.now() - started) / 100) / 10} s after the push\n`);
+}

@@ -1,0 +1,18 @@
+/** A command line that cannot be meant; the process ends with code 2. */
+export class WrongUsage extends Error {}
+
+/** Exit codes of every command. */
+export const exitCodes = {
+  /** A rule found something, a wait ended in vain, a release was refused: the last lines say what and what to do. */
+  failed: 1,
+  usage: 2,
+  /** A tool or a pinned module's source is missing, so nothing can be said. */
+  broken: 3,
+} as const;
+
+/** Reads a number of seconds from a command line. */
+export function seconds(text: string): number {
+  const value = Number(text);
+  if (!Number.isFinite(value) || value < 0) throw new WrongUsage(`a number of seconds, not '${text}'`);
+  return value;
+}

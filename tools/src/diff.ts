@@ -1,0 +1,198 @@
+/** What a change does to a cluster before it is merged: the difference of what two states of the repository render. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { Git } from "./git/git.ts";
+import { describeObject, type FieldPath, formatPath, identify, type KubernetesObject } from "./object.ts";
+import { Cache } from "./render/cache.ts";
+import { clusterNames, renderCluster } from "./render/cluster.ts";
+import { cacheDirectory, readRepository } from "./repository.ts";
+
+/** The trailer of a commit that means a deletion: `Deletes: Service shop/cart`, one for each object. */
+export const deletesTrailer = "Deletes";
+
+/** An object that both states have and that differs. */
+export interface ChangedObject {
+  before: KubernetesObject;
+  after: KubernetesObject;
+  fields: { path: FieldPath; before: unknown; after: unknown }[];
+}
+
+/** What changes on one cluster. */
+export interface Difference {
+  cluster: string;
+  created: KubernetesObject[];
+  changed: ChangedObject[];
+  deleted: KubernetesObject[];
+}
+
+/** The differences of all clusters, with the deletions that no commit in between means. */
+export interface BlastRadius {
+  base: string;
+  differences: Difference[];
+  /** Objects by name, such as `Service shop/cart`. */
+  unacknowledged: string[];
+}
+
+/** Compares the working tree with a revision. */
+export async function blastRadius(root: string, base: string): Promise<BlastRadius> {
+  const git = new Git(root);
+  const directory = mkdtempSync(join(tmpdir(), "gitops-base-"));
+  try {
+    await git.run("worktree", "add", "--quiet", "--detach", "--force", directory, base);
+    const [before, after] = [await renderAll(directory), await renderAll(root)];
+    const clusters = [...new Set([...before.keys(), ...after.keys()])].sort();
+    const differences = clusters.map((cluster) =>
+      compare(cluster, before.get(cluster) ?? [], after.get(cluster) ?? []),
+    );
+    const meant = await acknowledged(git, base);
+    const deleted = differences.flatMap((difference) => difference.deleted.map(describeObject));
+    return { base, differences, unacknowledged: [...new Set(deleted)].filter((name) => !meant.has(name)) };
+  } finally {
+    await git.try("worktree", "remove", "--force", directory);
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function renderAll(root: string): Promise<Map<string, KubernetesObject[]>> {
+  const repository = await readRepository(root);
+  const rendered = new Map<string, KubernetesObject[]>();
+  for (const cluster of clusterNames(repository)) {
+    const applications = await renderCluster(root, repository, cluster, new Cache(cacheDirectory));
+    for (const { name, error } of applications)
+      if (error) throw new Error(`Application ${name} does not render: ${error}`);
+    rendered.set(
+      cluster,
+      applications.flatMap(({ manifests }) => manifests.map(({ object }) => object)),
+    );
+  }
+  return rendered;
+}
+
+async function acknowledged(git: Git, base: string): Promise<Set<string>> {
+  const format = `%(trailers:key=${deletesTrailer},valueonly)`;
+  const trailers = await git.run("log", `--format=${format}`, `${base}..HEAD`);
+  return new Set(
+    trailers
+      .split("\n")
+      .map((line) => line.trim())
+      .filter(Boolean),
+  );
+}
+
+/** Compares two lists of objects by group, kind, namespace and name. */
+export function compare(cluster: string, before: KubernetesObject[], after: KubernetesObject[]): Difference {
+  const old = new Map(before.map((object) => [identityOf(object), object]));
+  const now = new Map(after.map((object) => [identityOf(object), object]));
+  return {
+    cluster,
+    created: after.filter((object) => !old.has(identityOf(object))),
+    deleted: before.filter((object) => !now.has(identityOf(object))),
+    changed: [...now].flatMap(([key, object]) => {
+      const previous = old.get(key);
+      const fields = previous ? changedFields(previous, object) : [];
+      return previous && fields.length > 0 ? [{ before: previous, after: object, fields }] : [];
+    }),
+  };
+}
+
+// A generated object gets another name with other content: that is a change.
+const contentHash = /-[2456789bcdfghkmt]{10}$/;
+
+const identityOf = (object: KubernetesObject): string =>
+  object.kind === "ConfigMap" || object.kind === "Secret"
+    ? identify(object).replace(contentHash, "")
+    : identify(object);
+
+function changedFields(before: unknown, after: unknown, path: FieldPath = []): ChangedObject["fields"] {
+  if (isDeepStrictEqual(before, after)) return [];
+  const bothMaps = isMap(before) && isMap(after);
+  const bothLists = Array.isArray(before) && Array.isArray(after) && before.length === after.length;
+  if (!bothMaps && !bothLists) return [{ path, before, after }];
+  const [a, b] = [before as Record<string, unknown>, after as Record<string, unknown>];
+  const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])];
+  return keys.flatMap((key) => changedFields(a[key], b[key], [...path, bothLists ? Number(key) : key]));
+}
+
+const isMap = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const restarting: Record<string, string> = {
+  Deployment: "template",
+  StatefulSet: "template",
+  DaemonSet: "template",
+};
+
+/** What of a difference deserves a second look. */
+export function consequences({ created, changed, deleted }: Difference): string[] {
+  const said: string[] = [];
+  for (const { after, fields } of changed) {
+    const name = describeObject(after);
+    if (after.kind in restarting && fields.some(({ path }) => path[0] === "spec" && path[1] === "template")) {
+      said.push(
+        `restarts the pods of ${name}${after.spec?.replicas === undefined ? "" : ` (${after.spec.replicas})`}`,
+      );
+    } else if (after.kind in restarting && fields.some(({ path }) => path[1] === "replicas")) {
+      said.push(`scales ${name} to ${after.spec?.replicas}`);
+    }
+    if (after.kind in restarting && fields.some(({ path }) => path[1] === "selector")) {
+      said.push(`cannot be applied: the selector of ${name} is immutable`);
+    }
+  }
+  const touched: [string, KubernetesObject[]][] = [
+    ["creates", created],
+    ["changes", changed.map(({ after }) => after)],
+    ["deletes", deleted],
+  ];
+  for (const [verb, objects] of touched) {
+    for (const object of objects) {
+      const name = describeObject(object);
+      if (object.kind === "CustomResourceDefinition") {
+        said.push(`${verb} ${name}${verb === "deletes" ? ", and with it every resource of that kind" : ""}`);
+      } else if (object.kind === "Namespace") {
+        said.push(`${verb} ${name}${verb === "deletes" ? ", and with it everything in it" : ""}`);
+      } else if (/Webhook/.test(object.kind))
+        said.push(`${verb} ${name}: it decides over every request it matches`);
+      else if (verb === "deletes" && object.kind === "PersistentVolumeClaim")
+        said.push(`deletes ${name}, and with it its data`);
+      else if (verb === "deletes" && object.kind === "Application")
+        said.push(`deletes ${name}, and with it what it made`);
+    }
+  }
+  return said;
+}
+
+/** Writes a blast radius as Markdown, for a review. */
+export function formatBlastRadius({ base, differences, unacknowledged }: BlastRadius): string {
+  const parts = differences.map((difference) => {
+    const { cluster, created, changed, deleted } = difference;
+    const heading = `## ${cluster}: ${created.length} created, ${changed.length} changed, ${deleted.length} deleted\n`;
+    const section = (title: string, lines: string[]): string =>
+      lines.length === 0 ? "" : `\n**${title}**\n\n${lines.map((line) => `- ${line}\n`).join("")}`;
+    return [
+      heading,
+      section("Look at this", consequences(difference)),
+      section("Deleted", deleted.map(describeObject)),
+      section("Created", created.map(describeObject)),
+      section(
+        "Changed",
+        changed.map(({ after, fields }) => {
+          const lines = fields.map(
+            ({ path, before, after: now }) => `\n  - \`${formatPath(path)}\`: ${show(before)} → ${show(now)}`,
+          );
+          return `${describeObject(after)}${lines.join("")}`;
+        }),
+      ),
+    ].join("");
+  });
+  const missing = unacknowledged.map((name) => `    ${deletesTrailer}: ${name}\n`).join("");
+  const note = missing ? `\nDeletions need to be meant. Add to the commit message:\n\n${missing}` : "";
+  return `# Against ${base}\n\n${parts.join("\n")}${note}`;
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return "nothing";
+  const text = JSON.stringify(value);
+  return `\`${text.length > 120 ? `${text.slice(0, 117)}...` : text}\``;
+}

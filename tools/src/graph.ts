@@ -1,0 +1,135 @@
+/** All objects of a cluster, and how they are found. */
+import type { FieldPath, KubernetesObject, Manifest } from "./object.ts";
+import { type Application, bootstrap } from "./render/cluster.ts";
+import { type Position, Positions } from "./render/position.ts";
+import type { Repository } from "./repository.ts";
+import type { Defect } from "./schema/validator.ts";
+
+/** What Git says of a service's image. */
+export interface ServiceTag {
+  /** First 12 digits of the tree hash of the committed sources; undefined while there are none. */
+  expected: string | undefined;
+  /** The tag that the last commit of the scalar rolled back from, where that commit is a rollback. */
+  rolledBack: string | undefined;
+}
+
+/** Everything that rules look at. */
+export interface GraphInput {
+  cluster: string;
+  repository: Repository;
+  applications: Application[];
+  /** Schema defects by Application and the index of the manifest in it. */
+  defects: Map<Application, { index: number; defect: Defect }[]>;
+  /** Services of the repository by directory name. */
+  tags: Map<string, ServiceTag>;
+  /** Pinned versions that may stand in one file only. */
+  pins: { name: string; value: string; home: string }[];
+}
+
+/** The objects of one cluster, indexed so that a rule takes time linear in their number. */
+export class Graph {
+  readonly input: GraphInput;
+  readonly manifests: Manifest[];
+  readonly #byKind = new Map<string, Manifest[]>();
+  readonly #byName = new Map<string, Manifest[]>();
+  readonly #byNamespace = new Map<string, Manifest[]>();
+  readonly #applications: Map<string, Application>;
+  readonly #positions: Positions;
+
+  constructor(input: GraphInput) {
+    this.input = input;
+    this.#applications = new Map(input.applications.map((application) => [application.name, application]));
+    this.#positions = new Positions(input.repository);
+    this.manifests = input.applications
+      .flatMap(({ manifests }) => manifests)
+      .filter(({ object }) => object.metadata?.name);
+    for (const manifest of this.manifests) {
+      const { kind, metadata } = manifest.object;
+      append(this.#byKind, kind, manifest);
+      append(this.#byNamespace, `${kind} ${metadata.namespace ?? ""}`, manifest);
+      append(this.#byName, `${kind} ${metadata.namespace ?? ""}/${metadata.name}`, manifest);
+    }
+  }
+
+  /** Objects of a kind, in all namespaces or in one. */
+  ofKind(kind: string, namespace?: string): Manifest[] {
+    return (
+      (namespace === undefined ? this.#byKind.get(kind) : this.#byNamespace.get(`${kind} ${namespace}`)) ?? []
+    );
+  }
+
+  /** One object by its name; leave the namespace out for kinds without one. */
+  find(kind: string, name: string, namespace = ""): Manifest | undefined {
+    return this.#byName.get(`${kind} ${namespace}/${name}`)?.[0];
+  }
+
+  /** Objects that are this repository's own: not what a pinned module brings. */
+  own(): Manifest[] {
+    return this.manifests.filter(({ foreign }) => !foreign);
+  }
+
+  /** Where a field stands in the file that its object comes from, or in the patch that sets it. */
+  position(manifest: Manifest, path: FieldPath): Position {
+    return this.#positions.ofField(manifest, path, this.application(manifest)?.files);
+  }
+
+  /** Where a path of a file's first document stands. */
+  positionInFile(file: string, path: FieldPath): Position {
+    return this.#positions.ofPath(file, path);
+  }
+
+  /** Where a text first stands in a file. */
+  positionOfText(file: string, text: string): Position {
+    return this.#positions.ofText(file, text);
+  }
+
+  /** The Application that renders an object. */
+  application(manifest: Manifest): Application | undefined {
+    return this.#applications.get(manifest.application);
+  }
+
+  /** The AppProject of an Application, as far as it is in this repository. */
+  projectOf({ manifest }: Application): Manifest | undefined {
+    const name = (manifest?.object.spec?.project as string | undefined) ?? "default";
+    return this.ofKind("AppProject").find(({ object }) => object.metadata.name === name);
+  }
+
+  /** IstioOperators of deploy.sh: what `istioctl` installs is rendered nowhere. */
+  istioOperators(): KubernetesObject[] {
+    return this.#bootstrapObjects().filter(({ kind }) => kind === "IstioOperator");
+  }
+
+  /** Namespaces that are there before any Application: Kubernetes' own and those of deploy.sh. */
+  givenNamespaces(): Set<string> {
+    const given = this.#bootstrapObjects().flatMap(({ kind, metadata, spec }) => {
+      if (kind === "Namespace") return metadata.name;
+      if (kind !== "IstioOperator") return [];
+      return (spec?.values?.global?.istioNamespace ?? metadata?.namespace ?? "istio-system") as string;
+    });
+    // Argo CD's is there before Argo CD can sync anything.
+    return new Set(["argocd", "default", "kube-system", "kube-public", "kube-node-lease", ...given]);
+  }
+
+  #given: KubernetesObject[] | undefined;
+
+  #bootstrapObjects(): KubernetesObject[] {
+    this.#given ??= [
+      ...(this.input.applications
+        .find(({ name }) => name === bootstrap)
+        ?.manifests.map(({ object }) => object) ?? []),
+      ...[...this.input.repository]
+        .filter(
+          ([path, text]) =>
+            /^bootstrap\/.*\.ya?ml$/.test(path) && /^kind: (Namespace|IstioOperator)$/m.test(text),
+        )
+        .flatMap(([path]) => this.#positions.objectsOf(path)),
+    ];
+    return this.#given;
+  }
+}
+
+function append<T>(map: Map<string, T[]>, key: string, value: T): void {
+  const list = map.get(key);
+  if (list) list.push(value);
+  else map.set(key, [value]);
+}

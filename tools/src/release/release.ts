@@ -1,0 +1,178 @@
+/** Releasing a service, taking a release back, and the share of delayed requests: commits of one scalar. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { Failure } from "../failure.ts";
+import { Git } from "../git/git.ts";
+import { type Base, type Plan, type Published, type PublishOptions, publish } from "../git/publish.ts";
+import { replaceSetting } from "../git/scalar.ts";
+import { lastRolledBack, rolledBackTrailer, sourceTag } from "../git/source-tag.ts";
+import { note } from "../progress.ts";
+import { deployedImage, withTag } from "./deployment.ts";
+import { ensureImage, type Registry, registryHas } from "./image.ts";
+
+/** The one number that says which share of POST /log is delayed, in percent. */
+export const faultFile = "gitops/apps/logging/base/mesh/fault.env";
+const faultKey = "DELAY_PERCENT";
+
+/** Where commits go, and whether they are made at all. */
+export type Target = Pick<PublishOptions, "root" | "remote" | "branch" | "push" | "check" | "dryRun">;
+
+export interface ReleaseOptions extends Target {
+  service: string;
+  registry: Registry;
+  /** Releases what a rollback has taken back. */
+  force?: boolean;
+}
+
+/**
+ * Builds a service's committed sources, pushes the image, and commits its tag as `deploy(<service>): <tag>`.
+ * @throws Failure where sources are not committed, a rollback or a newer release stands against it, or a step fails
+ */
+export async function release(options: ReleaseOptions): Promise<Published> {
+  const { root, service, registry } = options;
+  const directory = `services/${service}`;
+  if (!existsSync(join(root, directory, "Dockerfile")))
+    throw new Failure(`${directory} has no Dockerfile`, "ls services");
+  await refuseUncommitted(root, [directory]);
+  const plan: Plan = async (base) => {
+    const tag = await sourceTag(base.git.directory, directory);
+    const deployed = await deployedImage(base, service);
+    const newer = await supersededBy(base, service, directory);
+    if (newer) return { superseded: newer };
+    const image = `${deployed.name}:${tag}`;
+    const files = await withTag(base, deployed, tag);
+    if (!options.force && files.size > 0) await refuseRolledBack(base, service, tag);
+    await refuseDowngrade(base, service, directory);
+    if (!options.dryRun) await ensureImage(image, join(base.git.directory, directory), registry);
+    else if (!(await registryHas(image, registry))) note(`would build ${directory} and push ${image}`);
+    if (files.size === 0) return { done: `${service} is at ${tag} already` };
+    const source = await base.git.run("log", "-1", "--format=%H", "HEAD", "--", directory);
+    return {
+      files,
+      subject: `deploy(${service}): ${tag}`,
+      trailers: { Image: image, "Source-Commit": source },
+    };
+  };
+  return publish({ ...options, plan });
+}
+
+export interface RollbackOptions extends Target {
+  service: string;
+  /** The tag to go back to; by default the one before the present one. */
+  to?: string;
+}
+
+/** Puts a service's earlier image back: the one before, or a tag that was deployed at some time. */
+export async function rollback(options: RollbackOptions): Promise<Published> {
+  const { service, to } = options;
+  const plan: Plan = async (base) => {
+    const deployed = await deployedImage(base, service);
+    const earlier = await earlierTags(base.git, service, deployed.file);
+    const tag = to ?? earlier.find((candidate) => candidate !== deployed.tag);
+    if (!tag)
+      throw new Failure(`${service} was never deployed with another tag`, `git log -- ${deployed.file}`);
+    if (!earlier.includes(tag)) {
+      throw new Failure(
+        `${service} was never deployed with tag ${tag}`,
+        `one of ${earlier.slice(0, 5).join(", ")}`,
+      );
+    }
+    const files = await withTag(base, deployed, tag);
+    if (files.size === 0) return { done: `${service} is at ${tag} already` };
+    const current = await sourceTag(base.git.directory, `services/${service}`);
+    // The sources stay as they are, so the tag is no longer theirs; the trailer says that this is meant.
+    const trailers = {
+      Image: `${deployed.name}:${tag}`,
+      ...(current === tag ? {} : { [rolledBackTrailer]: current }),
+    };
+    return { files, subject: `deploy(${service}): ${tag}`, trailers };
+  };
+  return publish({ ...options, plan });
+}
+
+/** Sets the share of delayed requests, in percent. */
+export async function setFault(percent: number, options: Target): Promise<Published> {
+  const plan: Plan = async (base) => {
+    if (!existsSync(join(base.git.directory, faultFile))) {
+      throw new Failure(`there is no ${faultFile}`, "add it with the line DELAY_PERCENT=10");
+    }
+    const text = base.read(faultFile);
+    const changed = replaceSetting(faultFile, text, faultKey, String(percent));
+    if (changed === text) return { done: `the share is ${percent} % already` };
+    return {
+      files: new Map([[faultFile, changed]]),
+      subject: `fault(app): delay ${percent} % of POST /log`,
+      trailers: {},
+    };
+  };
+  return publish({ ...options, plan });
+}
+
+async function refuseUncommitted(root: string, paths: string[]): Promise<void> {
+  const changes = await new Git(root).run("status", "--porcelain", "--", ...paths);
+  if (changes === "") return;
+  const files = changes.split("\n").map((line) => line.slice(3));
+  throw new Failure(
+    `${files.slice(0, 3).join(", ")} ${files.length === 1 ? "is" : "are"} not committed: what is built is what is committed`,
+    `git add ${paths.join(" ")} && git commit`,
+  );
+}
+
+// HEAD is behind the remote branch, and the service is newer there.
+async function supersededBy(
+  { git, head, upstream }: Base,
+  service: string,
+  directory: string,
+): Promise<string | undefined> {
+  if (!upstream || head === upstream || !(await git.isAncestor(head, upstream))) return undefined;
+  const trees = await Promise.all(
+    [head, upstream].map((commit) => git.try("rev-parse", `${commit}:${directory}`)),
+  );
+  if (trees[0] === trees[1]) return undefined;
+  const deployed = await deployedImage({ git }, service, upstream);
+  if (trees[1]?.startsWith(deployed.tag)) {
+    return `${service} is superseded: ${deployed.tag}, of a newer commit than HEAD, is deployed already`;
+  }
+  throw new Failure(
+    `the branch has newer sources of ${service} than this checkout`,
+    "git pull, then release again",
+  );
+}
+
+async function refuseRolledBack({ git }: Base, service: string, tag: string): Promise<void> {
+  if ((await lastRolledBack(git.directory, service)) === tag) {
+    throw new Failure(
+      `${tag} was rolled back, and the sources are the same since`,
+      `change services/${service}, or --force`,
+    );
+  }
+}
+
+// The remote branch may run sources that HEAD's are an ancestor of, without HEAD's commits being in it.
+async function refuseDowngrade({ git, upstream }: Base, service: string, directory: string): Promise<void> {
+  if (!upstream) return;
+  const ours = await git.run("log", "-1", "--format=%H", "HEAD", "--", directory);
+  const newer = await git.run("log", "--format=%H", `${ours}..${upstream}`, "--", directory);
+  if (newer === "") return;
+  const running = (await deployedImage({ git }, service, upstream).catch(() => undefined))?.tag;
+  for (const commit of newer.split("\n").filter(Boolean)) {
+    const tree = await git.try("rev-parse", `${commit}:${directory}`);
+    if (running && tree?.startsWith(running) && (await git.isAncestor(ours, commit))) {
+      throw new Failure(
+        `${service} ${running} of the newer commit ${commit.slice(0, 12)} is deployed: this would be a downgrade`,
+        `git pull, or npm run rollback -- ${service}`,
+      );
+    }
+  }
+}
+
+// Newest first, each once.
+async function earlierTags(git: Git, service: string, file: string): Promise<string[]> {
+  const commits = (await git.run("log", "--format=%H", "HEAD", "--", file)).split("\n").filter(Boolean);
+  const tags = new Set<string>();
+  for (const commit of commits) {
+    const image = await deployedImage({ git }, service, commit).catch(() => undefined);
+    if (image) tags.add(image.tag);
+  }
+  return [...tags];
+}

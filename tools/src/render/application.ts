@@ -1,0 +1,164 @@
+/** What one Application makes of its sources, as Argo CD's repo-server does it. */
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { join, posix } from "node:path";
+import { execa } from "execa";
+import { load } from "js-yaml";
+import type { KubernetesObject, Manifest } from "../object.ts";
+import { parseObjects } from "../object.ts";
+import { renderManifests } from "./kustomize.ts";
+
+/** The part of `spec.source` that is understood here. */
+export interface ApplicationSource {
+  repoURL?: string;
+  path?: string;
+  chart?: string;
+  ref?: string;
+  targetRevision?: string;
+  kustomize?: Record<string, unknown>;
+  directory?: { recurse?: boolean };
+  helm?: {
+    releaseName?: string;
+    values?: string;
+    valuesObject?: object;
+    valueFiles?: string[];
+    parameters?: { name: string; value: string }[];
+  };
+}
+
+/** What a source came to: manifests, or why there are none. */
+export interface Rendered {
+  manifests: Omit<Manifest, "application">[];
+  /** The source cannot be rendered; Argo CD would say so too. */
+  error?: string;
+  /** The file that is to blame, with the line or the text in it, where that is known. */
+  errorAt?: { file: string; line?: number; text?: string };
+  /** The source is not at hand here, such as a chart of a remote repository. */
+  skipped?: string;
+}
+
+/** The sources of an Application, whether it has one or several. */
+export function sourcesOf({ spec }: KubernetesObject): ApplicationSource[] {
+  return (spec?.sources ?? (spec?.source ? [spec.source] : [])) as ApplicationSource[];
+}
+
+// Fields of `source.kustomize` that a kustomization has under the same name and with the same meaning.
+const sameInKustomization = new Set(["namePrefix", "nameSuffix", "namespace", "patches", "components"]);
+
+/** Renders one source of an Application from the checkout that it is a path in. */
+export async function renderSource(
+  root: string,
+  source: ApplicationSource,
+  application: KubernetesObject,
+): Promise<Rendered> {
+  if (source.ref && !source.path && !source.chart) return { manifests: [] };
+  if (source.chart) return renderChart(root, chartArchive(source), source, application);
+  const path = source.path ?? ".";
+  const directory = join(root, path);
+  if (!existsSync(directory) || !statSync(directory).isDirectory()) {
+    return { manifests: [], error: `there is no directory ${path}` };
+  }
+  if (existsSync(join(directory, "Chart.yaml"))) return renderChart(root, directory, source, application);
+  if (!existsSync(join(directory, "kustomization.yaml"))) return renderDirectory(root, path, source);
+  const unknown = Object.keys(source.kustomize ?? {}).filter((field) => !sameInKustomization.has(field));
+  if (unknown.length > 0) {
+    return {
+      manifests: [],
+      error: `source.kustomize.${unknown[0]} is not rendered here: say it in ${path}/kustomization.yaml`,
+    };
+  }
+  try {
+    return { manifests: await renderManifests(root, directory, source.kustomize) };
+  } catch (error) {
+    return { manifests: [], ...failureOf(root, path, error) };
+  }
+}
+
+// Argo CD applies the YAML files of a directory that is no kustomization.
+function renderDirectory(root: string, path: string, { directory }: ApplicationSource): Rendered {
+  const files = readdirSync(join(root, path), { recursive: directory?.recurse === true, encoding: "utf8" });
+  const manifests: Rendered["manifests"] = [];
+  for (const name of files.filter((file) => /\.(ya?ml|json)$/.test(file)).sort()) {
+    const file = posix.join(path, name);
+    try {
+      for (const object of parseObjects(readFileSync(join(root, file), "utf8"))) {
+        manifests.push({ object, file, foreign: false });
+      }
+    } catch (error) {
+      return { manifests: [], error: `${file}: ${reasonOf(error)}`, errorAt: { file } };
+    }
+  }
+  return manifests.length > 0 ? { manifests } : { manifests, error: `${path} holds no manifest` };
+}
+
+// HELM_CHARTS names a directory of chart archives, for charts of remote repositories.
+function chartArchive({ chart, targetRevision }: ApplicationSource): string | undefined {
+  const archive = join(process.env.HELM_CHARTS ?? "", `${chart}-${targetRevision}.tgz`);
+  return process.env.HELM_CHARTS && existsSync(archive) ? archive : undefined;
+}
+
+async function renderChart(
+  root: string,
+  chart: string | undefined,
+  { chart: name, path, helm = {}, targetRevision }: ApplicationSource,
+  application: KubernetesObject,
+): Promise<Rendered> {
+  const what = `Helm chart ${name ?? path}`;
+  if (!chart)
+    return {
+      manifests: [],
+      skipped: `${what} ${targetRevision}: put its archive into a directory and name that in HELM_CHARTS`,
+    };
+  const { namespace = "default" } = application.spec.destination ?? {};
+  const values = helm.valuesObject ?? load(helm.values ?? "{}");
+  const args = ["template", helm.releaseName ?? application.metadata.name, chart, "--namespace", namespace];
+  for (const file of helm.valueFiles ?? [])
+    args.push("--values", join(root, path ?? "", file.replace(/^\$[^/]+/, root)));
+  for (const { name: key, value } of helm.parameters ?? []) args.push("--set", `${key}=${value}`);
+  const { stdout, exitCode, stderr, code } = await execa(
+    "helm",
+    [...args, "--include-crds", "--values", "-"],
+    {
+      input: JSON.stringify(values),
+      reject: false,
+    },
+  );
+  if (code === "ENOENT") return { manifests: [], skipped: `${what}: helm is not installed` };
+  if (exitCode !== 0) return { manifests: [], error: stderr.trim().split("\n").pop() ?? "helm failed" };
+  const file = path ? posix.join(path, "Chart.yaml") : "";
+  return { manifests: parseObjects(stdout).map((object) => ({ object, file, foreign: true })) };
+}
+
+/** What kustomize says of a kustomization that it cannot build, without the path of directories that led there. */
+function failureOf(root: string, path: string, error: unknown): Pick<Rendered, "error" | "errorAt"> {
+  const line = reasonOf(error);
+  const inner = line.split(/recursed accumulation of path '/).pop() ?? line;
+  const directory = inner === line ? undefined : /^([^']+)'/.exec(inner)?.[1];
+  const place = directory ? posix.relative(realpathSync(root), directory) : path;
+  const said = (directory ? inner.slice(directory.length + 3) : line).replace(
+    /^accumulating resources: /,
+    "",
+  );
+  const broken =
+    /^accumulating resources from '([^']+)': (?:\w+: )?(?:yaml: line (\d+): )?(.*?)(?: in File: .*)?$/.exec(
+      said,
+    );
+  if (broken?.[1]) {
+    const file = posix.join(place, broken[1]);
+    return { error: `${file}: ${broken[3]}`, errorAt: { file, line: Number(broken[2] ?? 1) } };
+  }
+  const gone = /^accumulation err='accumulating resources from '([^']+)'/.exec(said)?.[1];
+  const invalid = /(invalid Kustomization|json|yaml): (.*)$/.exec(said);
+  const file = posix.join(place, "kustomization.yaml");
+  if (gone && invalid && existsSync(join(root, place, gone, "kustomization.yaml"))) {
+    const inner = posix.join(place, gone, "kustomization.yaml");
+    return { error: `${inner}: ${invalid[2]}`, errorAt: { file: inner } };
+  }
+  if (gone) return { error: `${posix.join(place, gone)} cannot be read`, errorAt: { file, text: gone } };
+  return { error: said.slice(0, 400), errorAt: { file } };
+}
+
+function reasonOf(error: unknown): string {
+  const { stderr, message } = error as Error & { stderr?: string };
+  const lines = (stderr || message).trim().split("\n");
+  return (lines.find((text) => text.startsWith("Error: ")) ?? lines[0] ?? "").replace(/^Error: /, "");
+}

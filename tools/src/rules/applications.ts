@@ -1,0 +1,91 @@
+import type { KubernetesObject, Manifest } from "../object.ts";
+import { bootstrap } from "../render/cluster.ts";
+import type { Problem, Rule } from "./rule.ts";
+
+const finalizer = "resources-finalizer.argocd.argoproj.io";
+
+export const applicationPolicy: Rule = {
+  id: "application-policy",
+  summary: "Applications are pruned, healed and retried alike, and deleted with what they made",
+  explanation: `What differs between Applications should be their source and destination. Each one syncs by itself with prune, selfHeal and
+retry.refresh (or a failed retry keeps an old commit in front of a newer one). Applications have the finalizer ${finalizer}, so that
+deleting one deletes what it made; the root has none: deleting it must leave the platform running. The project default allows
+nothing, so that an Application without a project does nothing.`,
+  check: (graph) => [
+    ...graph
+      .ofKind("Application")
+      .flatMap((manifest): Problem[] => (manifest.foreign ? [] : policyProblems(manifest))),
+    ...graph
+      .ofKind("AppProject")
+      .filter(({ object }) => object.metadata.name === "default" && !allowsNothing(object))
+      .map(
+        (manifest): Problem => ({
+          manifest,
+          path: ["spec"],
+          message: "AppProject default allows something",
+          fix: "empty its sourceRepos, destinations and whitelists",
+        }),
+      ),
+  ],
+};
+
+function policyProblems(manifest: Manifest): Problem[] {
+  const { metadata, spec = {} } = manifest.object;
+  const { automated, retry } = spec.syncPolicy ?? {};
+  const own = `Application ${metadata.name}`;
+  const problem = (path: string[], message: string, fix: string): Problem => ({
+    manifest,
+    path,
+    message: `${own} ${message}`,
+    fix,
+  });
+  const problems: Problem[] = [];
+  if (automated?.prune !== true)
+    problems.push(
+      problem(
+        ["spec", "syncPolicy", "automated", "prune"],
+        "does not prune",
+        "set syncPolicy.automated.prune: true",
+      ),
+    );
+  if (automated?.selfHeal !== true) {
+    problems.push(
+      problem(
+        ["spec", "syncPolicy", "automated", "selfHeal"],
+        "does not heal",
+        "set syncPolicy.automated.selfHeal: true",
+      ),
+    );
+  }
+  if (retry?.refresh !== true) {
+    problems.push(
+      problem(
+        ["spec", "syncPolicy", "retry", "refresh"],
+        "retries a commit that is no longer the newest",
+        "set syncPolicy.retry.refresh: true",
+      ),
+    );
+  }
+  const has = metadata.finalizers?.includes(finalizer) === true;
+  if (manifest.application === bootstrap && has) {
+    problems.push(
+      problem(
+        ["metadata", "finalizers"],
+        "is the root and would take the platform with it",
+        "remove the finalizer",
+      ),
+    );
+  }
+  if (manifest.application !== bootstrap && !has) {
+    problems.push(
+      problem(["metadata", "finalizers"], "leaves behind what it made", `add the finalizer ${finalizer}`),
+    );
+  }
+  return problems;
+}
+
+function allowsNothing({ spec = {} }: KubernetesObject): boolean {
+  return ["sourceRepos", "destinations", "clusterResourceWhitelist", "namespaceResourceWhitelist"].every(
+    (field) => spec[field]?.length === 0,
+  );
+}

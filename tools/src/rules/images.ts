@@ -1,0 +1,108 @@
+import type { ServiceTag } from "../graph.ts";
+import { describeObject } from "../object.ts";
+import { readYaml } from "../render/cluster.ts";
+import { containersOf, podsOf } from "./pods.ts";
+import type { Problem, Rule } from "./rule.ts";
+
+export const imagePinned: Rule = {
+  id: "image-pinned",
+  summary: "Every image names its registry and a fixed version",
+  explanation: `A rollback needs the tag of then to mean the image of then: an image without a tag, or with latest, means another one each day. A name
+without a registry (app instead of docker.io/logging-platform/app) is one that no images entry of a kustomization has set.`,
+  check: (graph) =>
+    podsOf(graph).flatMap(({ source }): Problem[] => {
+      if (!source || source.manifest.foreign) return [];
+      const { manifest } = source;
+      return containersOf(source).flatMap(({ container, path }) => {
+        const { name, image = "" } = container;
+        const flaw = flawOf(image);
+        if (!flaw) return [];
+        const message = `${describeObject(manifest.object)}: container ${name}: image ${image || "is missing"}${flaw.what}`;
+        return [{ manifest, path: [...path, "image"], message, fix: flaw.fix }];
+      });
+    }),
+};
+
+function flawOf(image: string): { what: string; fix: string } | undefined {
+  const [, registry, tag, hash] =
+    /^(?:([^/]+[.:][^/]*|localhost)\/)?[^:@]+(?::([^@]+))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(image) ?? [];
+  if (!registry)
+    return {
+      what: " names no registry",
+      fix: "set it with an images entry in the kustomization, or write it in full",
+    };
+  if (hash) return undefined;
+  if (!tag) return { what: " has no tag", fix: "add the tag of a version" };
+  return tag === "latest"
+    ? { what: " is another one each day", fix: "write the tag of a version instead of latest" }
+    : undefined;
+}
+
+interface Kustomization {
+  images?: { name: string; newName?: string; newTag?: unknown }[];
+}
+
+export const imageTag: Rule = {
+  id: "image-tag",
+  summary: "The tag of a service's image is that of its committed sources",
+  explanation: `The tag is the first 12 hex digits of git rev-parse HEAD:services/NAME, so that a tag says which sources run and unchanged sources build
+nothing. Compared are the images entries of all kustomizations, and the examples in docs/examples, whose image ends in /NAME for a
+directory services/NAME with a Dockerfile. After npm run rollback the older tag is right until the sources change: the commit of a rollback
+says in its trailer Rolled-Back from which tag it went back.`,
+  check: (graph) => {
+    const { input } = graph;
+    const images = new Set<string>();
+    const problems: Problem[] = [];
+    for (const [file, text] of input.repository) {
+      if (!file.startsWith("gitops/") || !file.endsWith("/kustomization.yaml") || !text.includes("newTag"))
+        continue;
+      (readYaml<Kustomization>(input.repository, file)?.images ?? []).forEach(
+        ({ name, newName = name, newTag }, index) => {
+          const service = newName.split("/").pop() ?? "";
+          const tag = input.tags.get(service);
+          if (!tag || newTag === undefined) return;
+          images.add(newName);
+          if (newTag === tag.expected || (tag.rolledBack !== undefined && tag.rolledBack === tag.expected))
+            return;
+          const at = graph.positionInFile(file, ["images", index, "newTag"]);
+          problems.push({ at, ...verdict(service, newTag, tag.expected) });
+        },
+      );
+    }
+    for (const [file, text] of input.repository) {
+      if (!/^docs\/examples\/.*\.ya?ml$/.test(file)) continue;
+      for (const image of images)
+        problems.push(...exampleTags(file, text, image, input.tags.get(image.split("/").pop() ?? "")));
+    }
+    return problems;
+  },
+};
+
+function exampleTags(file: string, text: string, image: string, tag: ServiceTag | undefined): Problem[] {
+  if (!tag || (tag.rolledBack !== undefined && tag.rolledBack === tag.expected)) return [];
+  return text.split("\n").flatMap((content, index) => {
+    const column = content.indexOf(`${image}:`);
+    const found = column < 0 ? undefined : content.slice(column + image.length + 1).split(/[\s"']/)[0];
+    if (found === undefined || found === tag.expected) return [];
+    const service = image.split("/").pop() ?? "";
+    return [{ at: { file, line: index + 1, column: column + 1 }, ...verdict(service, found, tag.expected) }];
+  });
+}
+
+function verdict(
+  service: string,
+  found: unknown,
+  expected: string | undefined,
+): { message: string; fix: string } {
+  if (!expected)
+    return {
+      message: `services/${service} is in no commit, so it has no tag`,
+      fix: `commit services/${service}`,
+    };
+  const quoted = typeof found === "string" ? found : `${found} (a number)`;
+  const message = `the image of ${service} has tag ${quoted}, its committed sources are ${expected}`;
+  return {
+    message,
+    fix: `npm run release -- ${service}, or write newTag: "${expected}" (the quotes keep digits a string)`,
+  };
+}

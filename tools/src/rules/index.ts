@@ -1,0 +1,59 @@
+import { type Finding, sortFindings } from "../finding.ts";
+import type { Graph } from "../graph.ts";
+import { applicationPolicy } from "./applications.ts";
+import { disruptionBudget, podSecurity, probesSet, resourcesSet } from "./containers.ts";
+import { imagePinned, imageTag } from "./images.ts";
+import { recommendedLabels } from "./labels.ts";
+import { metricExists } from "./metrics.ts";
+import { syncOrder } from "./order.ts";
+import { singleOwner } from "./owners.ts";
+import { portExists } from "./ports.ts";
+import { projectAllows } from "./projects.ts";
+import { rbacWildcard } from "./rbac.ts";
+import { unlistedFile } from "./reachability.ts";
+import { referenceResolves } from "./references.ts";
+import { leftOpen, renders, schema } from "./rendering.ts";
+import { routeResolves } from "./routes.ts";
+import type { Rule } from "./rule.ts";
+import { selectorMatches } from "./selectors.ts";
+import { singlePlace } from "./single-place.ts";
+
+/** Every rule, in the order in which `validate --explain` lists them. */
+export const rules: readonly Rule[] = [
+  renders,
+  schema,
+  leftOpen,
+  unlistedFile,
+  singlePlace,
+  syncOrder,
+  singleOwner,
+  projectAllows,
+  applicationPolicy,
+  selectorMatches,
+  portExists,
+  routeResolves,
+  referenceResolves,
+  imagePinned,
+  imageTag,
+  podSecurity,
+  resourcesSet,
+  probesSet,
+  disruptionBudget,
+  rbacWildcard,
+  recommendedLabels,
+  metricExists,
+];
+
+/** Applies every rule to a cluster's objects; where something does not render, only those that look at files one by one. */
+export function runRules(graph: Graph): Finding[] {
+  // Of a graph with holes most rules would only name what follows from them.
+  const whole = graph.input.applications.every(({ error }) => error === undefined);
+  const applied = whole ? rules : [renders, schema, singlePlace, imageTag];
+  const findings = applied.flatMap(({ id, check }) =>
+    check(graph).map((problem): Finding => {
+      const position = "manifest" in problem ? graph.position(problem.manifest, problem.path) : problem.at;
+      return { ...position, rule: id, message: problem.message, fix: problem.fix };
+    }),
+  );
+  return sortFindings(findings);
+}

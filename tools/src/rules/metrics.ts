@@ -1,0 +1,180 @@
+import { parser } from "@prometheus-io/lezer-promql";
+import type { Graph } from "../graph.ts";
+import { describeObject, type FieldPath, type Manifest } from "../object.ts";
+import { readYaml } from "../render/cluster.ts";
+import type { Problem, Rule } from "./rule.ts";
+
+/** Metrics of what the platform runs and does not build: by exact name, or by the prefix that an exporter keeps to. */
+const exporters: RegExp[] = [
+  /^(up|ALERTS|ALERTS_FOR_STATE|scrape_\w+)$/,
+  /^istio_(requests_total|(request_duration_milliseconds|request_bytes|response_bytes)(_bucket|_sum|_count)?|build)$/,
+  /^istio_(tcp_(sent|received)_bytes_total|tcp_connections_(opened|closed)_total|(request|response)_messages_total)$/,
+  /^(envoy|pilot|citadel|galley|istio_agent|istiod|sidecar_injection)_\w+$/,
+  /^(argocd|gitops|workqueue|rest_client|controller_runtime|grpc_server|grpc_client)_\w+$/,
+  /^(apiserver|kubelet|kube|kubeproxy|container|machine|cadvisor|etcd|coredns|storage_operation|volume_manager|scheduler|authentication|kubernetes)_\w+$/,
+  /^(prometheus|alertmanager|node|go|process|nodejs|promhttp|net_conntrack|reloader|otelcol|http_server|http_client)_\w+$/,
+];
+
+export const metricExists: Rule = {
+  id: "metric-exists",
+  summary: "Every metric in a rule or a dashboard is exported by something",
+  explanation: `An alert on a metric that nobody exports never fires and never fails. Expressions of PrometheusRules and of dashboards (ConfigMaps
+labelled grafana_dashboard) are parsed; each metric must stand in a file under services/*/src that uses prom-client (a histogram's with
+its suffixes), be recorded by a rule, have the namespace of a collector's Prometheus exporter in front, or belong to one of the exporters
+that tools/src/rules/metrics.ts lists. Names of exporters are known by prefix only, but for Istio's.`,
+  check: (graph) => {
+    const uses = graph
+      .own()
+      .flatMap((manifest) => [...ruleExpressions(manifest), ...dashboardExpressions(manifest)]);
+    if (uses.length === 0) return [];
+    const known = knownMetrics(graph);
+    const prefixes = collectorPrefixes(graph);
+    const exported = (metric: string): boolean =>
+      known.has(metric) ||
+      prefixes.some((prefix) => metric.startsWith(prefix)) ||
+      exporters.some((pattern) => pattern.test(metric));
+    return uses.flatMap(({ manifest, path, expression }): Problem[] => {
+      const own = describeObject(manifest.object);
+      const { metrics, error } = metricsOf(expression);
+      if (error !== undefined) {
+        return [
+          {
+            manifest,
+            path,
+            message: `${own}: no PromQL at character ${error + 1}: ${expression.trim()}`,
+            fix: "correct the expression",
+          },
+        ];
+      }
+      return metrics
+        .filter((metric) => !exported(metric))
+        .map((metric) => ({
+          manifest,
+          path,
+          message: `${own}: nothing exports ${metric}`,
+          fix: suggestion(metric, known),
+        }));
+    });
+  },
+};
+
+interface Use {
+  manifest: Manifest;
+  path: FieldPath;
+  expression: string;
+}
+
+interface Group {
+  rules?: { record?: string; alert?: string; expr?: string | number }[];
+}
+
+const groupsOf = ({ object }: Manifest): Group[] =>
+  object.kind === "PrometheusRule" ? (object.spec?.groups ?? []) : [];
+
+function ruleExpressions(manifest: Manifest): Use[] {
+  return groupsOf(manifest).flatMap(({ rules = [] }, group) =>
+    rules.flatMap(({ expr }, rule) =>
+      expr === undefined
+        ? []
+        : [{ manifest, path: ["spec", "groups", group, "rules", rule, "expr"], expression: String(expr) }],
+    ),
+  );
+}
+
+function dashboardExpressions(manifest: Manifest): Use[] {
+  const { kind, metadata, data } = manifest.object;
+  if (kind !== "ConfigMap" || metadata.labels?.grafana_dashboard === undefined) return [];
+  return Object.entries((data ?? {}) as Record<string, string>).flatMap(([key, text]) => {
+    const found: string[] = [];
+    const walk = (value: unknown): void => {
+      if (typeof value !== "object" || value === null) return;
+      const { expr } = value as { expr?: unknown };
+      if (typeof expr === "string") found.push(expr);
+      for (const field of Object.values(value)) walk(field);
+    };
+    walk(readYaml<object>(new Map([["", text]]), ""));
+    return found.map((expression) => ({
+      manifest,
+      path: ["data", key],
+      expression: withoutVariables(expression),
+    }));
+  });
+}
+
+// Grafana's variables are no PromQL: a duration in brackets, a word elsewhere.
+const withoutVariables = (expression: string): string =>
+  expression.replace(/\[\s*\$\{?\w+\}?/g, "[5m").replace(/\$\{?\w+(:\w+)?\}?/g, "x");
+
+/** The metrics that an expression reads, and where it is no PromQL. */
+export function metricsOf(expression: string): { metrics: string[]; error?: number } {
+  const metrics = new Set<string>();
+  let error: number | undefined;
+  parser.parse(expression).iterate({
+    enter: ({ type, from, to, node }) => {
+      if (type.isError) error ??= from;
+      if (type.name === "Identifier" && node.parent?.type.name === "VectorSelector")
+        metrics.add(expression.slice(from, to));
+    },
+  });
+  return error === undefined ? { metrics: [...metrics] } : { metrics: [...metrics], error };
+}
+
+function knownMetrics(graph: Graph): Set<string> {
+  const known = new Set<string>();
+  for (const [file, text] of graph.input.repository) {
+    if (!/^services\/[^/]+\/src\/.*\.ts$/.test(file)) continue;
+    if (!/prom-client|new (Counter|Gauge|Histogram|Summary)\b/.test(text)) continue;
+    // Names may pass through a function of the service's own, so every text counts that looks like one.
+    for (const [, name = ""] of text.matchAll(/"([a-z][a-z0-9]*(?:_[a-z0-9]+)+)"/g)) {
+      for (const suffix of ["", "_bucket", "_sum", "_count"]) known.add(name + suffix);
+    }
+  }
+  for (const manifest of graph.ofKind("PrometheusRule")) {
+    for (const { rules = [] } of groupsOf(manifest))
+      for (const { record } of rules) if (record) known.add(record);
+  }
+  return known;
+}
+
+// An OpenTelemetry Collector puts its exporter's namespace in front of every metric.
+function collectorPrefixes(graph: Graph): string[] {
+  return graph.ofKind("ConfigMap").flatMap(({ object }) =>
+    Object.values((object.data ?? {}) as Record<string, string>).flatMap((text) => {
+      if (!text.includes("exporters:") || !text.includes("prometheus")) return [];
+      const content = readYaml<{ exporters?: Record<string, { namespace?: string } | null> }>(
+        new Map([["", text]]),
+        "",
+      );
+      const exporters = Object.entries(content?.exporters ?? {}).filter(([name]) =>
+        name.startsWith("prometheus"),
+      );
+      return exporters.flatMap(([, exporter]) => (exporter?.namespace ? `${exporter.namespace}_` : []));
+    }),
+  );
+}
+
+function suggestion(metric: string, known: Set<string>): string {
+  const near = [...known]
+    .map((name) => ({ name, distance: distance(name, metric) }))
+    .sort((a, b) => a.distance - b.distance)[0];
+  return near && near.distance <= metric.length / 3
+    ? `write ${near.name}`
+    : "correct the name, or export it in services/*/src";
+}
+
+// Levenshtein's: how many letters to change, add or leave out.
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(
+        (row[j] ?? 0) + 1,
+        (next[j - 1] ?? 0) + 1,
+        (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1),
+      );
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -1,0 +1,26 @@
+import { describeObject, identify, type Manifest } from "../object.ts";
+import type { Rule } from "./rule.ts";
+
+export const singleOwner: Rule = {
+  id: "single-owner",
+  summary: "Every object and every namespace has one owner",
+  explanation: `Two Applications that render the same object (group, kind, namespace and name) take it from each other with every sync, and
+pruning one deletes what the other needs. The same object twice in one Application is applied twice, in an order that nobody chose.`,
+  check: (graph) => {
+    const owners = new Map<string, Manifest>();
+    return graph.manifests.flatMap((manifest) => {
+      const key = identify(manifest.object);
+      const first = owners.get(key);
+      if (!first) {
+        owners.set(key, manifest);
+        return [];
+      }
+      const name = describeObject(manifest.object);
+      const message =
+        first.application === manifest.application
+          ? `${name} is rendered twice by Application ${first.application}, from ${first.file} too`
+          : `${name} belongs to Application ${first.application} already (${first.file})`;
+      return [{ manifest, path: ["metadata", "name"], message, fix: "keep it in one of them" }];
+    });
+  },
+};

@@ -1,0 +1,36 @@
+import { describeObject } from "../object.ts";
+import type { Problem, Rule } from "./rule.ts";
+
+interface PolicyRule {
+  apiGroups?: string[];
+  resources?: string[];
+  verbs?: string[];
+  nonResourceURLs?: string[];
+}
+
+export const rbacWildcard: Rule = {
+  id: "rbac-wildcard",
+  summary: "Roles name their groups, resources and verbs",
+  explanation: `An asterisk in a role also grants what does not exist yet. Looked at: Roles and ClusterRoles of this repository; those of upstream
+projects, such as Argo CD's controller, which must be able to create anything, are theirs.`,
+  check: (graph) =>
+    ["Role", "ClusterRole"].flatMap((kind) =>
+      graph
+        .ofKind(kind)
+        .filter(({ foreign }) => !foreign)
+        .flatMap((manifest) =>
+          ((manifest.object.rules ?? []) as PolicyRule[]).flatMap((rule, index) =>
+            (["apiGroups", "resources", "verbs", "nonResourceURLs"] as const)
+              .filter((field) => rule[field]?.includes("*"))
+              .map(
+                (field): Problem => ({
+                  manifest,
+                  path: ["rules", index, field],
+                  message: `${describeObject(manifest.object)}: rule ${index + 1} grants all ${field}`,
+                  fix: `list the ${field} that are used`,
+                }),
+              ),
+          ),
+        ),
+    ),
+};

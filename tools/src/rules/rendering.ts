@@ -1,0 +1,73 @@
+import { describeObject, type FieldPath, formatPath } from "../object.ts";
+import type { Problem, Rule } from "./rule.ts";
+
+export const renders: Rule = {
+  id: "renders",
+  summary: "Every Application's sources render",
+  explanation: `Argo CD shows a ComparisonError and deploys nothing while a source does not render: a missing file, a patch without a target,
+YAML that is none. The pinned kustomize renders each source here as Argo CD's repo-server does there; the message is kustomize's own.`,
+  check: (graph) =>
+    graph.input.applications.flatMap(({ name, error, errorAt, manifest }): Problem[] => {
+      if (!error) return [];
+      const what = {
+        message: `Application ${name} does not render: ${error}`,
+        fix: "correct what the message names",
+      };
+      if (errorAt) {
+        const { file, line = 1, text } = errorAt;
+        return [{ at: text ? graph.positionOfText(file, text) : { file, line, column: 1 }, ...what }];
+      }
+      return manifest ? [{ manifest, path: ["spec", "source", "path"], ...what }] : [];
+    }),
+};
+
+export const schema: Rule = {
+  id: "schema",
+  summary: "Every object fits the schema of its kind",
+  explanation: `The schemas are those of the pinned Kubernetes, of the definitions in the pinned modules (tools/src/schema/sources.ts) and of the
+CustomResourceDefinitions that Applications render. An unknown kind, an unknown field, a wrong type and a missing field are findings: the API
+server refuses the first and the last two, and drops the second without a word.`,
+  check: ({ input }) =>
+    [...input.defects].flatMap(([application, defects]) =>
+      defects.flatMap(({ index, defect }) => {
+        const manifest = application.manifests[index];
+        if (!manifest) return [];
+        const name = manifest.object.metadata?.name ? describeObject(manifest.object) : undefined;
+        const subject = [name, formatPath(defect.path)].filter(Boolean).join(" ");
+        const message = subject ? `${subject}: ${defect.message}` : defect.message;
+        return [{ manifest, path: defect.path, message, fix: defect.fix }];
+      }),
+    ),
+};
+
+const placeholder = /^set-by-/;
+
+export const leftOpen: Rule = {
+  id: "placeholder",
+  summary: "Nothing is left for the cluster to fill in",
+  explanation: `A base writes set-by-cluster where each cluster has a value of its own. Where it is still there after rendering, a replacement
+or a patch is missing. Looked at: every text of every object.`,
+  check: (graph) =>
+    graph.own().flatMap((manifest) =>
+      textsOf(manifest.object).flatMap(({ path, text }) =>
+        placeholder.test(text)
+          ? [
+              {
+                manifest,
+                path,
+                message: `${describeObject(manifest.object)} ${formatPath(path)} is still ${text}`,
+                fix: `patch it or replace it in gitops/clusters/${graph.input.cluster}`,
+              },
+            ]
+          : [],
+      ),
+    ),
+};
+
+function textsOf(value: unknown, path: FieldPath = []): { path: FieldPath; text: string }[] {
+  if (typeof value === "string") return [{ path, text: value }];
+  if (typeof value !== "object" || value === null) return [];
+  return Array.isArray(value)
+    ? value.flatMap((element, index) => textsOf(element, [...path, index]))
+    : Object.entries(value).flatMap(([key, field]) => textsOf(field, [...path, key]));
+}

@@ -1,0 +1,19 @@
+import type { Graph } from "../graph.ts";
+import type { FieldPath, Manifest } from "../object.ts";
+import type { Position } from "../render/position.ts";
+
+/** What a rule says of a field of an object, or of a place in a file. */
+export type Problem = { message: string; fix: string } & (
+  | { manifest: Manifest; path: FieldPath }
+  | { at: Position }
+);
+
+/** A pure check of everything a cluster gets. */
+export interface Rule {
+  id: string;
+  /** What holds where the rule finds nothing. */
+  summary: string;
+  /** Why it matters, what exactly is compared and what is left out; shown by `validate --explain`. */
+  explanation: string;
+  check(graph: Graph): Problem[];
+}

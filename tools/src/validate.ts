@@ -1,0 +1,172 @@
+/** The whole of `validate`: render everything, check every object's schema, apply every rule. */
+import { type Finding, sortFindings } from "./finding.ts";
+import { serviceTags } from "./git/source-tag.ts";
+import { Graph, type GraphInput } from "./graph.ts";
+import type { KubernetesObject } from "./object.ts";
+import { Cache, digest } from "./render/cache.ts";
+import { type Application, clusterNames, readYaml, renderCluster } from "./render/cluster.ts";
+import { pinnedModules, pinnedVersion } from "./render/go.ts";
+import { sourceFile } from "./render/source.ts";
+import { cacheDirectory, checkout, type Repository, readRepository } from "./repository.ts";
+import { runRules } from "./rules/index.ts";
+import { platformSchemasKey, platformValidator, readDefinition } from "./schema/sources.ts";
+import type { Defect, Validator } from "./schema/validator.ts";
+
+export interface ValidateOptions {
+  /** Where results of earlier runs are; the checkout's own by default. */
+  cache?: Cache;
+}
+
+/** What was looked at and found. */
+export interface Validation {
+  findings: Finding[];
+  clusters: string[];
+  applications: number;
+  objects: number;
+  /** What could not be looked at here, such as charts of remote repositories. */
+  skipped: string[];
+}
+
+/**
+ * Validates a repository: every cluster, every Application that Argo CD would render.
+ * @param root the repository's root
+ * @throws where a tool is missing: kustomize or the pinned modules' sources
+ */
+export async function validate(
+  root: string,
+  { cache = new Cache(cacheDirectory) }: ValidateOptions = {},
+): Promise<Validation> {
+  const repository = await readRepository(root);
+  const result: Validation = {
+    findings: [],
+    clusters: clusterNames(repository),
+    applications: 0,
+    objects: 0,
+    skipped: [],
+  };
+  const tags = await serviceTags(root, repository);
+  for (const cluster of result.clusters) {
+    const graph = await loadGraph(root, repository, cluster, cache, tags);
+    result.findings.push(...runRules(graph));
+    result.applications += graph.input.applications.length - 1;
+    result.objects += graph.manifests.length;
+    for (const { name, skipped } of graph.input.applications)
+      if (skipped) result.skipped.push(`Application ${name}: ${skipped}`);
+  }
+  result.findings = sortFindings(result.findings);
+  return result;
+}
+
+/** Renders one cluster and checks its objects against their schemas. */
+export async function loadGraph(
+  root: string,
+  repository: Repository,
+  cluster: string,
+  cache: Cache,
+  tags: GraphInput["tags"],
+): Promise<Graph> {
+  let loading: Promise<Validator> | undefined;
+  // While kustomize runs, the schemas can be read: what is rendered anew must be checked anew.
+  const applications = await renderCluster(root, repository, cluster, cache, () => {
+    loading ??= platformValidator(checkout, cache);
+  });
+  const schemas = new Schemas(
+    cache,
+    cluster,
+    applications,
+    () => loading ?? platformValidator(checkout, cache),
+  );
+  const defects = new Map<Application, { index: number; defect: Defect }[]>();
+  for (const application of applications) defects.set(application, await schemas.check(application));
+  return new Graph({
+    cluster,
+    repository,
+    applications,
+    defects,
+    tags,
+    pins: pinsOf(root, repository, cluster),
+  });
+}
+
+/** Schema checks, remembered per Application; the schemas are only loaded when one has changed. */
+class Schemas {
+  readonly #cache: Cache;
+  readonly #cluster: string;
+  readonly #definitions: KubernetesObject[];
+  readonly #key: string;
+  readonly #platform: () => Promise<Validator>;
+  #validator: Promise<Validator> | undefined;
+
+  constructor(
+    cache: Cache,
+    cluster: string,
+    applications: Application[],
+    platform: () => Promise<Validator>,
+  ) {
+    this.#cache = cache;
+    this.#cluster = cluster;
+    this.#platform = platform;
+    this.#definitions = applications.flatMap(({ manifests }) =>
+      manifests.flatMap(({ object }) => (object.kind === "CustomResourceDefinition" ? [object] : [])),
+    );
+    this.#key = digest(platformSchemasKey(checkout), JSON.stringify(this.#definitions));
+  }
+
+  async check(application: Application): Promise<{ index: number; defect: Defect }[]> {
+    const entry = `schema ${this.#cluster} ${application.name}`;
+    const key = digest(this.#key, application.key);
+    type Checked = { defects: { index: number; defect: Defect }[]; clusterWide: number[] };
+    let checked = this.#cache.get<Checked>(entry, key);
+    if (!checked) {
+      this.#validator ??= this.#load();
+      const validator = await this.#validator;
+      const objects = application.manifests.map(({ object }) => object);
+      checked = {
+        // A definition from a pinned module is as its project publishes it, and takes a second to check.
+        defects: application.manifests.flatMap(({ object, foreign }, index) =>
+          foreign && object.kind === "CustomResourceDefinition"
+            ? []
+            : validator.check(object).map((defect) => ({ index, defect })),
+        ),
+        clusterWide: objects.flatMap((object, index) =>
+          validator.isNamespaced(object) === false ? [index] : [],
+        ),
+      };
+      this.#cache.set(entry, key, checked);
+    }
+    const clusterWide = new Set(checked.clusterWide);
+    const namespace = application.manifest?.object.spec?.destination?.namespace as string | undefined;
+    application.manifests.forEach(({ object }, index) => {
+      // As Argo CD does: what names no namespace goes to the destination's.
+      if (clusterWide.has(index)) delete object.metadata?.namespace;
+      else if (namespace && object.metadata) object.metadata.namespace ??= namespace;
+    });
+    return checked.defects;
+  }
+
+  async #load(): Promise<Validator> {
+    const validator = await this.#platform();
+    return validator.extendedBy(this.#definitions.flatMap(readDefinition));
+  }
+}
+
+function pinsOf(root: string, repository: Repository, cluster: string): GraphInput["pins"] {
+  const home = sourceFile(cluster);
+  const { data } = readYaml<{ data?: { repository?: string; branch?: string } }>(repository, home) ?? {};
+  const pins: GraphInput["pins"] = [];
+  if (data?.repository) pins.push({ name: "the repository", value: data.repository, home });
+  if (data?.branch) pins.push({ name: "the branch", value: `targetRevision: ${data.branch}`, home });
+  for (const [name, value] of Object.entries(
+    readYaml<Record<string, unknown>>(repository, "versions.yaml") ?? {},
+  )) {
+    // A word such as a distribution's name is part of other words and says nothing by itself.
+    if (/^\d+(\.\d+)+$/.test(String(value))) pins.push({ name, value: String(value), home: "versions.yaml" });
+  }
+  for (const module of pinnedModules) {
+    const file = `bootstrap/embedded/modules/${module.directory}/go.mod`;
+    if (!repository.has(file)) continue;
+    const version = pinnedVersion(root, module);
+    for (const value of [version, version.slice(1)]) pins.push({ name: module.path, value, home: file });
+  }
+  return pins;
+}

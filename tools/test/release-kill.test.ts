@@ -1,0 +1,119 @@
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { execa } from "execa";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { until } from "../src/failure.ts";
+import { checkout } from "../src/repository.ts";
+import { type Clone, kustomization, Shop } from "./shop.ts";
+
+// In the place of git and of the builder stands a script that kills its parent at the step it is told.
+const killer = (program: string, counter: string, done: string): string => `#!/bin/sh
+step=$(($(cat ${counter}) + 1))
+echo $step > ${counter}
+if [ $step = "$KILL_AT" ]; then
+  kill -9 $PPID
+  if [ "$GOES_ON" ]; then ${program} "$@"; fi
+  touch ${done}
+  exit
+fi
+exec ${program} "$@"
+`;
+
+// One file that starts at once: a hundred processes are started here.
+const bundle = join(checkout, "node_modules/.cache/release-process.mjs");
+beforeAll(async () => {
+  await build({
+    entryPoints: [join(checkout, "tools/test/release-process.ts")],
+    outfile: bundle,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    banner: {
+      js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+    },
+  });
+});
+
+let shop: Shop;
+let clone: Clone;
+beforeEach(async () => {
+  shop = await Shop.open();
+  clone = await shop.clone("clone");
+  // Somebody else has pushed, so that there is something to rebase on.
+  const other = await shop.clone("other");
+  await other.change("theirs\n", "theirs.ts");
+  await other.git.run("push", "--quiet", "origin", "HEAD:main");
+});
+afterEach(() => shop.close());
+
+const counter = (): string => join(shop.directory, "counter");
+const done = (): string => join(shop.directory, "done");
+
+/** Runs a release that is killed at a step; without one it runs to its end. */
+async function run(killAt?: number, goesOn = false): Promise<{ failed: boolean; stderr: string }> {
+  const bin = join(shop.directory, "bin");
+  mkdirSync(bin, { recursive: true });
+  writeFileSync(counter(), "0");
+  for (const name of ["git", "builder"]) {
+    const real = name === "git" ? (await execa("sh", ["-c", "command -v git"])).stdout : shop.builder;
+    writeFileSync(join(bin, name), killer(real, counter(), done()));
+    chmodSync(join(bin, name), 0o755);
+  }
+  const { failed, stderr } = await execa("node", [bundle, clone.directory], {
+    cwd: checkout,
+    env: {
+      PATH: `${bin}:${process.env.PATH}`,
+      IMAGE_BUILDER: join(bin, "builder"),
+      KILL_AT: String(killAt ?? 0),
+      GOES_ON: goesOn ? "1" : "",
+    },
+    reject: false,
+  });
+  return { failed, stderr };
+}
+
+async function expectReleased(): Promise<void> {
+  const tree = (await shop.bare.run("rev-parse", "main:services/cart")).slice(0, 12);
+  expect(await shop.remote(kustomization)).toContain(`newTag: "${tree}"`);
+  const subjects = (await shop.bare.run("log", "--format=%s", "main")).split("\n");
+  expect(subjects.filter((subject) => subject.startsWith("deploy("))).toEqual([`deploy(cart): ${tree}`]);
+  expect(subjects.filter((subject) => subject === "feat(cart): ours")).toHaveLength(1);
+  expect(await clone.git.run("rev-parse", "HEAD")).toBe(await shop.bare.run("rev-parse", "main"));
+  expect(await clone.git.run("status", "--porcelain")).toBe(" M notes.txt");
+  expect(clone.read("notes.txt")).toBe("mine\n");
+  expect((await clone.git.run("worktree", "list")).split("\n")).toHaveLength(1);
+}
+
+describe.each([
+  ["ended with it", false],
+  ["went on without it", true],
+])("killed at every step, where the step %s", (_, goesOn) => {
+  test("the next run completes the release", async () => {
+    await clone.change("ours\n", "ours.ts");
+    clone.write("notes.txt", "mine\n");
+    const start = await clone.git.run("rev-parse", "HEAD");
+    const before = await shop.bare.run("rev-parse", "main");
+    let steps = 0;
+    for (let step = 1; ; step++) {
+      const { failed, stderr } = await run(step, goesOn);
+      if (!failed) {
+        steps = step - 1;
+        break;
+      }
+      expect(existsSync(done()) || stderr === "", stderr).toBe(true);
+      await until("the step that was under way", 30, async () => (existsSync(done()) ? undefined : "runs"));
+      writeFileSync(done(), "");
+      const next = await run();
+      expect(next.stderr.split("\n").filter((line) => /fatal|error/i.test(line))).toEqual([]);
+      expect(next.failed, `after step ${step}`).toBe(false);
+      await expectReleased();
+      // Back to where the release began, for the next step.
+      await shop.bare.run("update-ref", "refs/heads/main", before);
+      await clone.git.run("reset", "--quiet", "--keep", start);
+      await execa("rm", ["-f", done()]);
+    }
+    expect(steps).toBeGreaterThan(15);
+    expect(Number(readFileSync(counter(), "utf8"))).toBe(steps);
+  }, 900_000);
+});

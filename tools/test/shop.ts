@@ -1,0 +1,124 @@
+/** Real repositories with one service: a bare one that is pushed to, and clones of it. */
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { Git } from "../src/git/git.ts";
+import { parseRegistry } from "../src/release/image.ts";
+import type { ReleaseOptions } from "../src/release/release.ts";
+
+export const kustomization = "gitops/apps/shop/base/cart/kustomization.yaml";
+export const example = "docs/examples/cart-pod.yaml";
+export const fault = "gitops/apps/logging/base/mesh/fault.env";
+
+const files: Record<string, string> = {
+  "services/cart/Dockerfile": "FROM scratch\nCOPY . .\n",
+  "services/cart/main.ts": "export {};\n",
+  // Odd on purpose: what a bump does not mean it leaves as it is.
+  [kustomization]:
+    '# The shop\nkind:   Kustomization\nimages:\n  - {name: other, newTag: "1"}\n  - name: cart   # ours\n    newName: registry.example/shop/cart\n    newTag: "000000000000"   # of the sources\nresources: []\n',
+  [example]: "kind: Pod\nspec:\n  containers:\n    - image: registry.example/shop/cart:000000000000\n",
+  [fault]: "# percent\nDELAY_PERCENT=10\nOTHER=10\n",
+  "notes.txt": "a\n",
+};
+
+/** A directory with a bare repository, to be removed at the end. */
+export class Shop {
+  readonly directory = mkdtempSync(join(tmpdir(), "shop-"));
+  readonly calls = join(this.directory, "calls");
+  readonly builder = join(this.directory, "builder");
+  readonly bare = new Git(join(this.directory, "bare.git"));
+
+  static async open(): Promise<Shop> {
+    const shop = new Shop();
+    // Stands in for docker: it writes down what it is asked and builds nothing.
+    writeFileSync(shop.builder, `#!/bin/sh\necho "$@" >> ${shop.calls}\n`);
+    chmodSync(shop.builder, 0o755);
+    mkdirSync(shop.bare.directory);
+    await shop.bare.run("init", "--quiet", "--bare", "--initial-branch=main");
+    const first = await shop.clone("first", false);
+    for (const [file, text] of Object.entries(files)) first.write(file, text);
+    await first.commit("a shop");
+    await first.git.run("push", "--quiet", "origin", "HEAD:main");
+    return shop;
+  }
+
+  /** A clone with the remote's commits. */
+  async clone(name: string, filled = true): Promise<Clone> {
+    const clone = new Clone(join(this.directory, name));
+    await this.bare.run("clone", "--quiet", this.bare.directory, clone.directory);
+    for (const [key, value] of Object.entries({
+      "user.name": name,
+      "user.email": `${name}@localhost`,
+      "commit.gpgSign": "false",
+    })) {
+      await clone.git.run("config", key, value);
+    }
+    if (!filled) await clone.git.run("checkout", "--quiet", "-B", "main");
+    return clone;
+  }
+
+  /** What the builder was asked to do. */
+  built(): string[] {
+    return existsSync(this.calls) ? readFileSync(this.calls, "utf8").trim().split("\n") : [];
+  }
+
+  /** A file of the remote branch. */
+  remote(file: string): Promise<string> {
+    return this.bare.run("show", `main:${file}`);
+  }
+
+  close(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** A clone to work in. */
+export class Clone {
+  readonly directory: string;
+  readonly git: Git;
+
+  constructor(directory: string) {
+    this.directory = directory;
+    this.git = new Git(directory);
+  }
+
+  read(file: string): string {
+    return readFileSync(join(this.directory, file), "utf8");
+  }
+
+  write(file: string, text: string): void {
+    mkdirSync(dirname(join(this.directory, file)), { recursive: true });
+    writeFileSync(join(this.directory, file), text);
+  }
+
+  async commit(message: string): Promise<string> {
+    await this.git.run("add", "--all");
+    await this.git.run("commit", "--quiet", "--message", message);
+    return this.git.run("rev-parse", "HEAD");
+  }
+
+  /** Commits a change of the service's sources and returns their tag. */
+  async change(text: string, file = "main.ts"): Promise<string> {
+    this.write(`services/cart/${file}`, text);
+    await this.commit(`feat(cart): ${text.trim()}`);
+    return this.tag();
+  }
+
+  async tag(revision = "HEAD"): Promise<string> {
+    return (await this.git.run("rev-parse", `${revision}:services/cart`)).slice(0, 12);
+  }
+
+  /** Options of a release from this clone; nothing listens at the registry, so every tag is built. */
+  options(more: Partial<ReleaseOptions> = {}): ReleaseOptions {
+    const registry = parseRegistry("http://127.0.0.1:9");
+    return {
+      root: this.directory,
+      remote: "origin",
+      branch: "main",
+      push: false,
+      service: "cart",
+      registry,
+      ...more,
+    };
+  }
+}
