@@ -141,7 +141,24 @@ export const images: Image[] = [
     stage: stageArgocd,
   },
   {
-<<<<<<< HEAD
+    name: "docker.io/otel/opentelemetry-collector-contrib",
+    tag: () => moduleVersion("opentelemetry-collector").slice(1),
+    context: "opentelemetry-collector-contrib",
+    modules: ["opentelemetry-collector"],
+  },
+  {
+    name: "docker.io/library/nginx",
+    tag: () => manifestTag("log-agent/base/store", "nginx"),
+    context: "nginx",
+    from: ["docker.io/library/debian"],
+  },
+  {
+    name: "docker.io/logging-platform/log-archiver",
+    tag: () => serviceTag("log-archiver"),
+    context: "services/log-archiver",
+    from: ["docker.io/library/node"],
+  },
+  {
     name: "quay.io/prometheus-operator/prometheus-operator",
     tag: () => moduleVersion("prometheus-operator"),
     context: "prometheus-operator",
@@ -173,24 +190,6 @@ export const images: Image[] = [
     tag: () => moduleVersion("node-exporter"),
     context: "node-exporter",
     modules: ["node-exporter"],
-=======
-    name: "docker.io/otel/opentelemetry-collector-contrib",
-    tag: () => moduleVersion("opentelemetry-collector").slice(1),
-    context: "opentelemetry-collector-contrib",
-    modules: ["opentelemetry-collector"],
-  },
-  {
-    name: "docker.io/library/nginx",
-    tag: () => manifestTag("log-agent/base/store", "nginx"),
-    context: "nginx",
-    from: ["docker.io/library/debian"],
-  },
-  {
-    name: "docker.io/logging-platform/log-archiver",
-    tag: () => serviceTag("log-archiver"),
-    context: "services/log-archiver",
-    from: ["docker.io/library/node"],
->>>>>>> main
   },
 ];
 

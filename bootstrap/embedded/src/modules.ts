@@ -74,7 +74,12 @@ export const modules: Module[] = [
     rename: { cmd: "argocd" },
   },
   {
-<<<<<<< HEAD
+    name: "opentelemetry-collector",
+    path: "go.opentelemetry.io/collector/otelcol",
+    main: true,
+    ldflags: (v) => `-X main.version=${v.slice(1)}`,
+  },
+  {
     name: "prometheus-operator",
     path: "github.com/prometheus-operator/prometheus-operator",
     ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
@@ -91,12 +96,6 @@ export const modules: Module[] = [
     // One service discovery of some thirty: the cluster's own.
     tags: ["remove_all_sd", "enable_kubernetes_sd"],
     ldflags: (v) => `-X github.com/prometheus/common/version.Version=${prometheusVersion(v)}`,
-=======
-    name: "opentelemetry-collector",
-    path: "go.opentelemetry.io/collector/otelcol",
-    main: true,
-    ldflags: (v) => `-X main.version=${v.slice(1)}`,
->>>>>>> main
   },
 ];
 
