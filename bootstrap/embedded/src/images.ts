@@ -19,7 +19,15 @@ import { load } from "js-yaml";
 import { Failure } from "../../../tools/src/failure.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
-import { binaries, ensureBuilt, istioTag, moduleKey, moduleSource, moduleVersion } from "./modules.ts";
+import {
+  binaries,
+  ensureBuilt,
+  istioTag,
+  moduleKey,
+  moduleSource,
+  moduleVersion,
+  prometheusVersion,
+} from "./modules.ts";
 import { forgetImage } from "./node.ts";
 import { log, run } from "./process.ts";
 import { push, registryHas } from "./registry.ts";
@@ -150,6 +158,39 @@ export const images: Image[] = [
     context: "services/log-archiver",
     from: ["docker.io/library/node"],
   },
+  {
+    name: "quay.io/prometheus-operator/prometheus-operator",
+    tag: () => moduleVersion("prometheus-operator"),
+    context: "prometheus-operator",
+    modules: ["prometheus-operator"],
+  },
+  {
+    name: "quay.io/prometheus-operator/prometheus-config-reloader",
+    tag: () => moduleVersion("prometheus-operator"),
+    context: "prometheus-config-reloader",
+    modules: ["prometheus-operator"],
+  },
+  {
+    name: "quay.io/prometheus/prometheus",
+    tag: () => `v${prometheusVersion(moduleVersion("prometheus"))}`,
+    context: "prometheus",
+    from: ["docker.io/library/node"],
+    modules: ["prometheus"],
+    stage: stagePrometheus,
+  },
+  {
+    name: "quay.io/prometheus/alertmanager",
+    tag: () => `v${pinnedVersions().alertmanager}`,
+    context: "alertmanager",
+    from: ["docker.io/library/debian"],
+    pins: ["alertmanager"],
+  },
+  {
+    name: "quay.io/prometheus/node-exporter",
+    tag: () => moduleVersion("node-exporter"),
+    context: "node-exporter",
+    modules: ["node-exporter"],
+  },
 ];
 
 const folder = (image: Image): string =>
@@ -250,6 +291,13 @@ async function stageArgocd(directory: string): Promise<void> {
   const source = await moduleSource("argocd");
   for (const file of ["hack/gpg-wrapper.sh", "hack/git-verify-wrapper.sh", "entrypoint.sh"])
     cpSync(join(source, file), join(directory, file.split("/").pop() ?? ""));
+}
+
+/** The module holds the sources of its pages and not the pages; the package beside the Dockerfile says what they are built with. */
+async function stagePrometheus(directory: string): Promise<void> {
+  const source = join(await moduleSource("prometheus"), "web/ui/mantine-ui");
+  for (const part of ["index.html", "postcss.config.cjs", "public", "src"])
+    cpSync(join(source, part), join(directory, "ui", part), { recursive: true });
 }
 
 async function stageProxy(directory: string): Promise<void> {

@@ -23,6 +23,8 @@ export interface Module {
   path?: string;
   /** Linker settings; the pinned version is handed in as `v1.2.3`. */
   ldflags?: (version: string) => string;
+  /** Build tags. */
+  tags?: string[];
   /** Names under which `go build` leaves a binary → the name it is known by. */
   rename?: Record<string, string>;
   /** The module's own directory holds the main package. */
@@ -31,6 +33,10 @@ export interface Module {
 
 /** The module's releases are on no proxy, this commit of the 1.31 line is: named as Istio names such builds. */
 export const istioTag = (version: string): string => `1.31-alpha.${version.split("-").pop()}`;
+
+/** Prometheus 3 numbers its Go module v0.3NN.P for the release 3.NN.P. */
+export const prometheusVersion = (version: string): string =>
+  version.replace(/^v0\.(\d)0*(\d+)\.(\d+)$/, "$1.$2.$3");
 
 /** In build order: what the cluster's start waits for comes first. */
 export const modules: Module[] = [
@@ -73,6 +79,24 @@ export const modules: Module[] = [
     main: true,
     ldflags: (v) => `-X main.version=${v.slice(1)}`,
   },
+  {
+    name: "prometheus-operator",
+    path: "github.com/prometheus-operator/prometheus-operator",
+    ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
+  },
+  {
+    name: "node-exporter",
+    path: "github.com/prometheus/node_exporter",
+    ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
+    rename: { node_exporter: "node-exporter" },
+  },
+  {
+    name: "prometheus",
+    path: "github.com/prometheus/prometheus",
+    // One service discovery of some thirty: the cluster's own.
+    tags: ["remove_all_sd", "enable_kubernetes_sd"],
+    ldflags: (v) => `-X github.com/prometheus/common/version.Version=${prometheusVersion(v)}`,
+  },
 ];
 
 const directory = (name: string): string => join(repository, "bootstrap/embedded/modules", name);
@@ -98,7 +122,8 @@ export function moduleVersion(name: string): string {
 
 function flags(module: Module): string[] {
   const stamp = module.ldflags?.(moduleVersion(module.name)) ?? "";
-  return ["-trimpath", "-ldflags", `-s -w ${stamp}`.trim()];
+  const tags = module.tags ? ["-tags", module.tags.join(",")] : [];
+  return ["-trimpath", ...tags, "-ldflags", `-s -w ${stamp}`.trim()];
 }
 
 /** Identifies what a build gives: the module's files and the flags. */
@@ -140,7 +165,9 @@ async function build(module: Module): Promise<void> {
   say(`fetching ${module.name}`);
   const options = { cwd: directory(module.name), env: environment() };
   const total = new Set(
-    (await run("go", ["list", "-deps", packages], { ...options, quiet: true })).split("\n"),
+    (
+      await run("go", ["list", "-deps", ...flags(module).slice(0, -2), packages], { ...options, quiet: true })
+    ).split("\n"),
   ).size;
   let compiled = 0;
   const onLine = (line: string): void => {

@@ -12,6 +12,10 @@ export const argocd: PinnedModule = { directory: "argocd", path: "github.com/arg
 export const istio: PinnedModule = { directory: "istio", path: "istio.io/istio" };
 export const kubernetes: PinnedModule = { directory: "kubernetes", path: "k8s.io/kubernetes" };
 export const kustomize: PinnedModule = { directory: "kustomize", path: "sigs.k8s.io/kustomize/kustomize/v5" };
+export const prometheusOperator: PinnedModule = {
+  directory: "prometheus-operator",
+  path: "github.com/prometheus-operator/prometheus-operator",
+};
 
 /** Every module that something here reads the version of. */
 export const pinnedModules: PinnedModule[] = [argocd, istio, kubernetes, kustomize];

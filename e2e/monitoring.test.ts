@@ -1,0 +1,258 @@
+/** D: what Prometheus finds and counts is what happened. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { expressions, selectorsIn } from "../monitoring/expressions.ts";
+import { sleep, until } from "../tools/src/failure.ts";
+import { pods, post, send } from "./app.ts";
+import { application, converged } from "./applications.ts";
+import { Clone } from "./clone.ts";
+import { type KubernetesObject, list } from "./kubectl.ts";
+import { gateways, setFaultShare } from "./mesh.ts";
+import { repository } from "./platform.ts";
+import { alerts, fired, metricNames, number, query, ruleErrors, type Target, targets } from "./prometheus.ts";
+
+let clone: Clone;
+let found: string;
+
+beforeAll(async () => {
+  clone = await Clone.make();
+  found = await clone.git("rev-parse", "HEAD");
+  await converged(found);
+});
+
+afterAll(async () => {
+  try {
+    await clone.git("reset", "--quiet", "--hard");
+    if ((await clone.git("diff", found, "HEAD")) !== "") {
+      await clone.git("read-tree", "--reset", "-u", found);
+      await converged(await clone.push("e2e: as it was found"));
+    }
+  } finally {
+    clone.remove();
+  }
+});
+
+/** Two scrapes and a flush of the proxies' histograms: what happened before is then in Prometheus. */
+const settle = (): Promise<void> => sleep(40_000);
+
+const gateway = 'reporter="source",source_workload="istio-ingressgateway"';
+
+/** What the gateway has counted in all, of one operation. */
+const counted = (metric: string, operation: string, more = ""): Promise<number> =>
+  number(`sum(${metric}{${gateway},request_operation="${operation}"${more}})`);
+
+test("D1 both Applications are Synced and Healthy", async () => {
+  for (const name of ["monitoring-stack", "monitoring"]) {
+    const { status } = await application(name);
+    expect([name, status.sync.status, status.health.status]).toEqual([name, "Synced", "Healthy"]);
+  }
+});
+
+describe("D2 D3 targets", () => {
+  /** Which targets there should be, as `job namespace/pod port`, by looking at the pods themselves. */
+  async function expected(): Promise<string[]> {
+    interface Pod extends KubernetesObject {
+      spec: Record<"containers" | "initContainers", { name: string; ports?: { name?: string }[] }[]>;
+      status: { phase: string };
+    }
+    const all = (await list<Pod>("pods", "--all-namespaces")).filter(
+      ({ metadata, status }) =>
+        metadata.deletionTimestamp === undefined && !/Succeeded|Failed/.test(status.phase),
+    );
+    const named = (job: string, namespace: string, label: [string, string], ports: number): string[] =>
+      all
+        .filter(
+          ({ metadata }) => metadata.namespace === namespace && metadata.labels?.[label[0]] === label[1],
+        )
+        .flatMap(({ metadata }) =>
+          Array.from({ length: ports }, () => `${job} ${namespace}/${metadata.name}`),
+        );
+    const name = "app.kubernetes.io/name";
+    const proxied = all.filter(({ spec }) =>
+      [...spec.containers, ...(spec.initContainers ?? [])].some(
+        (container) => container.name === "istio-proxy",
+      ),
+    );
+    return [
+      ...named("app", "logging", [name, "app"], 1),
+      ...named("log-agent", "log-agent", [name, "log-agent"], 2),
+      ...named("log-archiver", "logging", ["app.kubernetes.io/component", "keeper"], 1),
+      ...proxied.map(({ metadata }) => `istio-proxies ${metadata.namespace}/${metadata.name}`),
+      ...named("istiod", "istio-system", ["app", "istiod"], 1),
+      ...named("argocd-metrics", "argocd", [name, "argocd-application-controller"], 1),
+      ...named("argocd-server-metrics", "argocd", [name, "argocd-server"], 1),
+      ...named("argocd-repo-server", "argocd", [name, "argocd-repo-server"], 1),
+      ...named("argocd-applicationset-controller", "argocd", [name, "argocd-applicationset-controller"], 1),
+      ...named("prometheus", "monitoring", [name, "prometheus"], 2),
+      ...named("alertmanager", "monitoring", [name, "alertmanager"], 2),
+      ...named("prometheus-operator", "monitoring", [name, "prometheus-operator"], 1),
+      ...named("node-exporter", "monitoring", [name, "node-exporter"], 1),
+    ].sort();
+  }
+
+  const describeTarget = ({ labels }: Target): string => `${labels.job} ${labels.namespace}/${labels.pod}`;
+
+  test("are all that is expected, up, and no others", async ({ annotate }) => {
+    await until("the targets", 120, async () => {
+      const now = await targets();
+      const down = now.filter(({ health }) => health !== "up");
+      const wanted = await expected();
+      const differences = [
+        ...down.map((target) => `${describeTarget(target)} is ${target.health}: ${target.lastError}`),
+        ...difference(wanted, now.map(describeTarget)).map((one) => `missing: ${one}`),
+        ...difference(now.map(describeTarget), wanted).map((one) => `unexpected: ${one}`),
+      ];
+      return differences.length === 0 ? undefined : differences.join("; ");
+    });
+    await annotate(`${(await targets()).length} targets`);
+  });
+
+  /** What of a list is not in another, with repeats. */
+  function difference(list: string[], other: string[]): string[] {
+    const left = [...other];
+    return list.filter((item) => {
+      const index = left.indexOf(item);
+      if (index >= 0) left.splice(index, 1);
+      return index < 0;
+    });
+  }
+
+  test("of the app are its three pods, by the metrics port", async () => {
+    const app = (await targets()).filter(({ labels }) => labels.job === "app");
+    expect(app.map(({ labels }) => labels.pod).sort()).toEqual(
+      (await pods()).map(({ metadata }) => metadata.name).sort(),
+    );
+    for (const { scrapeUrl } of app) expect(scrapeUrl).toMatch(/:9090\/metrics$/);
+  });
+
+  test("of the proxies hold both gateways and every app pod", async () => {
+    const proxies = (await targets()).filter(({ labels }) => labels.job === "istio-proxies");
+    const wanted = [...(await pods()), ...(await gateways())].map(({ metadata }) => metadata.name);
+    expect(proxies.map(({ labels }) => labels.pod)).toEqual(expect.arrayContaining(wanted));
+  });
+});
+
+describe("D4 rules", () => {
+  test("are all evaluated without an error", async () => {
+    await until("the rules", 60, async () => (await ruleErrors()).join("; ") || undefined);
+  });
+
+  test("and dashboards name only metrics that exist", async () => {
+    await post("so that every metric has a sample");
+    await send("/logs");
+    await settle();
+    const known = new Set(await metricNames());
+    const missing = expressions(repository).flatMap(({ where, expression }) =>
+      selectorsIn(expression)
+        .filter(({ metric }) => !known.has(metric))
+        .map(({ metric }) => `${where}: ${metric}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  test("one fires always and arrives in Alertmanager", async () => {
+    expect((await fired("Watchdog", 120)).labels.severity).toBe("none");
+  });
+});
+
+describe("D2 D4 requests", () => {
+  test("at a share of 0: gateway and app have counted exactly what was sent", async ({ annotate }) => {
+    await setFaultShare(clone, 0);
+    await settle();
+    const series: [string, () => Promise<number>, number][] = [
+      ["istio_requests_total POST /log", () => counted("istio_requests_total", "POST /log"), 24],
+      [
+        "istio_requests_total POST /log 200",
+        () => counted("istio_requests_total", "POST /log", ',response_code="200"'),
+        20,
+      ],
+      ["istio_requests_total GET /logs", () => counted("istio_requests_total", "GET /logs"), 10],
+      [
+        "istio_request_duration_milliseconds_count POST /log",
+        () => counted("istio_request_duration_milliseconds_count", "POST /log"),
+        24,
+      ],
+      [
+        "istio_request_duration_milliseconds_bucket POST /log",
+        () => counted("istio_request_duration_milliseconds_bucket", "POST /log", ',le="+Inf"'),
+        24,
+      ],
+      ["log_requests_total", () => number('sum(log_requests_total{job="app"})'), 24],
+      ["log_writes_total success", () => number('sum(log_writes_total{job="app",result="success"})'), 20],
+      ["log_writes_total failure", () => number('sum(log_writes_total{job="app",result="failure"})'), 0],
+    ];
+    const before = await Promise.all(series.map(([, value]) => value()));
+    for (let i = 0; i < 20; i++) expect((await post(`counted ${i}`)).status).toBe(200);
+    for (let i = 0; i < 4; i++) expect((await send("/log", "refused")).status).toBe(400);
+    for (let i = 0; i < 10; i++) expect((await send("/logs")).status).toBe(200);
+    const wanted = series.map(([name, , growth]) => [name, growth]);
+    let grown: (string | number)[][] = [];
+    await until("the counters", 90, async () => {
+      const after = await Promise.all(series.map(([, value]) => value()));
+      grown = series.map(([name], index) => [name, (after[index] ?? 0) - (before[index] ?? 0)]);
+      return JSON.stringify(grown) === JSON.stringify(wanted) ? undefined : JSON.stringify(grown);
+    });
+    // Nothing more comes later.
+    await settle();
+    const after = await Promise.all(series.map(([, value]) => value()));
+    expect(series.map(([name], index) => [name, (after[index] ?? 0) - (before[index] ?? 0)])).toEqual(wanted);
+    await annotate(JSON.stringify(grown));
+  });
+
+  test("istio_request_duration_seconds is the same in seconds", async () => {
+    const selector = `{${gateway},request_operation="POST /log"}`;
+    const quantile = (unit: string): Promise<number> =>
+      number(`histogram_quantile(0.9, sum by (le) (istio_request_duration_${unit}_bucket${selector}))`);
+    expect((await quantile("milliseconds")) / 1000).toBeCloseTo(await quantile("seconds"), 6);
+    const [milliseconds, seconds] = [
+      await query(`istio_request_duration_milliseconds_bucket${selector}`),
+      await query(`istio_request_duration_seconds_bucket${selector}`),
+    ];
+    expect(seconds.length).toBe(milliseconds.length);
+    expect(seconds.length).toBeGreaterThan(0);
+  });
+
+  test("at a share of 100 the gateway's mean is about 1 s, the app's own stays, and an alert fires", async ({
+    annotate,
+  }) => {
+    await setFaultShare(clone, 100);
+    await settle();
+    const sums = async (): Promise<Record<string, number>> => ({
+      gatewaySum: await counted("istio_request_duration_milliseconds_sum", "POST /log"),
+      gatewayCount: await counted("istio_request_duration_milliseconds_count", "POST /log"),
+      failed: await counted("istio_requests_total", "POST /log", ',response_code="504"'),
+      appCount: await number('sum(log_requests_total{job="app"})'),
+      written: await number('sum(log_writes_total{job="app",result="success"})'),
+    });
+    const before = await sums();
+    const started = Date.now();
+    let sent = 0;
+    // Until the alert is there: its rule looks at the last minute, for a minute.
+    while (!(await alerts()).some(({ labels }) => labels.alertname === "LogApiFailing")) {
+      if (Date.now() - started > 240_000) throw new Error("LogApiFailing did not fire within 240 s");
+      await Promise.all(
+        Array.from({ length: 3 }, async () => {
+          expect((await send("/log", JSON.stringify({ message: "too late" }))).status).toBe(504);
+          sent++;
+        }),
+      );
+    }
+    await annotate(`LogApiFailing after ${Math.round((Date.now() - started) / 1000)} s and ${sent} requests`);
+    const alert = await fired("LogApiFailing", 1);
+    expect(alert.labels).toMatchObject({ request_operation: "POST /log", severity: "critical" });
+    expect(alert.annotations.runbook_url).toMatch(/^docs\/runbooks\//);
+    await settle();
+    const after = await sums();
+    const grown = (name: string): number => (after[name] ?? 0) - (before[name] ?? 0);
+    expect(grown("gatewayCount")).toBe(sent);
+    expect(grown("failed")).toBe(sent);
+    // Envoy sums its histogram's bins, so the sum is right to a few percent.
+    const mean = grown("gatewaySum") / grown("gatewayCount") / 1000;
+    await annotate(`the gateway's mean is ${mean.toFixed(3)} s`);
+    expect(mean).toBeGreaterThan(0.9);
+    expect(mean).toBeLessThan(1.4);
+    // No attempt got as far as the app.
+    expect(grown("appCount")).toBe(0);
+    expect(grown("written")).toBe(0);
+    await setFaultShare(clone, 0);
+  });
+});

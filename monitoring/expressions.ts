@@ -1,0 +1,65 @@
+/** The expressions of rules and dashboards in Git, and the metrics and labels that they name. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parser } from "@prometheus-io/lezer-promql";
+import { load } from "js-yaml";
+
+/** A PromQL expression and where it stands: file and rule, or file and panel. */
+export interface Expression {
+  where: string;
+  expression: string;
+}
+
+const rules = "gitops/platform/monitoring/base/rules";
+const dashboards = "gitops/platform/monitoring/base/dashboards";
+
+/** Every expression of the rules and dashboards that all clusters share. */
+export function expressions(checkout: string): Expression[] {
+  const read = (folder: string, matches: RegExp): [string, string][] =>
+    readdirSync(join(checkout, folder))
+      .filter((file) => matches.test(file))
+      .map((file) => [file, readFileSync(join(checkout, folder, file), "utf8")]);
+  const ofRules = read(rules, /^prometheusrule/).flatMap(([file, text]) => {
+    const { spec } = load(text) as {
+      spec: { groups: { rules: { record?: string; alert?: string; expr: string }[] }[] };
+    };
+    return spec.groups
+      .flatMap((group) => group.rules)
+      .map(({ record, alert, expr }) => ({ where: `${file} ${record ?? alert}`, expression: expr }));
+  });
+  const ofDashboards = read(dashboards, /\.json$/).flatMap(([file, text]) => {
+    const { panels } = JSON.parse(text) as { panels: { title: string; targets?: { expr: string }[] }[] };
+    return panels.flatMap(({ title, targets = [] }) =>
+      // Grafana fills its variables in before Prometheus sees them.
+      targets.map(({ expr }) => ({
+        where: `${file} ${title}`,
+        expression: expr.replaceAll("$__rate_interval", "5m"),
+      })),
+    );
+  });
+  return [...ofRules, ...ofDashboards];
+}
+
+/** A metric's name where it is selected, and the labels that are matched there. */
+export interface Selector {
+  metric: string;
+  labels: string[];
+}
+
+/** The metrics that an expression selects, by Prometheus' own grammar. */
+export function selectorsIn(expression: string): Selector[] {
+  const found: Selector[] = [];
+  const text = ({ from, to }: { from: number; to: number }): string => expression.slice(from, to);
+  parser.parse(expression).iterate({
+    enter(node) {
+      if (node.type.isError) throw new Error(`no PromQL: ${expression}`);
+      if (node.name === "VectorSelector") found.push({ metric: "", labels: [] });
+      const selector = found.at(-1);
+      if (selector === undefined) return;
+      if (node.name === "Identifier") selector.metric = text(node);
+      if (node.name === "LabelName" && node.matchContext(["LabelMatchers", "UnquotedLabelMatcher"]))
+        selector.labels.push(text(node));
+    },
+  });
+  return found;
+}
