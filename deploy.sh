@@ -133,7 +133,9 @@ argocd() {
 }
 
 applications() {
-  embedded images docker.io/otel/opentelemetry-collector-contrib
+  embedded images docker.io/otel/opentelemetry-collector-contrib quay.io/prometheus-operator/prometheus-operator \
+    quay.io/prometheus-operator/prometheus-config-reloader quay.io/prometheus/prometheus quay.io/prometheus/alertmanager \
+    quay.io/prometheus/node-exporter
   gitops render root --cluster "$cluster" | embedded apply
   gitops wait "$commit"
 }

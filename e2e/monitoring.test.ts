@@ -1,6 +1,6 @@
 /** D: what Prometheus finds and counts is what happened. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { expressions, selectorsIn } from "../monitoring/expressions.ts";
+import { expressions, selectorsIn } from "../tools/monitoring/expressions.ts";
 import { sleep, until } from "../tools/src/failure.ts";
 import { pods, post, send } from "./app.ts";
 import { application, converged } from "./applications.ts";
@@ -32,7 +32,7 @@ afterAll(async () => {
 });
 
 /** Two scrapes and a flush of the proxies' histograms: what happened before is then in Prometheus. */
-const settle = (): Promise<void> => sleep(40_000);
+const settle = (): Promise<void> => sleep(15_000);
 
 const gateway = 'reporter="source",source_workload="istio-ingressgateway"';
 

@@ -2,9 +2,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { binaries, isBuilt, moduleNamed } from "../../bootstrap/embedded/src/modules.ts";
-import { goEnvironment } from "../../tools/src/render/go.ts";
-import { checkout } from "../../tools/src/repository.ts";
+import { binaries, isBuilt, moduleNamed } from "../../../bootstrap/embedded/src/modules.ts";
+import { goEnvironment } from "../../src/render/go.ts";
+import { checkout } from "../../src/repository.ts";
 
 /**
  * Returns promtool's path.

@@ -2,9 +2,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { images } from "../../bootstrap/embedded/src/images.ts";
-import { moduleSource, prometheusOperator } from "../../tools/src/render/go.ts";
-import { checkout } from "../../tools/src/repository.ts";
+import { images } from "../../../bootstrap/embedded/src/images.ts";
+import { moduleSource, prometheusOperator } from "../../src/render/go.ts";
+import { checkout } from "../../src/repository.ts";
 import { committed, dashboards } from "../dashboards/index.ts";
 
 const monitoring = join(checkout, "gitops/platform/monitoring");
