@@ -2,6 +2,7 @@
 
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { Failure } from "../../../tools/src/failure.ts";
 import { pki, writeKubeconfig } from "./certificates.ts";
 import { createCgroup } from "./cgroups.ts";
@@ -131,8 +132,14 @@ export function kubeProxyConfig(node: Node): object {
   };
 }
 
+interface CniConfig {
+  cniVersion: string;
+  name: string;
+  plugins: ({ type: string } & Record<string, unknown>)[];
+}
+
 /** Pod network of a node: a routed veth per pod, so that Service traffic always passes the node's own tables. */
-export function cniConfig(node: Node): object {
+export function cniConfig(node: Node): CniConfig {
   return {
     cniVersion: "0.4.0",
     name: project,
@@ -146,6 +153,18 @@ export function cniConfig(node: Node): object {
       { type: "portmap", capabilities: { portMappings: true } },
     ],
   };
+}
+
+/**
+ * Writes the pod network's configuration, and keeps behind it what others have chained, such as the mesh's plugin:
+ * pods that start without that one stay outside the mesh's redirection and never become ready.
+ */
+export function writeCniConfig(path: string, own: CniConfig): void {
+  const found = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as CniConfig) : undefined;
+  const types = own.plugins.map(({ type }) => type);
+  const chained = found?.plugins.filter(({ type }) => !types.includes(type)) ?? [];
+  const wanted = { ...own, plugins: [...own.plugins, ...chained] };
+  if (!isDeepStrictEqual(found, wanted)) writeIfChanged(path, JSON.stringify(wanted, null, 2));
 }
 
 /** The mirror settings of one registry: the local mirror first, then the registry itself. */
@@ -219,7 +238,7 @@ export async function ensureNode(node: Node): Promise<void> {
   writeIfChanged(etc("containerd.toml"), containerdConfig(machine, pinnedVersions().pause ?? ""));
   writeIfChanged(etc("kubelet.yaml"), JSON.stringify(kubeletConfig(node, machine), null, 2));
   writeIfChanged(etc("kube-proxy.yaml"), JSON.stringify(kubeProxyConfig(node), null, 2));
-  writeIfChanged(files(node, "opt/cni/net.d/10-pods.conflist"), JSON.stringify(cniConfig(node), null, 2));
+  writeCniConfig(files(node, "opt/cni/net.d/10-pods.conflist"), cniConfig(node));
   for (const plugin of readdirSync("/usr/lib/cni")) {
     const target = files(node, "opt/cni/bin", plugin);
     if (!existsSync(target)) cpSync(join("/usr/lib/cni", plugin), target);

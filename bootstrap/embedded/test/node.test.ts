@@ -1,4 +1,7 @@
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Machine } from "../src/machine.ts";
 
@@ -6,8 +9,16 @@ vi.stubEnv("STATE_DIR", "/var/lib/somewhere");
 const { bridge, dnsAddress, mirroredRegistries, nodes, podCIDR, registryAddress } = await import(
   "../src/layout.ts"
 );
-const { cniConfig, containerdConfig, enter, kubeletConfig, kubeProxyConfig, nodePrograms, registryHosts } =
-  await import("../src/node.ts");
+const {
+  cniConfig,
+  containerdConfig,
+  enter,
+  kubeletConfig,
+  kubeProxyConfig,
+  nodePrograms,
+  registryHosts,
+  writeCniConfig,
+} = await import("../src/node.ts");
 
 const machines: [string, Machine][] = (["v1", "v2"] as const).flatMap((cgroups) =>
   [true, false].map((canLowerOomScore): [string, Machine] => [
@@ -138,6 +149,26 @@ describe.each(nodes)("the node $name", (node) => {
       expect(inputs).toContain(`/var/lib/somewhere/${file}`);
     expect(inputs).toContain((kubeletConfig(node, machine) as { tlsCertFile: string }).tlsCertFile);
   });
+});
+
+it("keeps what the mesh has chained behind the pod network, and brings its own part up to date", () => {
+  const directory = mkdtempSync(join(tmpdir(), "cni-"));
+  const path = join(directory, "10-pods.conflist");
+  const read = () => JSON.parse(readFileSync(path, "utf8"));
+  try {
+    writeCniConfig(path, cniConfig(first));
+    expect(read()).toEqual(cniConfig(first));
+    const mesh = { type: "istio-cni", log_level: "info" };
+    const chained = { ...cniConfig(first), plugins: [...cniConfig(first).plugins, mesh] };
+    const text = JSON.stringify(chained);
+    writeFileSync(path, text);
+    writeCniConfig(path, cniConfig(first));
+    expect(readFileSync(path, "utf8"), "not a byte of it is written again").toBe(text);
+    writeCniConfig(path, cniConfig(second));
+    expect(read()).toEqual({ ...cniConfig(second), plugins: [...cniConfig(second).plugins, mesh] });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 it("shares nothing between nodes that each needs for itself", () => {
