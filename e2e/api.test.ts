@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { execa } from "execa";
 import { expect, test } from "vitest";
-import { deployment, linesWith, namespace, type Pod, pods, post, send, url } from "./app.ts";
+import { append, deployment, linesWith, namespace, type Pod, pods, post, send, url } from "./app.ts";
 import { get, inPod } from "./kubectl.ts";
 
 const json = /^application\/json/;
@@ -76,7 +76,7 @@ test.each([
   ["a number for a message", '{"message":7}', 400],
   ["more than 64 KiB", JSON.stringify({ message: "x".repeat(65 * 1024) }), 413],
 ])("A3 %s is refused as a problem and writes nothing", async (_name, body, status) => {
-  const answer = await send("/log", body);
+  const answer = await append(body);
   expect(answer).toMatchObject({ status, type: expect.stringMatching(problem) });
   expect(JSON.parse(answer.body)).toMatchObject({ status, detail: expect.stringMatching(/\w/) });
   expect(answer.requestId).toMatch(/\w/);

@@ -73,16 +73,19 @@ export function send(
 }
 
 /**
- * Sends a message to be logged; again where the mesh's injected delays took the time of all attempts, as they do for
- * one request in a thousand at the default share: then nothing was written.
+ * Sends a body to POST /log; again where the mesh's injected delays took the time of all attempts, as they do for one
+ * request in a thousand at the default share: then nothing was written.
  */
-export async function post(message: string, headers: Record<string, string> = {}): Promise<Answer> {
-  const body = JSON.stringify({ message });
+export async function append(body: string | Buffer, headers: Record<string, string> = {}): Promise<Answer> {
   for (let left = 5; ; left--) {
-    const answer = await send("/log", body, { "content-type": "application/json", ...headers });
+    const answer = await send("/log", body, headers);
     if (answer.status !== 504 || left === 0) return answer;
   }
 }
+
+/** Sends a message to be logged. */
+export const post = (message: string, headers: Record<string, string> = {}): Promise<Answer> =>
+  append(JSON.stringify({ message }), { "content-type": "application/json", ...headers });
 
 /** The app's Deployment. */
 export const deployment = (): Promise<Deployment> => get("deployment", "app", "--namespace", namespace);

@@ -10,6 +10,7 @@ const order = [
   "cluster",
   "mesh",
   "logs",
+  "monitoring",
   "delivery",
   "release",
   "lifecycle",
