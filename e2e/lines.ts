@@ -1,6 +1,6 @@
 /** Many lines with ids of their own: sent, then looked for in what agents print and archives hold. */
 import { execa } from "execa";
-import { namespace, type Pod, post } from "./app.ts";
+import { namespace, type Pod, send as request } from "./app.ts";
 import { kubectl, list } from "./kubectl.ts";
 import { repository } from "./platform.ts";
 
@@ -20,27 +20,43 @@ export interface PrintedLine {
   printed: string;
 }
 
-/**
- * Sends `count` messages `<id> <number>`, each until it is acknowledged, four at a time, as retries where an answer
- * stays away.
- */
-export function send(id: string, count: number): { acknowledged: Set<string>; done: Promise<Set<string>> } {
-  const acknowledged = new Set<string>();
+/** What became of many messages. */
+export interface Sent {
+  acknowledged: Set<string>;
+  /** Those that were sent again because no answer, or a bad one, came: a first attempt may have been written too. */
+  repeated: Set<string>;
+}
+
+/** Sends `count` messages `<id> <number>`, each until it is acknowledged, four at a time. */
+export function send(id: string, count: number): Sent & { done: Promise<Sent> } {
+  const sent: Sent = { acknowledged: new Set(), repeated: new Set() };
   let next = 0;
   const work = async (): Promise<void> => {
     while (next < count) {
       const message = `${id} ${next++}`;
       const headers = { "idempotency-key": message.replace(" ", "-") };
       for (;;) {
-        const answer = await post(message, headers).catch(() => undefined);
+        const answer = await request("/log", JSON.stringify({ message }), headers).catch(() => undefined);
         if (answer?.status === 200) break;
+        sent.repeated.add(message);
         await new Promise((done) => setTimeout(done, 50));
       }
-      acknowledged.add(message);
+      sent.acknowledged.add(message);
     }
   };
-  const done = Promise.all(Array.from({ length: 4 }, work)).then(() => acknowledged);
-  return { acknowledged, done };
+  return { ...sent, done: Promise.all(Array.from({ length: 4 }, work)).then(() => sent) };
+}
+
+/** What is wrong with a list of messages that should hold each acknowledged one, and exactly once each that was sent once. */
+export function notOnce(messages: string[], { acknowledged, repeated }: Sent): string[] {
+  const times = new Map<string, number>();
+  for (const message of messages) times.set(message, (times.get(message) ?? 0) + 1);
+  const strangers = [...times.keys()].filter((message) => !acknowledged.has(message));
+  const wrong = [...acknowledged].filter((message) => {
+    const count = times.get(message) ?? 0;
+    return count === 0 || (count > 1 && !repeated.has(message));
+  });
+  return [...strangers, ...wrong].map((message) => `${message}: ${times.get(message) ?? 0} times`);
 }
 
 /** The agents' pods that are ready. */
