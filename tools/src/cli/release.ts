@@ -1,12 +1,15 @@
-import { resolve } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { imageRuns, waitForCommit } from "../cluster/wait.ts";
+import { defaultEnvironment } from "../environment.ts";
 import { Failure } from "../failure.ts";
 import { formatFindings } from "../finding.ts";
 import { Git } from "../git/git.ts";
 import type { Published } from "../git/publish.ts";
 import { deployedImage } from "../release/deployment.ts";
-import { parseRegistry } from "../release/image.ts";
+import { parseRegistry, type Registry } from "../release/image.ts";
+import { promote } from "../release/promote.ts";
 import { release, rollback, setFault, type Target } from "../release/release.ts";
 import { checkout } from "../repository.ts";
 import { validate } from "../validate.ts";
@@ -14,6 +17,7 @@ import { seconds, WrongUsage } from "./usage.ts";
 
 interface Options {
   directory: string;
+  environment?: string;
   push?: boolean;
   wait?: boolean;
   remote?: string;
@@ -28,18 +32,27 @@ export function addRelease(program: Command): void {
   publishing(
     program
       .command("release")
-      .description("build a service's committed sources, push the image and commit its tag"),
+      .description("build a service's committed sources, push the image and commit its tag")
+      .usage("<service> [options]\n       gitops release --promote <environment> [service|all] [options]"),
   )
-    .argument("<service>", "a directory of services")
+    .argument("[service]", "a directory of services; with --promote also all, which is the default there")
     .option(
       "--registry <host>",
       "a registry that holds images under their full names; http://HOST:PORT without TLS",
       process.env.REGISTRY,
     )
-    .option("--force", "release sources that were rolled back")
-    .action(async (service: string, options: Options & { registry?: string; force?: boolean }) => {
+    .option("--force", "release sources that were rolled back; with --promote also older ones")
+    .option("--promote <environment>", "build nothing: commit there the tag that another environment has")
+    .option("--from <environment>", `the environment to promote (default: ${defaultEnvironment})`)
+    .action(async (service: string | undefined, options: ReleaseCommand) => {
       const registry = parseRegistry(options.registry);
       const force = options.force === true;
+      if (options.promote !== undefined) {
+        await promoteAll(service ?? "all", options.promote, registry, options);
+        return;
+      }
+      if (options.from !== undefined) throw new WrongUsage("--from belongs to --promote");
+      if (service === undefined) throw new WrongUsage("which service? a directory of services");
       await follow(await release({ ...(await target(options)), service, registry, force }), options, service);
     });
   publishing(program.command("rollback").description("put a service's earlier image back"))
@@ -58,6 +71,38 @@ export function addRelease(program: Command): void {
     });
 }
 
+interface ReleaseCommand extends Options {
+  registry?: string;
+  force?: boolean;
+  promote?: string;
+  from?: string;
+}
+
+/** Promotes one service, or each that has an image, by a commit of its own. */
+async function promoteAll(
+  service: string,
+  to: string,
+  registry: Registry,
+  options: ReleaseCommand,
+): Promise<void> {
+  if (options.environment !== undefined)
+    throw new WrongUsage("--promote names the environment: leave --environment out");
+  const from = options.from ?? defaultEnvironment;
+  if (from === to) throw new WrongUsage(`--promote ${to} takes another environment by --from`);
+  const services = service === "all" ? servicesWithImage(options.directory) : [service];
+  for (const name of services) {
+    const common = { ...(await target(options)), registry, force: options.force === true };
+    const published = await promote({ ...common, service: name, from, to });
+    await follow(published, { ...options, environment: to }, name);
+  }
+}
+
+function servicesWithImage(directory: string): string[] {
+  return readdirSync(join(directory, "services"))
+    .filter((name) => existsSync(join(directory, "services", name, "Dockerfile")))
+    .sort();
+}
+
 function publishing(command: Command): Command {
   return command
     .option(
@@ -68,6 +113,7 @@ function publishing(command: Command): Command {
     )
     .option("--push", "push it, rebased where others were faster")
     .option("--wait", "wait until it runs; needs --push")
+    .option("--environment <name>", `whose scalar is changed (default: ${defaultEnvironment})`)
     .option("--remote <name>", "where to push (default: platform, or origin where there is none)")
     .option("--branch <name>", "branch to push to", "main")
     .option("--dry-run", "say what would be done")
@@ -91,6 +137,7 @@ async function target(options: Options): Promise<Target> {
     branch: options.branch,
     push: options.push === true,
     dryRun: options.dryRun === true,
+    ...(options.environment === undefined ? {} : { environment: options.environment }),
     ...(options.validate ? { check: refuseFindings } : {}),
   };
 }
@@ -113,7 +160,7 @@ async function follow(
   const started = Date.now();
   await waitForCommit(commit, options.seconds);
   const { name = "", tag = "" } = service
-    ? await deployedImage({ git: new Git(options.directory) }, service)
+    ? await deployedImage({ git: new Git(options.directory) }, service, { environment: options.environment })
     : {};
   const pods = service ? await imageRuns(`${name}:${tag}`, options.seconds) : undefined;
   const what = pods === undefined ? "it" : `${name}:${tag} in ${pods} pods`;

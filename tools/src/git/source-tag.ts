@@ -1,4 +1,5 @@
 import { execa } from "execa";
+import { defaultEnvironment, environmentTrailer } from "../environment.ts";
 import type { ServiceTag } from "../graph.ts";
 import type { Repository } from "../repository.ts";
 
@@ -32,12 +33,44 @@ export async function serviceTags(root: string, repository: Repository): Promise
   return tags;
 }
 
-/** The tag that the newest deployment of a service rolled back from; undefined where it is no rollback. */
-export async function lastRolledBack(root: string, service: string): Promise<string | undefined> {
-  const format = `%(trailers:key=${rolledBackTrailer},valueonly)`;
-  const { stdout } = await execa("git", ["log", "-1", `--grep=^deploy(${service}): `, `--format=${format}`], {
+/** The tag that the newest deployment of a service in an environment rolled back from; undefined where it is no rollback. */
+export async function lastRolledBack(
+  root: string,
+  service: string,
+  environment = defaultEnvironment,
+): Promise<string | undefined> {
+  const trailer = (name: string): string => `%(trailers:key=${name},valueonly,separator=)`;
+  const format = `${trailer(environmentTrailer)} ${trailer(rolledBackTrailer)}`;
+  const { stdout } = await execa("git", ["log", `--grep=^deploy(${service}): `, `--format=${format}`], {
     cwd: root,
     reject: false,
   });
-  return stdout.trim() || undefined;
+  const deployments = stdout.split("\n").map((line) => line.split(" "));
+  const last = deployments.find(([name]) => (name || defaultEnvironment) === environment);
+  return last?.[1] || undefined;
+}
+
+/**
+ * The tag of every commit that changed a service's sources, newest first, with that commit.
+ * A tag that came back later is that of the newer commit. In a shallow clone the list ends where its history does.
+ */
+export async function committedTags(root: string, directory: string): Promise<Map<string, string>> {
+  const { stdout: log } = await execa(
+    "git",
+    ["log", "--full-history", "--format=%H", "HEAD", "--", directory],
+    { cwd: root, reject: false },
+  );
+  const commits = log.split("\n").filter(Boolean);
+  const { stdout: trees } = await execa("git", ["cat-file", "--batch-check=%(objectname)"], {
+    cwd: root,
+    input: commits.map((commit) => `${commit}:${directory}\n`).join(""),
+    reject: false,
+  });
+  const tags = new Map<string, string>();
+  trees.split("\n").forEach((tree, index) => {
+    const tag = tree.slice(0, 12);
+    // Of a commit that removed them git says `missing`.
+    if (/^[0-9a-f]{40,64}$/.test(tree) && !tags.has(tag)) tags.set(tag, commits[index] ?? "");
+  });
+  return tags;
 }

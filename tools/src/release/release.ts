@@ -1,6 +1,7 @@
 /** Releasing a service, taking a release back, and the share of delayed requests: commits of one scalar. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { defaultEnvironment, environmentTrailers } from "../environment.ts";
 import { Failure } from "../failure.ts";
 import { Git } from "../git/git.ts";
 import { type Base, type Plan, type Published, type PublishOptions, publish } from "../git/publish.ts";
@@ -10,12 +11,22 @@ import { note } from "../progress.ts";
 import { deployedImage, withTag } from "./deployment.ts";
 import { ensureImage, type Registry, registryHas } from "./image.ts";
 
-/** The one number that says which share of POST /log is delayed, in percent. */
-export const faultFile = "gitops/apps/logging/base/mesh/fault.env";
 const faultKey = "DELAY_PERCENT";
 
+/** The one number that says which share of POST /log is delayed in an environment, in percent. */
+export function faultFile(environment: string): string {
+  const app = "gitops/apps/logging";
+  return environment === defaultEnvironment
+    ? `${app}/base/mesh/fault.env`
+    : `${app}/overlays/${environment}/fault.env`;
+}
+
 /** Where commits go, and whether they are made at all. */
-export type Target = Pick<PublishOptions, "root" | "remote" | "branch" | "push" | "check" | "dryRun">;
+export interface Target
+  extends Pick<PublishOptions, "root" | "remote" | "branch" | "push" | "check" | "dryRun"> {
+  /** Whose scalar is changed: a directory of overlays; `local` by default. */
+  environment?: string;
+}
 
 export interface ReleaseOptions extends Target {
   service: string;
@@ -29,20 +40,20 @@ export interface ReleaseOptions extends Target {
  * @throws Failure where sources are not committed, a rollback or a newer release stands against it, or a step fails
  */
 export async function release(options: ReleaseOptions): Promise<Published> {
-  const { root, service, registry } = options;
+  const { root, service, registry, environment = defaultEnvironment } = options;
   const directory = `services/${service}`;
   if (!existsSync(join(root, directory, "Dockerfile")))
     throw new Failure(`${directory} has no Dockerfile`, "ls services");
   await refuseUncommitted(root, [directory]);
   const plan: Plan = async (base) => {
     const tag = await sourceTag(base.git.directory, directory);
-    const deployed = await deployedImage(base, service);
-    const newer = await supersededBy(base, service, directory);
+    const deployed = await deployedImage(base, service, { environment });
+    const newer = await supersededBy(base, service, directory, environment);
     if (newer) return { superseded: newer };
     const image = `${deployed.name}:${tag}`;
     const files = await withTag(base, deployed, tag);
-    if (!options.force && files.size > 0) await refuseRolledBack(base, service, tag);
-    await refuseDowngrade(base, service, directory);
+    if (!options.force && files.size > 0) await refuseRolledBack(base, service, tag, environment);
+    await refuseDowngrade(base, service, directory, environment);
     if (!options.dryRun) await ensureImage(image, join(base.git.directory, directory), registry);
     else if (!(await registryHas(image, registry))) note(`would build ${directory} and push ${image}`);
     if (files.size === 0) return { done: `${service} is at ${tag} already` };
@@ -50,7 +61,7 @@ export async function release(options: ReleaseOptions): Promise<Published> {
     return {
       files,
       subject: `deploy(${service}): ${tag}`,
-      trailers: { Image: image, "Source-Commit": source },
+      trailers: { Image: image, "Source-Commit": source, ...environmentTrailers(environment) },
     };
   };
   return publish({ ...options, plan });
@@ -64,10 +75,10 @@ export interface RollbackOptions extends Target {
 
 /** Puts a service's earlier image back: the one before, or a tag that was deployed at some time. */
 export async function rollback(options: RollbackOptions): Promise<Published> {
-  const { service, to } = options;
+  const { service, to, environment = defaultEnvironment } = options;
   const plan: Plan = async (base) => {
-    const deployed = await deployedImage(base, service);
-    const earlier = await earlierTags(base.git, service, deployed.file);
+    const deployed = await deployedImage(base, service, { environment });
+    const earlier = await earlierTags(base.git, service, deployed.file, environment);
     const tag = to ?? earlier.find((candidate) => candidate !== deployed.tag);
     if (!tag)
       throw new Failure(`${service} was never deployed with another tag`, `git log -- ${deployed.file}`);
@@ -79,30 +90,37 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
     }
     const files = await withTag(base, deployed, tag);
     if (files.size === 0) return { done: `${service} is at ${tag} already` };
-    const current = await sourceTag(base.git.directory, `services/${service}`);
+    // What was promoted is told by the tag alone; the default environment has what the sources are.
+    const current =
+      environment === defaultEnvironment
+        ? await sourceTag(base.git.directory, `services/${service}`)
+        : deployed.tag;
     // The sources stay as they are, so the tag is no longer theirs; the trailer says that this is meant.
     const trailers = {
       Image: `${deployed.name}:${tag}`,
       ...(current === tag ? {} : { [rolledBackTrailer]: current }),
+      ...environmentTrailers(environment),
     };
     return { files, subject: `deploy(${service}): ${tag}`, trailers };
   };
   return publish({ ...options, plan });
 }
 
-/** Sets the share of delayed requests, in percent. */
+/** Sets an environment's share of delayed requests, in percent. */
 export async function setFault(percent: number, options: Target): Promise<Published> {
+  const { environment = defaultEnvironment } = options;
+  const file = faultFile(environment);
   const plan: Plan = async (base) => {
-    if (!existsSync(join(base.git.directory, faultFile))) {
-      throw new Failure(`there is no ${faultFile}`, "add it with the line DELAY_PERCENT=10");
-    }
-    const text = base.read(faultFile);
-    const changed = replaceSetting(faultFile, text, faultKey, String(percent));
+    if (!existsSync(join(base.git.directory, file)))
+      throw new Failure(`there is no ${file}`, `add it with the line ${faultKey}=10`);
+    const text = base.read(file);
+    const changed = replaceSetting(file, text, faultKey, String(percent));
     if (changed === text) return { done: `the share is ${percent} % already` };
+    const place = environment === defaultEnvironment ? "" : ` in ${environment}`;
     return {
-      files: new Map([[faultFile, changed]]),
-      subject: `fault(app): delay ${percent} % of POST /log`,
-      trailers: {},
+      files: new Map([[file, changed]]),
+      subject: `fault(app): delay ${percent} % of POST /log${place}`,
+      trailers: environmentTrailers(environment),
     };
   };
   return publish({ ...options, plan });
@@ -123,13 +141,14 @@ async function supersededBy(
   { git, head, upstream }: Base,
   service: string,
   directory: string,
+  environment: string,
 ): Promise<string | undefined> {
   if (!upstream || head === upstream || !(await git.isAncestor(head, upstream))) return undefined;
   const trees = await Promise.all(
     [head, upstream].map((commit) => git.try("rev-parse", `${commit}:${directory}`)),
   );
   if (trees[0] === trees[1]) return undefined;
-  const deployed = await deployedImage({ git }, service, upstream);
+  const deployed = await deployedImage({ git }, service, { environment, revision: upstream });
   if (trees[1]?.startsWith(deployed.tag)) {
     return `${service} is superseded: ${deployed.tag}, of a newer commit than HEAD, is deployed already`;
   }
@@ -139,8 +158,13 @@ async function supersededBy(
   );
 }
 
-async function refuseRolledBack({ git }: Base, service: string, tag: string): Promise<void> {
-  if ((await lastRolledBack(git.directory, service)) === tag) {
+async function refuseRolledBack(
+  { git }: Base,
+  service: string,
+  tag: string,
+  environment: string,
+): Promise<void> {
+  if ((await lastRolledBack(git.directory, service, environment)) === tag) {
     throw new Failure(
       `${tag} was rolled back, and the sources are the same since`,
       `change services/${service}, or --force`,
@@ -149,12 +173,20 @@ async function refuseRolledBack({ git }: Base, service: string, tag: string): Pr
 }
 
 // The remote branch may run sources that HEAD's are an ancestor of, without HEAD's commits being in it.
-async function refuseDowngrade({ git, upstream }: Base, service: string, directory: string): Promise<void> {
+async function refuseDowngrade(
+  { git, upstream }: Base,
+  service: string,
+  directory: string,
+  environment: string,
+): Promise<void> {
   if (!upstream) return;
   const ours = await git.run("log", "-1", "--format=%H", "HEAD", "--", directory);
   const newer = await git.run("log", "--format=%H", `${ours}..${upstream}`, "--", directory);
   if (newer === "") return;
-  const running = (await deployedImage({ git }, service, upstream).catch(() => undefined))?.tag;
+  const deployed = await deployedImage({ git }, service, { environment, revision: upstream }).catch(
+    () => undefined,
+  );
+  const running = deployed?.tag;
   for (const commit of newer.split("\n").filter(Boolean)) {
     const tree = await git.try("rev-parse", `${commit}:${directory}`);
     if (running && tree?.startsWith(running) && (await git.isAncestor(ours, commit))) {
@@ -167,11 +199,13 @@ async function refuseDowngrade({ git, upstream }: Base, service: string, directo
 }
 
 // Newest first, each once.
-async function earlierTags(git: Git, service: string, file: string): Promise<string[]> {
+async function earlierTags(git: Git, service: string, file: string, environment: string): Promise<string[]> {
   const commits = (await git.run("log", "--format=%H", "HEAD", "--", file)).split("\n").filter(Boolean);
   const tags = new Set<string>();
   for (const commit of commits) {
-    const image = await deployedImage({ git }, service, commit).catch(() => undefined);
+    const image = await deployedImage({ git }, service, { environment, revision: commit }).catch(
+      () => undefined,
+    );
     if (image) tags.add(image.tag);
   }
   return [...tags];

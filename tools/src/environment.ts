@@ -1,0 +1,17 @@
+/** Environments: what of a platform differs between a laptop and production stands in the overlays of that name. */
+
+/** The environment that releases go to by default; where its overlays say nothing, it is what the base says. */
+export const defaultEnvironment = "local";
+
+/** The trailer that names a commit's environment; a commit without it is of the default one. */
+export const environmentTrailer = "Environment";
+
+/** The environment whose overlay a path lies in; undefined outside of overlays. */
+export function environmentOf(path: string): string | undefined {
+  return /(?:^|\/)overlays\/([^/]+)\//.exec(path)?.[1];
+}
+
+/** The trailer of a commit for an environment, none for the default one. */
+export function environmentTrailers(environment: string): Record<string, string> {
+  return environment === defaultEnvironment ? {} : { [environmentTrailer]: environment };
+}
