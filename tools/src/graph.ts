@@ -11,11 +11,15 @@ export interface ServiceTag {
   expected: string | undefined;
   /** The tag that the last commit of the scalar rolled back from, where that commit is a rollback. */
   rolledBack: string | undefined;
+  /** The tags of all sources that were ever committed; undefined where the history is cut off. */
+  committed: ReadonlySet<string> | undefined;
 }
 
 /** Everything that rules look at. */
 export interface GraphInput {
   cluster: string;
+  /** The overlays that are tried in the place of the cluster's own, to see whether a cluster could take them. */
+  variant?: string;
   repository: Repository;
   applications: Application[];
   /** Schema defects by Application and the index of the manifest in it. */

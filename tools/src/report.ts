@@ -21,14 +21,16 @@ export function report(validation: Validation, format: Format): string {
   }
 }
 
-function people({ findings, clusters, applications, objects, skipped }: Validation): string {
+function people({ findings, clusters, overlays, applications, objects, skipped }: Validation): string {
   const lines = findings.map(
     ({ file, line, column, rule, message, fix }) =>
       `${file}:${line}:${column}: ${message} [${rule}]\n    fix: ${fix}\n`,
   );
   const notes = skipped.map((text) => `not looked at: ${text}\n`);
   const amount = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
-  const scope = `${amount(objects, "object")} of ${amount(applications, "Application")} on ${clusters.join(", ") || "no cluster"}`;
+  const scope = `${amount(objects, "object")} of ${amount(applications, "Application")} on ${clusters.join(", ") || "no cluster"}${
+    overlays.length > 0 ? `, and in ${amount(overlays.length, "overlay")} that no cluster has` : ""
+  }`;
   const next = findings[0] ? `\nnext: npm run validate -- --explain ${findings[0].rule}` : "";
   return `${lines.join("")}${notes.join("")}${amount(findings.length, "finding")} in ${scope}${next}\n`;
 }

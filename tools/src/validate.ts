@@ -1,11 +1,13 @@
 /** The whole of `validate`: render everything, check every object's schema, apply every rule. */
+import { posix } from "node:path";
 import { type Finding, sortFindings } from "./finding.ts";
 import { serviceTags } from "./git/source-tag.ts";
 import { Graph, type GraphInput } from "./graph.ts";
 import type { KubernetesObject } from "./object.ts";
 import { Cache, digest } from "./render/cache.ts";
 import { type Application, clusterNames, readYaml, renderCluster } from "./render/cluster.ts";
-import { pinnedModules, pinnedVersion } from "./render/go.ts";
+import { moduleFile, pinnedModules, pinnedVersion } from "./render/go.ts";
+import { unusedOverlays, withOverlays } from "./render/overlays.ts";
 import { sourceFile } from "./render/source.ts";
 import { cacheDirectory, checkout, type Repository, readRepository } from "./repository.ts";
 import { runRules } from "./rules/index.ts";
@@ -21,6 +23,8 @@ export interface ValidateOptions {
 export interface Validation {
   findings: Finding[];
   clusters: string[];
+  /** Overlays that no cluster has; each was looked at as if every cluster with its Application had it. */
+  overlays: string[];
   applications: number;
   objects: number;
   /** What could not be looked at here, such as charts of remote repositories. */
@@ -40,18 +44,28 @@ export async function validate(
   const result: Validation = {
     findings: [],
     clusters: clusterNames(repository),
+    overlays: [],
     applications: 0,
     objects: 0,
     skipped: [],
   };
   const tags = await serviceTags(root, repository);
-  for (const cluster of result.clusters) {
-    const graph = await loadGraph(root, repository, cluster, cache, tags);
+  const graphs: Graph[] = [];
+  for (const cluster of result.clusters) graphs.push(await loadGraph(root, repository, cluster, cache, tags));
+  for (const graph of graphs) {
     result.findings.push(...runRules(graph));
     result.applications += graph.input.applications.length - 1;
     result.objects += graph.manifests.length;
     for (const { name, skipped } of graph.input.applications)
       if (skipped) result.skipped.push(`Application ${name}: ${skipped}`);
+  }
+  const used = graphs.flatMap(({ input }) => input.applications.flatMap(({ files }) => files));
+  result.overlays = unusedOverlays(repository, new Set(used));
+  for (const name of new Set(result.overlays.map((path) => posix.basename(path)))) {
+    for (const graph of graphs) {
+      const variant = await loadVariant(root, graph, name, result.overlays, cache);
+      if (variant) result.findings.push(...runRules(variant));
+    }
   }
   result.findings = sortFindings(result.findings);
   return result;
@@ -86,6 +100,25 @@ export async function loadGraph(
     tags,
     pins: pinsOf(root, repository, cluster),
   });
+}
+
+/** A cluster's objects as they were if its Applications took their overlays of another name; undefined where none has one. */
+async function loadVariant(
+  root: string,
+  { input }: Graph,
+  name: string,
+  overlays: string[],
+  cache: Cache,
+): Promise<Graph | undefined> {
+  const applications = await withOverlays(root, input, name, overlays, cache);
+  if (!applications) return undefined;
+  const schemas = new Schemas(cache, `${input.cluster} as ${name}`, applications, () =>
+    platformValidator(checkout, cache),
+  );
+  const defects: GraphInput["defects"] = new Map();
+  for (const application of applications)
+    defects.set(application, input.defects.get(application) ?? (await schemas.check(application)));
+  return new Graph({ ...input, applications, defects, variant: name });
 }
 
 /** Schema checks, remembered per Application; the schemas are only loaded when one has changed. */
@@ -163,7 +196,7 @@ function pinsOf(root: string, repository: Repository, cluster: string): GraphInp
     if (/^\d+(\.\d+)+$/.test(String(value))) pins.push({ name, value: String(value), home: "versions.yaml" });
   }
   for (const module of pinnedModules) {
-    const file = `bootstrap/embedded/modules/${module.directory}/go.mod`;
+    const file = moduleFile(module);
     if (!repository.has(file)) continue;
     const version = pinnedVersion(root, module);
     for (const value of [version, version.slice(1)]) pins.push({ name: module.path, value, home: file });

@@ -18,6 +18,7 @@ const validation: Validation = {
     },
   ],
   clusters: ["one"],
+  overlays: [],
   applications: 1,
   objects: 2,
   skipped: ["Application x: no chart"],
@@ -31,6 +32,9 @@ describe("a report", () => {
     );
     expect(report({ ...validation, findings: [], skipped: [] }, "people")).toBe(
       "0 findings in 2 objects of 1 Application on one\n",
+    );
+    expect(report({ ...validation, findings: [], skipped: [], overlays: ["a", "b"] }, "people")).toBe(
+      "0 findings in 2 objects of 1 Application on one, and in 2 overlays that no cluster has\n",
     );
   });
 

@@ -26,9 +26,16 @@ export async function serviceTags(root: string, repository: Repository): Promise
     (path) => /^services\/([^/]+)\/Dockerfile$/.exec(path)?.[1] ?? [],
   );
   const tags = new Map<string, ServiceTag>();
+  const { stdout: shallow } = await execa("git", ["rev-parse", "--is-shallow-repository"], {
+    cwd: root,
+    reject: false,
+  });
   for (const service of services) {
-    const expected = await sourceTag(root, `services/${service}`).catch(() => undefined);
-    tags.set(service, { expected, rolledBack: await lastRolledBack(root, service) });
+    const directory = `services/${service}`;
+    const expected = await sourceTag(root, directory).catch(() => undefined);
+    const committed =
+      shallow === "false" ? new Set((await committedTags(root, directory)).keys()) : undefined;
+    tags.set(service, { expected, rolledBack: await lastRolledBack(root, service), committed });
   }
   return tags;
 }

@@ -90,6 +90,17 @@ function rootApplication(cluster: string): { manifest: Manifest; parent: undefin
   };
 }
 
+/** Renders one Application of a cluster, kept apart from the cluster's own under a name. */
+export async function renderApplication(
+  root: string,
+  repository: Repository,
+  place: string,
+  cache: Cache,
+  { manifest, parent }: { manifest: Manifest; parent: string | undefined },
+): Promise<Application> {
+  return new Renderer(root, repository, place, cache, () => {}).application(manifest, parent);
+}
+
 class Renderer {
   readonly #root: string;
   readonly #repository: Repository;

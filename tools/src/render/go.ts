@@ -1,14 +1,21 @@
 import { accessSync, constants, existsSync, mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { execa } from "execa";
 
-/** A pinned Go module: the directory under bootstrap/embedded/modules and the module that it pins. */
+/** A pinned Go module: a directory with a go.mod, and the module that it pins. */
 export interface PinnedModule {
   directory: string;
   path: string;
+  /** Where the directory is; `bootstrap/embedded/modules` for what the embedded cluster is made of. */
+  home?: string;
 }
 
 export const argocd: PinnedModule = { directory: "argocd", path: "github.com/argoproj/argo-cd/v3" };
+export const certManager: PinnedModule = {
+  directory: "cert-manager",
+  path: "github.com/cert-manager/cert-manager",
+  home: "tools/modules",
+};
 export const istio: PinnedModule = { directory: "istio", path: "istio.io/istio" };
 export const kubernetes: PinnedModule = { directory: "kubernetes", path: "k8s.io/kubernetes" };
 export const kustomize: PinnedModule = { directory: "kustomize", path: "sigs.k8s.io/kustomize/kustomize/v5" };
@@ -18,11 +25,16 @@ export const prometheusOperator: PinnedModule = {
 };
 
 /** Every module that something here reads the version of. */
-export const pinnedModules: PinnedModule[] = [argocd, istio, kubernetes, kustomize];
+export const pinnedModules: PinnedModule[] = [argocd, certManager, istio, kubernetes, kustomize];
+
+/** A pinned module's go.mod, from the root of the repository. */
+export function moduleFile({ home = "bootstrap/embedded/modules", directory }: PinnedModule): string {
+  return `${home}/${directory}/go.mod`;
+}
 
 /** Where a pinned module's go.mod lives. */
 export function moduleDirectory(checkout: string, module: PinnedModule): string {
-  return join(checkout, "bootstrap/embedded/modules", module.directory);
+  return dirname(join(checkout, moduleFile(module)));
 }
 
 /** The version that a module's go.mod requires, such as `v1.2.3`. */

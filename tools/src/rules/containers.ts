@@ -1,5 +1,6 @@
 import type { Graph } from "../graph.ts";
 import { describeObject, type FieldPath, type Manifest } from "../object.ts";
+import { fewestReplicas } from "./autoscaling.ts";
 import {
   type Container,
   containersOf,
@@ -217,13 +218,13 @@ export const disruptionBudget: Rule = {
   id: "disruption-budget",
   summary: "A Deployment or StatefulSet of several replicas has a PodDisruptionBudget",
   explanation: `Draining a node may take all pods of a workload at once where no budget says otherwise. Looked at: workloads of this repository with
-replicas above 1.`,
+replicas above 1, or whose HorizontalPodAutoscaler keeps more than one.`,
   check: (graph) =>
     podsOf(graph).flatMap(({ source, labels, namespace, owner }): Problem[] => {
       const { manifest } = source ?? {};
       if (!manifest || manifest.foreign || !["Deployment", "StatefulSet"].includes(manifest.object.kind))
         return [];
-      if ((manifest.object.spec.replicas ?? 1) < 2) return [];
+      if (fewestReplicas(graph, manifest) < 2) return [];
       const budgets = graph.ofKind("PodDisruptionBudget", namespace);
       if (budgets.some(({ object }) => selects(object.spec?.selector ?? {}, labels))) return [];
       return [

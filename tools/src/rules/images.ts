@@ -1,5 +1,7 @@
-import type { ServiceTag } from "../graph.ts";
+import { defaultEnvironment, environmentOf } from "../environment.ts";
+import type { Graph, ServiceTag } from "../graph.ts";
 import { describeObject } from "../object.ts";
+import { sourcesOf } from "../render/application.ts";
 import { readYaml } from "../render/cluster.ts";
 import { containersOf, podsOf } from "./pods.ts";
 import type { Problem, Rule } from "./rule.ts";
@@ -44,10 +46,11 @@ interface Kustomization {
 
 export const imageTag: Rule = {
   id: "image-tag",
-  summary: "The tag of a service's image is that of its committed sources",
+  summary: "The tag of a service's image is that of its committed sources, and every environment has one",
   explanation: `The tag is the first 12 hex digits of git rev-parse HEAD:services/NAME, so that a tag says which sources run and unchanged sources build
 nothing. Compared are the images entries of all kustomizations, and the examples in docs/examples, whose image ends in /NAME for a
-directory services/NAME with a Dockerfile. After npm run rollback the older tag is right until the sources change: the commit of a rollback
+directory services/NAME with a Dockerfile. An environment besides ${defaultEnvironment} gets its tags by promotion: they may be of any sources that
+were ever committed, and must stand in its overlay, or a release to ${defaultEnvironment} would be one there too. After npm run rollback the older tag is right until the sources change: the commit of a rollback
 says in its trailer Rolled-Back from which tag it went back.`,
   check: (graph) => {
     const { input } = graph;
@@ -62,13 +65,19 @@ says in its trailer Rolled-Back from which tag it went back.`,
           const tag = input.tags.get(service);
           if (!tag || newTag === undefined) return;
           images.add(newName);
+          const at = graph.positionInFile(file, ["images", index, "newTag"]);
+          if (isPromotedTo(file)) {
+            if (tag.committed && !tag.committed.has(String(newTag)))
+              problems.push({ at, ...neverCommitted(service, newTag, environmentOf(file)) });
+            return;
+          }
           if (newTag === tag.expected || (tag.rolledBack !== undefined && tag.rolledBack === tag.expected))
             return;
-          const at = graph.positionInFile(file, ["images", index, "newTag"]);
           problems.push({ at, ...verdict(service, newTag, tag.expected) });
         },
       );
     }
+    problems.push(...inherited(graph, images));
     for (const [file, text] of input.repository) {
       if (!/^docs\/examples\/.*\.ya?ml$/.test(file)) continue;
       for (const image of images)
@@ -77,6 +86,41 @@ says in its trailer Rolled-Back from which tag it went back.`,
     return problems;
   },
 };
+
+const isPromotedTo = (path: string): boolean =>
+  (environmentOf(path) ?? defaultEnvironment) !== defaultEnvironment;
+
+function neverCommitted(
+  service: string,
+  tag: unknown,
+  environment: string | undefined,
+): { message: string; fix: string } {
+  return {
+    message: `no commit's sources of ${service} have tag ${tag}`,
+    fix: `npm run release -- --promote ${environment} ${service}`,
+  };
+}
+
+// An overlay that renders a service's image without an entry of its own takes the base's tag, which is another environment's.
+function inherited(graph: Graph, images: ReadonlySet<string>): Problem[] {
+  const { repository } = graph.input;
+  return graph.input.applications.flatMap(({ manifest, name }): Problem[] => {
+    const path = manifest ? `${sourcesOf(manifest.object)[0]?.path}/` : "";
+    if (!isPromotedTo(path)) return [];
+    const file = `${path}kustomization.yaml`;
+    const own = readYaml<Kustomization>(repository, file)?.images ?? [];
+    const used = podsOf(graph)
+      .filter(({ source }) => source?.manifest.application === name)
+      .flatMap(({ source }) => (source ? containersOf(source) : []))
+      .map(({ container }) => container.image?.replace(/:[^/]*$/, "") ?? "");
+    return [...new Set(used)].flatMap((image) => {
+      if (!images.has(image) || own.some((entry) => (entry.newName ?? entry.name) === image)) return [];
+      const at = { file, line: 1, column: 1 };
+      const message = `${environmentOf(path)} has no tag of its own for ${image}`;
+      return [{ at, message, fix: `add an images entry with name: ${image} and a newTag` }];
+    });
+  });
+}
 
 function exampleTags(file: string, text: string, image: string, tag: ServiceTag | undefined): Problem[] {
   if (!tag || (tag.rolledBack !== undefined && tag.rolledBack === tag.expected)) return [];

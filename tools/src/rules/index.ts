@@ -1,6 +1,8 @@
 import { type Finding, sortFindings } from "../finding.ts";
 import type { Graph } from "../graph.ts";
 import { applicationPolicy } from "./applications.ts";
+import { autoscaling } from "./autoscaling.ts";
+import { gatewayCertificate } from "./certificates.ts";
 import { disruptionBudget, podSecurity, probesSet, resourcesSet } from "./containers.ts";
 import { imagePinned, imageTag } from "./images.ts";
 import { recommendedLabels } from "./labels.ts";
@@ -32,6 +34,7 @@ export const rules: readonly Rule[] = [
   selectorMatches,
   portExists,
   routeResolves,
+  gatewayCertificate,
   referenceResolves,
   imagePinned,
   imageTag,
@@ -39,6 +42,7 @@ export const rules: readonly Rule[] = [
   resourcesSet,
   probesSet,
   disruptionBudget,
+  autoscaling,
   rbacWildcard,
   recommendedLabels,
   metricExists,
@@ -48,7 +52,9 @@ export const rules: readonly Rule[] = [
 export function runRules(graph: Graph): Finding[] {
   // Of a graph with holes most rules would only name what follows from them.
   const whole = graph.input.applications.every(({ error }) => error === undefined);
-  const applied = whole ? rules : [renders, schema, singlePlace, imageTag];
+  const cut = whole ? rules : [renders, schema, singlePlace, imageTag];
+  // Which kinds a cluster's projects allow is the business of the cluster that takes an overlay.
+  const applied = graph.input.variant ? cut.filter((rule) => rule !== projectAllows) : cut;
   const findings = applied.flatMap(({ id, check }) =>
     check(graph).map((problem): Finding => {
       const position = "manifest" in problem ? graph.position(problem.manifest, problem.path) : problem.at;

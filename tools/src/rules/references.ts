@@ -75,8 +75,13 @@ function madeByOthers(graph: Graph, kind: string, name: string, namespace: strin
   if (kind === "ClusterRole") return /^(system:|cluster-admin$|admin$|edit$|view$)/.test(name);
   // Of a namespace that is not rendered here nothing is known.
   if (kind === "ServiceAccount") return graph.givenNamespaces().has(namespace);
-  if (kind !== "Secret") return false;
+  return kind === "Secret" && isSecretMade(graph, name, namespace);
+}
+
+/** True where a Secret is rendered, or made by an ExternalSecret, a SealedSecret or a Certificate. */
+export function isSecretMade(graph: Graph, name: string, namespace: string): boolean {
   return (
+    graph.find("Secret", name, namespace) !== undefined ||
     graph
       .ofKind("ExternalSecret", namespace)
       .some(({ object }) => (object.spec?.target?.name ?? object.metadata.name) === name) ||

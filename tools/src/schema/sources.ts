@@ -4,7 +4,15 @@ import { fileURLToPath } from "node:url";
 import { type KubernetesObject, parseObjects } from "../object.ts";
 import { type Cache, digest } from "../render/cache.ts";
 import { ownCode } from "../render/cluster.ts";
-import { argocd, istio, kubernetes, moduleSource, type PinnedModule, pinnedVersion } from "../render/go.ts";
+import {
+  argocd,
+  certManager,
+  istio,
+  kubernetes,
+  moduleSource,
+  type PinnedModule,
+  pinnedVersion,
+} from "../render/go.ts";
 import { type OpenApiSchema, strictDefinition, strictSchema } from "./strict.ts";
 import type { CompiledSchemas, Definition, Validator } from "./validator.ts";
 
@@ -18,6 +26,7 @@ interface DefinitionSource {
 /** Where the definitions of custom resources come from that no Application renders. A new kind of resource is one more line. */
 const definitionSources: DefinitionSource[] = [
   { module: argocd, path: "manifests/crds", suffix: "-crd.yaml" },
+  { module: certManager, path: "deploy/crds", suffix: ".yaml" },
   { module: istio, path: "manifests/charts/base/files/crd-all.gen.yaml" },
 ];
 

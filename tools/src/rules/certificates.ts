@@ -1,0 +1,45 @@
+import type { Graph } from "../graph.ts";
+import { describeObject } from "../object.ts";
+import { podsOf, selects } from "./pods.ts";
+import { isSecretMade } from "./references.ts";
+import type { Problem, Rule } from "./rule.ts";
+
+interface Server {
+  tls?: { credentialName?: string };
+}
+
+export const gatewayCertificate: Rule = {
+  id: "gateway-certificate",
+  summary: "The certificate of a Gateway is made by something, or somebody is told to make it",
+  explanation: `A Gateway whose credentialName is no Secret in the namespace of the gateway's pods is accepted, and its port answers nothing. Looked for, in
+that namespace and in no other, is a Secret or a Certificate, ExternalSecret or SealedSecret that makes it. A Secret that an operator makes by
+hand is in no repository: then README.md or a page under docs has to name it, between backquotes.`,
+  check: (graph) =>
+    graph.ofKind("Gateway").flatMap((manifest): Problem[] => {
+      const { object, foreign } = manifest;
+      if (foreign || !object.apiVersion.startsWith("networking.istio.io/")) return [];
+      const namespaces = gatewayNamespaces(graph, object.spec?.selector ?? {});
+      return ((object.spec?.servers ?? []) as Server[]).flatMap(({ tls }, index): Problem[] => {
+        const name = tls?.credentialName;
+        if (!name || namespaces.length === 0 || isDocumented(graph, name)) return [];
+        const without = namespaces.filter((namespace) => !isSecretMade(graph, name, namespace));
+        return without.map((namespace) => ({
+          manifest,
+          path: ["spec", "servers", index, "tls", "credentialName"],
+          message: `${describeObject(object)}: nothing makes the Secret ${namespace}/${name}`,
+          fix: `add a Certificate in namespace ${namespace}, or say in docs how to make \`${name}\``,
+        }));
+      });
+    }),
+};
+
+function gatewayNamespaces(graph: Graph, matchLabels: Record<string, string>): string[] {
+  const pods = podsOf(graph).filter(({ labels }) => selects({ matchLabels }, labels));
+  return [...new Set(pods.map(({ namespace }) => namespace))];
+}
+
+function isDocumented(graph: Graph, name: string): boolean {
+  return [...graph.input.repository].some(
+    ([path, text]) => /^(README\.md$|docs\/.*\.md$)/.test(path) && text.includes(`\`${name}\``),
+  );
+}
