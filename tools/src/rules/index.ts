@@ -48,13 +48,15 @@ export const rules: readonly Rule[] = [
   metricExists,
 ];
 
+// Which kinds a cluster's projects allow is the business of the cluster that takes an overlay; the others look at files alone.
+const clusterOnly = [projectAllows, unlistedFile, singlePlace];
+
 /** Applies every rule to a cluster's objects; where something does not render, only those that look at files one by one. */
 export function runRules(graph: Graph): Finding[] {
   // Of a graph with holes most rules would only name what follows from them.
   const whole = graph.input.applications.every(({ error }) => error === undefined);
   const cut = whole ? rules : [renders, schema, singlePlace, imageTag];
-  // Which kinds a cluster's projects allow is the business of the cluster that takes an overlay.
-  const applied = graph.input.variant ? cut.filter((rule) => rule !== projectAllows) : cut;
+  const applied = graph.input.variant ? cut.filter((rule) => !clusterOnly.includes(rule)) : cut;
   const findings = applied.flatMap(({ id, check }) =>
     check(graph).map((problem): Finding => {
       const position = "manifest" in problem ? graph.position(problem.manifest, problem.path) : problem.at;

@@ -105,8 +105,24 @@ function dashboardExpressions(manifest: Manifest): Use[] {
 const withoutVariables = (expression: string): string =>
   expression.replace(/\[\s*\$\{?\w+\}?/g, "[5m").replace(/\$\{?\w+(:\w+)?\}?/g, "x");
 
+interface Parsed {
+  metrics: string[];
+  error?: number;
+}
+
+// Several graphs hold the same rules: each overlay that is tried on a cluster is one more.
+const parsed = new Map<string, Parsed>();
+
 /** The metrics that an expression reads, and where it is no PromQL. */
-export function metricsOf(expression: string): { metrics: string[]; error?: number } {
+export function metricsOf(expression: string): Parsed {
+  const known = parsed.get(expression);
+  if (known) return known;
+  const result = parse(expression);
+  parsed.set(expression, result);
+  return result;
+}
+
+function parse(expression: string): Parsed {
   const metrics = new Set<string>();
   let error: number | undefined;
   parser.parse(expression).iterate({

@@ -1,4 +1,4 @@
-import { describeObject, type FieldPath, formatPath } from "../object.ts";
+import { describeObject, type FieldPath, formatPath, type KubernetesObject } from "../object.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 export const renders: Rule = {
@@ -49,20 +49,23 @@ export const leftOpen: Rule = {
 or a patch is missing. Looked at: every text of every object.`,
   check: (graph) =>
     graph.own().flatMap((manifest) =>
-      textsOf(manifest.object).flatMap(({ path, text }) =>
-        placeholder.test(text)
-          ? [
-              {
-                manifest,
-                path,
-                message: `${describeObject(manifest.object)} ${formatPath(path)} is still ${text}`,
-                fix: `patch it or replace it in gitops/clusters/${graph.input.cluster}`,
-              },
-            ]
-          : [],
-      ),
+      openTexts(manifest.object).map(({ path, text }) => ({
+        manifest,
+        path,
+        message: `${describeObject(manifest.object)} ${formatPath(path)} is still ${text}`,
+        fix: `patch it or replace it in gitops/clusters/${graph.input.cluster}`,
+      })),
     ),
 };
+
+// An object that several graphs hold is walked once: definitions have tens of thousands of texts.
+const remembered = new WeakMap<KubernetesObject, { path: FieldPath; text: string }[]>();
+
+function openTexts(object: KubernetesObject): { path: FieldPath; text: string }[] {
+  const known = remembered.get(object) ?? textsOf(object).filter(({ text }) => placeholder.test(text));
+  remembered.set(object, known);
+  return known;
+}
 
 function textsOf(value: unknown, path: FieldPath = []): { path: FieldPath; text: string }[] {
   if (typeof value === "string") return [{ path, text: value }];
