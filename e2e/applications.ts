@@ -1,6 +1,7 @@
 /** What Argo CD says of its Applications, and when all of it is in place. */
 import { until } from "../tools/src/failure.ts";
 import { deployment, pods } from "./app.ts";
+import { Clone } from "./clone.ts";
 import { get, list } from "./kubectl.ts";
 
 /** What of an Application the tests look at. */
@@ -46,4 +47,21 @@ export async function rollout(): Promise<string | undefined> {
     return `${replicas} replicas, ${readyReplicas} ready, ${updatedReplicas} updated`;
   const count = (await pods()).length;
   return count === 3 ? undefined : `${count} pods`;
+}
+
+/** A clone of the platform's repository, once the platform runs it. */
+export async function cloneOfConverged(): Promise<Clone> {
+  const clone = await Clone.make();
+  await converged(clone.found);
+  return clone;
+}
+
+/** Ends a clone: the platform runs again what was found. */
+export async function endClone(clone: Clone): Promise<void> {
+  try {
+    const commit = await clone.putBack();
+    if (commit !== undefined) await converged(commit);
+  } finally {
+    clone.remove();
+  }
 }

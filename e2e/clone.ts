@@ -8,6 +8,8 @@ import { exported } from "./platform.ts";
 /** A temporary clone with the branch main checked out. */
 export class Clone {
   readonly directory = mkdtempSync(join(tmpdir(), "e2e-clone-"));
+  /** The commit that main was at. */
+  found = "";
 
   /** Clones with the credentials that `./deploy.sh env` exports. */
   static async make(): Promise<Clone> {
@@ -15,6 +17,7 @@ export class Clone {
     await clone.git("clone", "--quiet", "--branch", "main", exported("GIT_URL"), ".");
     await clone.git("config", "user.name", "e2e");
     await clone.git("config", "user.email", "e2e@localhost");
+    clone.found = await clone.git("rev-parse", "HEAD");
     return clone;
   }
 
@@ -48,6 +51,18 @@ export class Clone {
   async pushHead(): Promise<string> {
     await this.git("push", "--quiet", "origin", "HEAD:main");
     return this.git("rev-parse", "HEAD");
+  }
+
+  /**
+   * Pushes the content that was found, as a new commit, since history only grows.
+   * @returns that commit, or undefined where the content is what was found
+   */
+  async putBack(): Promise<string | undefined> {
+    await this.git("fetch", "--quiet", "origin");
+    await this.git("reset", "--quiet", "--hard", "origin/main");
+    if ((await this.git("diff", this.found, "HEAD")) === "") return undefined;
+    await this.git("read-tree", "--reset", "-u", this.found);
+    return this.push("e2e: as it was found");
   }
 
   /** Removes the clone. */

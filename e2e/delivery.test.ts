@@ -1,12 +1,11 @@
 /** E3 and B2: what is pushed is what runs, whatever happens in between. */
-import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { sleep, until } from "../tools/src/failure.ts";
 import { deployment, namespace, type Pod, pods, send } from "./app.ts";
-import { application, applications, converged, rollout } from "./applications.ts";
-import { Clone } from "./clone.ts";
+import { application, applications, cloneOfConverged, converged, endClone, rollout } from "./applications.ts";
+import type { Clone } from "./clone.ts";
 import { get, kubectl, list } from "./kubectl.ts";
-import { repository, secondsSince } from "./platform.ts";
+import { gitops, secondsSince } from "./platform.ts";
 import { steadyRequests } from "./steady.ts";
 
 const config = "gitops/apps/logging/base/app/config.env";
@@ -14,26 +13,12 @@ const kustomization = "gitops/apps/logging/base/app/kustomization.yaml";
 const service = "gitops/apps/logging/base/app/service.yaml";
 
 let clone: Clone;
-let found: string;
 
 beforeAll(async () => {
-  clone = await Clone.make();
-  found = await clone.git("rev-parse", "HEAD");
-  await converged(found);
+  clone = await cloneOfConverged();
 });
 
-afterAll(async () => {
-  try {
-    await clone.git("reset", "--quiet", "--hard");
-    // A new commit with the content that was found: history only grows.
-    if ((await clone.git("diff", found, "HEAD")) !== "") {
-      await clone.git("read-tree", "--reset", "-u", found);
-      await converged(await clone.push("e2e: as it was found"));
-    }
-  } finally {
-    clone.remove();
-  }
-});
+afterAll(() => endClone(clone));
 
 /** Waits until the app greets so, again and again, as every pod must. */
 async function greets(greeting: string): Promise<void> {
@@ -157,15 +142,8 @@ async function recover(): Promise<number> {
 }
 
 /** Runs the product's `wait` on a commit with a short deadline. */
-async function wait(
-  commit: string,
-  seconds: number,
-): Promise<{ exitCode: number | undefined; stderr: string }> {
-  const tsx = `${repository}/node_modules/.bin/tsx`;
-  const args = [`${repository}/tools/src/cli.ts`, "wait", commit, "--seconds", String(seconds)];
-  const { exitCode, stderr } = await execa(tsx, args, { reject: false });
-  return { exitCode, stderr };
-}
+const wait = (commit: string, seconds: number): ReturnType<typeof gitops> =>
+  gitops("wait", commit, "--seconds", String(seconds));
 
 test("E2 E3 a commit that breaks the app: the old pods answer, wait names pod and reason, a good commit recovers", async ({
   annotate,

@@ -3,32 +3,19 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../tools/src/failure.ts";
 import { type Answer, linesWith, namespace, type Pod, pods, post, send } from "./app.ts";
-import { converged } from "./applications.ts";
-import { Clone } from "./clone.ts";
+import { cloneOfConverged, endClone } from "./applications.ts";
+import type { Clone } from "./clone.ts";
 import { apply, get, inPod, kubectl } from "./kubectl.ts";
 import { accesses, gateways, istioctl, proxies, proxyConfig, setFaultShare } from "./mesh.ts";
 import { createNamespace, deleteNamespace, shellPod, waitForPhase } from "./testpods.ts";
 
 let clone: Clone;
-let found: string;
 
 beforeAll(async () => {
-  clone = await Clone.make();
-  found = await clone.git("rev-parse", "HEAD");
-  await converged(found);
+  clone = await cloneOfConverged();
 });
 
-afterAll(async () => {
-  try {
-    await clone.git("reset", "--quiet", "--hard");
-    if ((await clone.git("diff", found, "HEAD")) !== "") {
-      await clone.git("read-tree", "--reset", "-u", found);
-      await converged(await clone.push("e2e: as it was found"));
-    }
-  } finally {
-    clone.remove();
-  }
-});
+afterAll(() => endClone(clone));
 
 describe("C1 the control plane", () => {
   test("has every app pod in the mesh, as a native sidecar, in a restricted namespace", async () => {
@@ -182,9 +169,22 @@ describe("C2 C3 POST /log through the gateway", () => {
       const id = line.split(" ").at(-1) ?? "";
       times.set(id, (times.get(id) ?? 0) + 1);
     }
-    expect(answers.map(({ id, status }) => [status, times.get(id) ?? 0])).toEqual(
-      answers.map(({ status }) => [status, status === 200 ? 1 : 0]),
-    );
+    expect(acknowledged.filter(({ id }) => !times.has(id))).toEqual([]);
+    // On a busy machine an attempt can be given up though nothing delayed it: a line of its own, which the archive merges.
+    const app = await pods();
+    for (const { id, status } of answers) {
+      const count = times.get(id) ?? 0;
+      if (count === (status === 200 ? 1 : 0)) continue;
+      await until("the access logs", 30, async () => {
+        const undelayed = (await accesses(app, id)).filter(
+          ({ response_flags: flags }) => !flags.includes("DI"),
+        );
+        return count <= undelayed.length
+          ? undefined
+          : `${count} lines of ${undelayed.length} undelayed attempts`;
+      });
+      await annotate(`${status}: ${count} lines, of as many attempts that were not delayed`);
+    }
   });
 
   test("at a share of 0: all succeed, whatever headers a stranger sends", async ({ annotate }) => {

@@ -3,33 +3,20 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { expressions, selectorsIn } from "../tools/monitoring/expressions.ts";
 import { sleep, until } from "../tools/src/failure.ts";
 import { pods, post, send } from "./app.ts";
-import { application, converged } from "./applications.ts";
-import { Clone } from "./clone.ts";
+import { application, cloneOfConverged, endClone } from "./applications.ts";
+import type { Clone } from "./clone.ts";
 import { type KubernetesObject, list } from "./kubectl.ts";
 import { gateways, setFaultShare } from "./mesh.ts";
 import { repository } from "./platform.ts";
 import { alerts, fired, metricNames, number, query, ruleErrors, type Target, targets } from "./prometheus.ts";
 
 let clone: Clone;
-let found: string;
 
 beforeAll(async () => {
-  clone = await Clone.make();
-  found = await clone.git("rev-parse", "HEAD");
-  await converged(found);
+  clone = await cloneOfConverged();
 });
 
-afterAll(async () => {
-  try {
-    await clone.git("reset", "--quiet", "--hard");
-    if ((await clone.git("diff", found, "HEAD")) !== "") {
-      await clone.git("read-tree", "--reset", "-u", found);
-      await converged(await clone.push("e2e: as it was found"));
-    }
-  } finally {
-    clone.remove();
-  }
-});
+afterAll(() => endClone(clone));
 
 /** Two scrapes and a flush of the proxies' histograms: what happened before is then in Prometheus. */
 const settle = (): Promise<void> => sleep(15_000);

@@ -49,5 +49,15 @@ export async function deploy(args: string[] = [], env: Record<string, string> = 
   return { exitCode, stdout, stderr, seconds: secondsSince(started) };
 }
 
+/** Runs the GitOps tool of this checkout to its end, whatever that is. */
+export async function gitops(...args: string[]): Promise<Omit<Run, "seconds">> {
+  const tsx = `${repository}/node_modules/.bin/tsx`;
+  const { exitCode, stdout, stderr } = await execa(tsx, [`${repository}/tools/src/cli.ts`, ...args], {
+    reject: false,
+    timeout: 900_000,
+  });
+  return { exitCode, stdout, stderr };
+}
+
 /** Seconds since a moment of `Date.now()`, to one decimal. */
 export const secondsSince = (started: number): number => Math.round((Date.now() - started) / 100) / 10;

@@ -1,56 +1,31 @@
 /** E4: a service released by one command, a broken image named by `wait`, and the way back. */
-import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../tools/src/failure.ts";
 import { pods, send } from "./app.ts";
 import { Clone } from "./clone.ts";
-import { repository, secondsSince } from "./platform.ts";
+import { gitops, secondsSince } from "./platform.ts";
 
 const kustomization = "gitops/apps/logging/base/app/kustomization.yaml";
 const source = "services/app/src/main.ts";
 
 let clone: Clone;
-let found: string;
 
 beforeAll(async () => {
   clone = await Clone.make();
-  found = await clone.git("rev-parse", "HEAD");
-  expect((await gitops("wait", found)).exitCode).toBe(0);
+  expect((await gitops("wait", clone.found)).exitCode).toBe(0);
 });
 
 afterAll(async () => {
   try {
-    await clone.git("fetch", "--quiet", "origin");
-    await clone.git("reset", "--quiet", "--hard", "origin/main");
-    // A new commit with the content that was found: history only grows.
-    if ((await clone.git("diff", found, "HEAD")) !== "") {
-      await clone.git("read-tree", "--reset", "-u", found);
-      const commit = await clone.push("e2e: as it was found");
-      expect((await gitops("wait", commit)).exitCode).toBe(0);
-    }
+    const commit = await clone.putBack();
+    if (commit !== undefined) expect((await gitops("wait", commit)).exitCode).toBe(0);
   } finally {
     clone.remove();
   }
 });
 
-interface Said {
-  exitCode: number | undefined;
-  stdout: string;
-  stderr: string;
-}
-
-/** Runs the product's tool from the checkout. */
-async function gitops(...args: string[]): Promise<Said> {
-  const tsx = `${repository}/node_modules/.bin/tsx`;
-  const { exitCode, stdout, stderr } = await execa(tsx, [`${repository}/tools/src/cli.ts`, ...args], {
-    reject: false,
-    timeout: 900_000,
-  });
-  return { exitCode, stdout, stderr };
-}
-
 /** Runs a command of the tool on the clone, followed to running pods. */
-const inClone = (...args: string[]): Promise<Said> =>
+const inClone = (...args: string[]): ReturnType<typeof gitops> =>
   gitops(...args, "--directory", clone.directory, "--remote", "origin", "--push", "--wait");
 
 const images = async (): Promise<string[]> => {

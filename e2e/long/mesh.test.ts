@@ -1,28 +1,22 @@
 /** C: steady requests through the gateway lose nothing while parts of the platform are replaced. */
 import { Agent, get as request } from "node:http";
+import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { sleep, until } from "../../tools/src/failure.ts";
 import { url } from "../app.ts";
-import { converged, rollout } from "../applications.ts";
-import { Clone } from "../clone.ts";
+import { cloneOfConverged, endClone, rollout } from "../applications.ts";
+import type { Clone } from "../clone.ts";
 import { kubectl } from "../kubectl.ts";
 import { gateways, setFaultShare } from "../mesh.ts";
 
 let clone: Clone;
-let found: string;
 
 beforeAll(async () => {
-  clone = await Clone.make();
-  found = await clone.git("rev-parse", "HEAD");
-  await converged(found);
+  clone = await cloneOfConverged();
   await setFaultShare(clone, 0);
 });
 
-afterAll(async () => {
-  await clone.git("read-tree", "--reset", "-u", found);
-  if ((await clone.git("diff", "HEAD")) !== "") await converged(await clone.push("e2e: as it was found"));
-  clone.remove();
-});
+afterAll(() => endClone(clone));
 
 /** GET /status over and over, on three connections that are kept. */
 class Load {
@@ -86,7 +80,54 @@ const events: [string, () => Promise<void>][] = [
       await replaced("deployment", "istio-ingressgateway", "istio-system");
     },
   ],
+  [
+    "a node is drained and comes back",
+    async () => {
+      try {
+        // What serves requests; a drain of everything takes the volumes' pods with it, which have nowhere to go.
+        for (const selector of ["app.kubernetes.io/name=app", "istio=ingressgateway"]) {
+          const options = ["--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s"];
+          await kubectl(["drain", "node2", "--pod-selector", selector, ...options]);
+        }
+      } finally {
+        await kubectl(["uncordon", "node2"]);
+      }
+      await until("the rollout", 180, rollout);
+      await replaced("deployment", "istio-ingressgateway", "istio-system");
+    },
+  ],
 ];
+
+test("C a node that vanishes costs what was under way there, and no more once it is noticed", async ({
+  annotate,
+}) => {
+  const link = (state: string) => execa("ip", ["link", "set", "lp-node2", state]);
+  const load = new Load();
+  try {
+    await sleep(5000);
+    await link("down");
+    await sleep(20_000);
+    const noticed = load.failed.length;
+    const before = load.answered;
+    await annotate(`${noticed} failed in 20 s: ${load.failed.join("; ")}`);
+    await sleep(30_000);
+    await annotate(`${load.answered - before} answered in the 30 s after`);
+    expect(load.failed.slice(noticed)).toEqual([]);
+    expect(load.answered - before).toBeGreaterThan(100);
+    await link("up");
+    await sleep(30_000);
+    await annotate(`${load.failed.length - noticed} failed while it came back`);
+    expect(load.failed.slice(noticed)).toEqual([]);
+  } finally {
+    await link("up");
+    await load.stop();
+  }
+  await until("the nodes", 120, async () => {
+    const nodes = await kubectl(["get", "nodes", "--no-headers"]);
+    return nodes.includes("NotReady") ? nodes : undefined;
+  });
+  await until("the rollout", 180, rollout);
+});
 
 test("C no GET /status fails within two minutes of steady load and replacements", async ({ annotate }) => {
   const started = Date.now();

@@ -1,30 +1,19 @@
 /** D4: an alert that takes its time: the archiver stops, and half an hour later somebody is told. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../../tools/src/failure.ts";
-import { converged } from "../applications.ts";
-import { Clone } from "../clone.ts";
+import { cloneOfConverged, converged, endClone } from "../applications.ts";
+import type { Clone } from "../clone.ts";
 import { get, kubectl } from "../kubectl.ts";
 import { alerts, fired, number } from "../prometheus.ts";
 
 const cronJob = "gitops/apps/logging/base/log-archiver/cronjob.yaml";
 let clone: Clone;
-let found: string;
 
 beforeAll(async () => {
-  clone = await Clone.make();
-  found = await clone.git("rev-parse", "HEAD");
-  await converged(found);
+  clone = await cloneOfConverged();
 });
 
-afterAll(async () => {
-  try {
-    await clone.git("read-tree", "--reset", "-u", found);
-    if ((await clone.git("diff", "--staged", "HEAD")) !== "")
-      await converged(await clone.push("e2e: as it was found"));
-  } finally {
-    clone.remove();
-  }
-});
+afterAll(() => endClone(clone));
 
 test("D4 a stopped archiver is reported by its archive's age, and the report ends with the next archive", async ({
   annotate,
@@ -41,7 +30,7 @@ test("D4 a stopped archiver is reported by its archive's age, and the report end
   const age = Date.now() / 1000 - (await number(newest));
   await annotate(`fired at an age of ${Math.round(age)} s`);
   expect(age).toBeGreaterThan(1500);
-  await clone.git("read-tree", "--reset", "-u", found);
+  await clone.git("read-tree", "--reset", "-u", clone.found);
   await converged(await clone.push("e2e: the archiver runs"));
   await kubectl(["-n", "logging", "create", "job", "--from=cronjob/log-archiver", "e2e-by-hand"]);
   try {

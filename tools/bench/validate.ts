@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { dump } from "js-yaml";
 import { concurrently } from "../src/render/cluster.ts";
+import { kubernetes, moduleSource } from "../src/render/go.ts";
 import { renderYaml } from "../src/render/kustomize.ts";
 import { checkout } from "../src/repository.ts";
 
@@ -113,6 +114,31 @@ function objectsOf(name: string): Record<string, object> {
   return objects;
 }
 
+interface Definition {
+  "x-kubernetes-group-version-kind"?: { group: string; version: string; kind: string }[];
+}
+
+/** Writes the pinned Kubernetes' schemas as kubeconform reads them, and returns the pattern of their names. */
+async function kubeconformSchemas(directory: string): Promise<string> {
+  const source = join(await moduleSource(checkout, kubernetes), "api/openapi-spec/swagger.json");
+  const { definitions } = JSON.parse(readFileSync(source, "utf8")) as {
+    definitions: Record<string, Definition>;
+  };
+  // Described as text there, and meant as text or number.
+  definitions["io.k8s.apimachinery.pkg.util.intstr.IntOrString"] = {};
+  writeFileSync(join(directory, "_definitions.json"), JSON.stringify({ definitions }));
+  for (const [name, definition] of Object.entries(definitions)) {
+    for (const { group, version, kind } of definition["x-kubernetes-group-version-kind"] ?? []) {
+      const file = `${[kind, group.split(".")[0], version].filter(Boolean).join("-").toLowerCase()}.json`;
+      writeFileSync(
+        join(directory, file),
+        JSON.stringify({ $ref: `_definitions.json#/definitions/${name}` }),
+      );
+    }
+  }
+  return join(directory, "{{.ResourceKind}}{{.KindSuffix}}.json");
+}
+
 interface Row {
   what: string;
   seconds: number;
@@ -170,9 +196,10 @@ for (const applications of sizes.length > 0 ? sizes : [125, 250, 500]) {
     });
     const stream = join(root, "all.yaml");
     writeFileSync(stream, rendered.join("---\n"));
-    const { KUBECONFORM, KUBECONFORM_SCHEMAS = "default", KUBE_LINTER } = process.env;
+    const { KUBECONFORM, KUBE_LINTER } = process.env;
     if (KUBECONFORM) {
-      const args = ["-strict", "-summary", "-schema-location", KUBECONFORM_SCHEMAS, stream];
+      const schemas = await kubeconformSchemas(mkdtempSync(join(root, "schemas-")));
+      const args = ["-summary", "-schema-location", schemas, stream];
       note(await measure(`${applications}, kubeconform on that`, KUBECONFORM, args));
     }
     if (KUBE_LINTER)

@@ -34,14 +34,13 @@ export async function answerAppend(
 async function store(
   { log, metrics, retries }: Context,
   req: IncomingMessage,
-  id: string,
+  requestId: string,
   message: string,
 ): Promise<void> {
   const escaped = escapeMessage(message);
-  const keys = [retryKey(id, escaped)];
-  // A gateway gives each of a caller's attempts a request id of its own, so the caller's key counts beside it.
-  const callersKey = idIn(req, "idempotency-key");
-  if (callersKey !== undefined && callersKey !== id) keys.push(retryKey(callersKey, escaped));
+  // A gateway gives each of a caller's attempts a request id of its own; the caller's key stays, over pods and restarts.
+  const id = idIn(req, "idempotency-key") ?? requestId;
+  const keys = [...new Set([id, requestId])].map((known) => retryKey(known, escaped));
   const earlier = isRetry(req) ? keys.map((key) => retries.find(key)).find(Boolean) : undefined;
   const write = earlier ?? log.append(formatLine(new Date().toISOString(), id, escaped));
   if (earlier) metrics.logRetries.inc();

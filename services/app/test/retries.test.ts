@@ -111,7 +111,21 @@ describe("an Idempotency-Key", () => {
     await post(url, "hello", { "x-request-id": "r2", "Idempotency-Key": "k1" });
     await post(url, "other", { "x-request-id": "r3", "Idempotency-Key": "k1" });
     await post(url, "hello", { "x-request-id": "r4", "Idempotency-Key": "k2" });
-    expect((await entriesOf(file)).map(({ id }) => id)).toEqual(["r1", "r3", "r4"]);
+    expect(await entriesOf(file)).toMatchObject([
+      { id: "k1", message: "hello" },
+      { id: "k1", message: "other" },
+      { id: "k2", message: "hello" },
+    ]);
+  });
+
+  test("is what the line begins with, and so is known after a restart", async () => {
+    const LOG_DIR = await temporaryDirectory();
+    const first = await startHere({ LOG_DIR });
+    const answer = await post(first.url, "hello", { "x-request-id": "r1", "Idempotency-Key": "k1" });
+    expect(answer.headers.get("x-request-id")).toBe("r1");
+    const { url, file } = await startHere({ LOG_DIR });
+    await post(url, "hello", { "x-request-id": "r2", "Idempotency-Key": "k1" });
+    expect(await entriesOf(file)).toMatchObject([{ id: "k1", message: "hello" }]);
   });
 });
 

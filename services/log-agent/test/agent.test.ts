@@ -223,6 +223,15 @@ describe.skipIf(findCollector() === undefined)("the agent", () => {
     expect(stored.at(-1)).toEqual(agent.printed().at(-1));
   });
 
+  test("counts every line of generations that are read side by side", async () => {
+    const volume = agent.volume("uid-1");
+    for (const name of ["app.log", "app.log.1", "app.log.2", "app.log.3"])
+      appendFileSync(join(volume, name), lines(500));
+    await agent.start();
+    await settled(2000);
+    await expect.poll(() => agent.counted(), { timeout: 10_000 }).toBe(2000);
+  });
+
   test("counts its lines and says how far it lags", async () => {
     await agent.start("receivers::file_stats::collection_interval=1s");
     const file = join(agent.volume("uid-1"), "app.log");
@@ -233,7 +242,7 @@ describe.skipIf(findCollector() === undefined)("the agent", () => {
       (await fetch(`http://127.0.0.1:${agent.metricsPort}/metrics`)).text();
     const value = async (name: string): Promise<number> =>
       Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)`, "m").exec(await figures())?.[1]);
-    await expect.poll(() => value("log_agent_lines_total"), { timeout: 10_000 }).toBe(10);
+    await expect.poll(() => agent.counted(), { timeout: 10_000 }).toBe(10);
     expect(await value("log_agent_lag_seconds_count")).toBe(10);
     await expect
       .poll(async () => (await value("log_agent_file_size_b")) - (await value("log_agent_file_read_bytes")), {

@@ -130,6 +130,13 @@ export class Agent {
     return join(this.directory, `output-${run}`);
   }
 
+  /** Lines that the agent's own metric counts. */
+  async counted(): Promise<number> {
+    const page = await (await fetch(`http://127.0.0.1:${this.metricsPort}/metrics`)).text();
+    const samples = [...page.matchAll(/^log_agent_lines_total\{.*\} (\S+)$/gm)];
+    return samples.reduce((sum, [, value]) => sum + Number(value), 0);
+  }
+
   /** What all runs have printed. */
   printed(): Printed[] {
     return Array.from({ length: this.#run }, (_, run) => readFileSync(this.#output(run + 1), "utf8")).flatMap(
