@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { sourceTag } from "../src/git/source-tag.ts";
+import { committedTags, sourceTag } from "../src/git/source-tag.ts";
 import { readRepository } from "../src/repository.ts";
 
 describe("in a real repository", () => {
@@ -33,6 +33,28 @@ describe("in a real repository", () => {
     expect(await sourceTag(directory, "services/shop")).toBe(before);
     commit();
     expect(await sourceTag(directory, "services/shop")).not.toBe(before);
+  });
+
+  test("every tag has the newest commit that made its sources, and not a merge that brought them", async () => {
+    const tags: string[] = [];
+    const write = async (text: string): Promise<void> => {
+      writeFileSync(join(directory, "services/shop/main.ts"), text);
+      commit();
+      tags.push(await sourceTag(directory, "services/shop"));
+    };
+    await write("2");
+    git("checkout", "--quiet", "-b", "side");
+    await write("3");
+    const side = git("rev-parse", "HEAD").trim();
+    git("checkout", "--quiet", "-");
+    writeFileSync(join(directory, "other.txt"), "2");
+    commit();
+    git("-c", "user.name=t", "-c", "user.email=t@example.org", "merge", "--quiet", "--no-edit", "side");
+    expect((await committedTags(directory, "services/shop")).get(tags[1] ?? "")).toBe(side);
+    await write("2");
+    const again = git("rev-parse", "HEAD").trim();
+    expect((await committedTags(directory, "services/shop")).get(tags[0] ?? "")).toBe(again);
+    expect(await committedTags(directory, "services/none")).toEqual(new Map());
   });
 
   test("a service that was never committed has no tag", async () => {

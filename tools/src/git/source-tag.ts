@@ -64,10 +64,19 @@ export async function lastRolledBack(
 export async function committedTags(root: string, directory: string): Promise<Map<string, string>> {
   const { stdout: log } = await execa(
     "git",
-    ["log", "--full-history", "--format=%H", "HEAD", "--", directory],
+    ["log", "--full-history", "--format=%H %P", "HEAD", "--", directory],
     { cwd: root, reject: false },
   );
-  const commits = log.split("\n").filter(Boolean);
+  const found = log
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => line.split(" "));
+  // A merge is the commit of sources that no other commit has: those that both sides changed.
+  const isMerge = (hashes: string[]): boolean => hashes.length > 2;
+  const commits = [
+    ...found.filter((hashes) => !isMerge(hashes)),
+    ...found.filter((hashes) => isMerge(hashes)),
+  ].map(([commit]) => commit ?? "");
   const { stdout: trees } = await execa("git", ["cat-file", "--batch-check=%(objectname)"], {
     cwd: root,
     input: commits.map((commit) => `${commit}:${directory}\n`).join(""),
