@@ -45,8 +45,11 @@ export async function validate(
     skipped: [],
   };
   const tags = await serviceTags(root, repository);
-  for (const cluster of result.clusters) {
-    const graph = await loadGraph(root, repository, cluster, cache, tags);
+  const graphs: Graph[] = [];
+  for (const cluster of result.clusters) graphs.push(await loadGraph(root, repository, cluster, cache, tags));
+  const used = new Set(graphs.flatMap(({ input }) => input.applications.flatMap(({ files }) => files)));
+  for (const graph of graphs) {
+    graph.input.used = used;
     result.findings.push(...runRules(graph));
     result.applications += graph.input.applications.length - 1;
     result.objects += graph.manifests.length;

@@ -4,7 +4,15 @@ import { fileURLToPath } from "node:url";
 import { type KubernetesObject, parseObjects } from "../object.ts";
 import { type Cache, digest } from "../render/cache.ts";
 import { ownCode } from "../render/cluster.ts";
-import { argocd, istio, kubernetes, moduleSource, type PinnedModule, pinnedVersion } from "../render/go.ts";
+import {
+  argocd,
+  istio,
+  kubernetes,
+  moduleSource,
+  type PinnedModule,
+  pinnedVersion,
+  prometheusOperator,
+} from "../render/go.ts";
 import { type OpenApiSchema, strictDefinition, strictSchema } from "./strict.ts";
 import type { CompiledSchemas, Definition, Validator } from "./validator.ts";
 
@@ -19,6 +27,8 @@ interface DefinitionSource {
 const definitionSources: DefinitionSource[] = [
   { module: argocd, path: "manifests/crds", suffix: "-crd.yaml" },
   { module: istio, path: "manifests/charts/base/files/crd-all.gen.yaml" },
+  // Of a cluster whose chart brings them, and is not at hand here.
+  { module: prometheusOperator, path: "example/prometheus-operator-crd", suffix: ".yaml" },
 ];
 
 /** Names the schemas that `platformValidator` would make. */
