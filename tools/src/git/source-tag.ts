@@ -1,6 +1,6 @@
 import { execa } from "execa";
 import type { ServiceTag } from "../graph.ts";
-import type { Repository } from "../repository.ts";
+import { type Repository, serviceNames } from "../repository.ts";
 
 /** The trailer of a commit that puts an earlier image back, with the tag that it replaces. */
 export const rolledBackTrailer = "Rolled-Back";
@@ -21,11 +21,8 @@ export async function sourceTag(checkout: string, directory: string): Promise<st
 
 /** The tags of every service of a repository that has a Dockerfile; one without commits has none. */
 export async function serviceTags(root: string, repository: Repository): Promise<Map<string, ServiceTag>> {
-  const services = [...repository.keys()].flatMap(
-    (path) => /^services\/([^/]+)\/Dockerfile$/.exec(path)?.[1] ?? [],
-  );
   const tags = new Map<string, ServiceTag>();
-  for (const service of services) {
+  for (const service of serviceNames(repository)) {
     const expected = await sourceTag(root, `services/${service}`).catch(() => undefined);
     tags.set(service, { expected, rolledBack: await lastRolledBack(root, service) });
   }

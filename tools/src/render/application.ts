@@ -85,7 +85,8 @@ export function imageEntry(text: string): Record<string, string> {
     ? text.split("=", 2)
     : [text.replace(/[:@][^/]*$/, ""), text];
   const [, newName = "", tag, digest] = /^(.+?)(?::([^/@]+))?(?:@(.+))?$/.exec(replacement ?? "") ?? [];
-  return { name: name ?? "", newName, ...(tag && { newTag: tag }), ...(digest && { digest }) };
+  // An asterisk keeps the tag that is there.
+  return { name: name ?? "", newName, ...(tag && tag !== "*" && { newTag: tag }), ...(digest && { digest }) };
 }
 
 // Argo CD applies the YAML files of a directory that is no kustomization.

@@ -20,11 +20,6 @@ export async function renderArgocd(checkout: string, cluster: string): Promise<s
 /** Where a cluster's Argo CD is put together that does not manage itself, from the root of the checkout. */
 export const installDirectory = (cluster: string): string => `bootstrap/argocd/install/${cluster}`;
 
-/** Renders what Argo CD starts from on a cluster: the AppProjects and the root Application. */
-export async function renderRoot(checkout: string, cluster: string): Promise<string> {
-  return renderYaml(join(checkout, "bootstrap/argocd/root", cluster));
-}
-
 // The mirror's Redis is Debian's, under the name and tag scheme of Docker Hub.
 function mirroredImages(checkout: string): object {
   const { redis, debian } = load(readFileSync(join(checkout, "versions.yaml"), "utf8")) as Record<
