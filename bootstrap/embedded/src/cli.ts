@@ -226,6 +226,6 @@ try {
   if (!(error instanceof Failure))
     log(error instanceof Error ? (error.stack ?? error.message) : String(error));
   note(error instanceof Error ? error.message : String(error));
-  note(`next: ${(error instanceof Failure && error.next) || `tail -n 40 ${logFile}`}`);
+  note(`next: ${(error instanceof Failure && error.next) || `tail -n 40 ${logFile()}`}`);
   process.exitCode = 1;
 }
