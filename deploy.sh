@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings the logging platform up on this machine, or completes what an earlier run left undone.
+# Brings the logging platform up, on this machine or on a cluster at hand, or completes what an earlier run left undone.
 set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,6 +11,10 @@ cluster=embedded
 stage_count=11
 stage_number=0
 build_id=
+# A cluster at hand: its context, and the options that the stages of bootstrap/upstream are given.
+context=
+chosen_cluster=
+target=()
 
 usage() {
   cat <<'TEXT'
@@ -23,28 +27,45 @@ Commands
   doctor      check the machine, the cluster and the repository; say what to do
   destroy     remove everything but the build cache; --purge removes that too
 
+Without --context or --kind the platform runs on this machine, on a cluster that bootstrap assembles; that needs root.
+
 Options
   --http-port PORT   port of the platform on 127.0.0.1 (bootstrap; default 80)
   --purge            remove the build cache too (destroy)
   --dry-run          say what would be done, and do nothing (bootstrap, destroy)
   -h, --help         this text
 
+Options for a cluster at hand (docs/own-cluster.md)
+  --context NAME           a context of the kubeconfig; for bootstrap, status, doctor and destroy
+  --kind                   create a kind cluster and a registry first; bootstrap, destroy (docs/kind.md)
+  --repo URL               the repository that Argo CD reads (default: the remote origin)
+  --revision REF           the branch, tag or commit that it follows (default: the branch that Git names)
+  --repo-credentials FILE  an SSH key, or lines username=… and password=… (default: GIT_USERNAME, GIT_PASSWORD)
+  --registry HOST/PATH     where images of services/* are pulled from (default: as Git names them)
+  --cluster NAME           a directory of gitops/clusters (default: upstream; without --context embedded)
+  --keep-istio             Istio is there and is left alone, by destroy too
+  --ha                     an Argo CD that outlives a node; needs three
+  --yes                    destroy: yes, on somebody's own cluster
+
 Exit codes
   0  done
   1  a stage failed: the last lines name the object, its condition and the next command
   2  the command line is wrong
-  3  the machine lacks something that cannot be installed: root, Node 20, npm, Go 1.21, git
+  3  the machine lacks something that cannot be installed: root, Node 20, npm, Go 1.21, git; for a cluster at hand
+     kubectl instead of root, for --kind docker and kind too
 
 Environment
   STATE_DIR    what the running platform lives in (default /var/lib/logging-platform)
   CACHE_DIR    compiled tools and images (default /var/cache/logging-platform)
   WAIT_SECONDS deadline of every wait (default 30 to 300, by what is waited for)
   DEPLOY_LOG   what every command printed (default /var/log/logging-platform.log)
+               For a cluster at hand and not as root, cache and log are below ~/.cache and ~/.local/state.
+  KUBECONFIG   where contexts are (default ~/.kube/config)
 TEXT
 }
 
 main() {
-  local command= purge= dry_run= http_port=
+  local command= purge= dry_run= http_port= kind= yes=
   while [ $# -gt 0 ]; do
     case $1 in
       bootstrap | status | env | doctor | destroy)
@@ -57,6 +78,17 @@ main() {
         shift
         ;;
       --http-port=*) http_port=$(port "${1#*=}") ;;
+      --context | --cluster | --repo | --revision | --registry | --repo-credentials)
+        [ $# -gt 1 ] && [ -n "$2" ] || wrong_usage "$1 takes a value"
+        choose "$1" "$2"
+        shift
+        ;;
+      --context=?* | --cluster=?* | --repo=?* | --revision=?* | --registry=?* | --repo-credentials=?*)
+        choose "${1%%=*}" "${1#*=}"
+        ;;
+      --keep-istio | --ha) target+=("$1") ;;
+      --kind) kind=1 ;;
+      --yes) yes=1 ;;
       --purge) purge=1 ;;
       --dry-run) dry_run=1 ;;
       -h | --help) usage && exit 0 ;;
@@ -66,7 +98,17 @@ main() {
   done
   command=${command:-bootstrap}
   if [ -n "$purge" ] && [ "$command" != destroy ]; then wrong_usage "--purge belongs to destroy"; fi
-  require_machine
+  if [ -n "$yes" ] && [ "$command" != destroy ]; then wrong_usage "--yes belongs to destroy"; fi
+  if [ -n "$kind" ]; then use_kind; fi
+  if [ -n "$context" ]; then
+    at_hand "$command" "$kind" "$yes" "$dry_run" "$http_port$purge"
+    return
+  fi
+  if [ ${#target[@]} -gt 0 ]; then wrong_usage "${target[0]} belongs to --context"; fi
+  if [ -n "$yes" ]; then wrong_usage "--yes belongs to --context"; fi
+  require_root
+  require_programs git node npm go
+  require_versions
   mkdir -p "$(dirname "$DEPLOY_LOG")"
   case $command in bootstrap | destroy) [ -n "$dry_run" ] || take_lock ;; esac
   install_node_packages
@@ -77,6 +119,85 @@ main() {
     doctor) embedded doctor && gitops doctor ;;
     destroy) if [ -n "$dry_run" ]; then embedded remains; else destroy "$purge"; fi ;;
   esac
+}
+
+# choose OPTION VALUE: one that takes a value.
+choose() {
+  case $1 in
+    --context) context=$2 ;;
+    --cluster) cluster=$2 chosen_cluster=$2 ;;
+    *) target+=("$1" "$2") ;;
+  esac
+}
+
+use_kind() {
+  [ -z "$context" ] || wrong_usage "--kind makes a context of its own: leave --context out"
+  context=kind-logging-platform
+  target+=(--kind)
+  case " ${target[*]} " in *" --registry "*) ;; *) target+=(--registry localhost:5001/logging-platform) ;; esac
+}
+
+# at_hand COMMAND KIND YES DRY_RUN OTHERS: everything for a cluster that somebody has.
+at_hand() {
+  local command=$1 kind=$2 yes=$3 dry_run=$4
+  [ -z "$5" ] || wrong_usage "--http-port and --purge belong to the cluster on this machine"
+  [ "$command" != env ] || wrong_usage "env belongs to the cluster on this machine: kubectl config use-context $context"
+  if [ "$command" = destroy ] && [ -z "$yes$kind$dry_run" ]; then
+    wrong_usage "destroy deletes what the platform stored on the cluster of $context: add --yes, or --dry-run to see what"
+  fi
+  if [ "$(id -u)" != 0 ]; then as_user; fi
+  require_programs git node npm go kubectl ${kind:+docker kind}
+  require_versions
+  if [ -z "$kind" ] && ! kubectl config get-contexts "$context" >/dev/null 2>&1; then
+    wrong_usage "the kubeconfig has no context $context (kubectl config get-contexts lists them)"
+  fi
+  cluster=${chosen_cluster:-upstream}
+  if ! [ -e "$repository/gitops/clusters/$cluster/kustomization.yaml" ]; then
+    wrong_usage "gitops/clusters has no cluster named $cluster"
+  fi
+  target+=(--context "$context" --cluster "$cluster")
+  export KUBE_CONTEXT=$context
+  mkdir -p "$(dirname "$DEPLOY_LOG")" "$CACHE_DIR"
+  case $command in bootstrap | destroy) [ -n "$dry_run" ] || take_lock ;; esac
+  install_node_packages
+  case $command in
+    bootstrap) if [ -n "$dry_run" ]; then upstream plan; else bootstrap_at_hand "$kind"; fi ;;
+    status) typescript tools/src/cli.ts status ;;
+    doctor) upstream doctor ;;
+    destroy)
+      stage_count=1
+      if [ -n "$dry_run" ]; then upstream remains; else stage "Destroy" upstream "destroy${kind:+-kind}"; fi
+      ;;
+  esac
+}
+
+bootstrap_at_hand() {
+  stage_count=$((5 + ${1:-0} * 2))
+  printf '\n=== bootstrap of %s %s ===\n' "$context" "$(date --iso-8601=seconds)" >>"$DEPLOY_LOG"
+  if [ -n "$1" ]; then
+    stage "kind" upstream kind
+    stage "Images" upstream images
+  fi
+  stage "Pre-flight" upstream check
+  stage "Istio" upstream istio
+  stage "Argo CD" upstream argocd
+  stage "Applications" applications_at_hand
+  stage "Platform answers" upstream answers
+  reached
+  upstream summary
+}
+
+applications_at_hand() {
+  commit=$(upstream applications)
+}
+
+# Without root nothing outside of the home directory is written.
+as_user() {
+  local state=${XDG_STATE_HOME:-$HOME/.local/state}/logging-platform
+  if [ "$CACHE_DIR" = /var/cache/logging-platform ]; then CACHE_DIR=${XDG_CACHE_HOME:-$HOME/.cache}/logging-platform; fi
+  if [ "$DEPLOY_LOG" = /var/log/logging-platform.log ]; then DEPLOY_LOG=$state/deploy.log; fi
+  lock=$state/lock
+  mkdir -p "$state"
 }
 
 bootstrap() {
@@ -141,9 +262,13 @@ applications() {
 }
 
 summary() {
+  reached
+  embedded summary
+}
+
+reached() {
   echo
   echo "The platform runs commit ${commit:0:12} in $((SECONDS / 60)) min $((SECONDS % 60)) s."
-  embedded summary
 }
 
 destroy() {
@@ -193,17 +318,24 @@ stop_compiling() {
   fi
 }
 
-require_machine() {
-  local missing=()
+require_root() {
   if [ "$(id -u)" != 0 ]; then
     echo "deploy.sh makes namespaces and mounts: run it as root (next: sudo ./deploy.sh)" >&2
+    echo "on a cluster at hand it needs no root (next: ./deploy.sh --context NAME)" >&2
     exit 3
   fi
-  for program in git node npm go; do command -v "$program" >/dev/null || missing+=("$program"); done
+}
+
+require_programs() {
+  local missing=()
+  for program in "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
   if [ ${#missing[@]} -gt 0 ]; then
     echo "missing: ${missing[*]} (next: install ${missing[*]} and run ./deploy.sh again)" >&2
     exit 3
   fi
+}
+
+require_versions() {
   if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
     echo "Node $(node -v) is too old: 20 or newer is needed (next: install it and run ./deploy.sh again)" >&2
     exit 3
@@ -245,6 +377,7 @@ wrong_usage() {
 }
 
 embedded() { typescript bootstrap/embedded/src/cli.ts "$@"; }
+upstream() { typescript bootstrap/upstream/src/cli.ts "$@" "${target[@]}"; }
 gitops() { on_cluster typescript tools/src/cli.ts "$@"; }
 on_cluster() { KUBECONFIG=$STATE_DIR/kubeconfig/admin.yaml PATH=$STATE_DIR/bin:$PATH "$@"; }
 typescript() { node --import "$repository/node_modules/tsx/dist/loader.mjs" "$repository/$1" "${@:2}"; }

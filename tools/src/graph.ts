@@ -28,6 +28,8 @@ export interface GraphInput {
   tags: Map<string, ServiceTag>;
   /** Pinned versions that may stand in one file only. */
   pins: { name: string; value: string; home: string }[];
+  /** Files that take part in the rendering of any cluster; one that only another uses is no stray. */
+  used?: ReadonlySet<string>;
 }
 
 /** The objects of one cluster, indexed so that a rule takes time linear in their number. */

@@ -12,6 +12,11 @@ export const checkout = resolve(dirname(fileURLToPath(import.meta.url)), "../.."
 /** What commands keep from one run to the next; losing it costs time and nothing else. */
 export const cacheDirectory = join(checkout, "node_modules/.cache/gitops");
 
+/** The services of a repository: directories of services/ that an image is built from. */
+export function serviceNames(repository: Repository): string[] {
+  return [...repository.keys()].flatMap((path) => /^services\/([^/]+)\/Dockerfile$/.exec(path)?.[1] ?? []);
+}
+
 /** Reads every file that is tracked or could be: ignored files and those deleted from the working tree are left out. */
 export async function readRepository(directory: string): Promise<Repository> {
   const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];

@@ -52,15 +52,16 @@ export async function validate(
   const tags = await serviceTags(root, repository);
   const graphs: Graph[] = [];
   for (const cluster of result.clusters) graphs.push(await loadGraph(root, repository, cluster, cache, tags));
+  const used = new Set(graphs.flatMap(({ input }) => input.applications.flatMap(({ files }) => files)));
   for (const graph of graphs) {
+    graph.input.used = used;
     result.findings.push(...runRules(graph));
     result.applications += graph.input.applications.length - 1;
     result.objects += graph.manifests.length;
     for (const { name, skipped } of graph.input.applications)
       if (skipped) result.skipped.push(`Application ${name}: ${skipped}`);
   }
-  const used = graphs.flatMap(({ input }) => input.applications.flatMap(({ files }) => files));
-  result.overlays = unusedOverlays(repository, new Set(used));
+  result.overlays = unusedOverlays(repository, used);
   for (const name of new Set(result.overlays.map((path) => posix.basename(path)))) {
     for (const graph of graphs) {
       const variant = await loadVariant(root, graph, name, result.overlays, cache);

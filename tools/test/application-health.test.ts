@@ -7,7 +7,7 @@ import { checkout } from "../src/repository.ts";
 
 // Argo CD gives the script no libraries but base and table.
 const withoutLibraries = "string, math, os, io, debug, coroutine, utf8 = nil";
-const file = join(checkout, "bootstrap/argocd/install/base/patches/argocd-cm.yaml");
+const file = join(checkout, "gitops/platform/argocd/settings/patches/argocd-cm.yaml");
 const { data } = load(readFileSync(file, "utf8")) as { data: Record<string, string> };
 const script = data["resource.customizations.health.argoproj.io_Application"] ?? "";
 

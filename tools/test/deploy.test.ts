@@ -9,14 +9,16 @@ import { checkout } from "../src/repository.ts";
 // deploy.sh itself runs, as a copy, with everything that it starts replaced by programs that only write down what they were asked.
 const commit = "c0ffee".padEnd(40, "0");
 const istioctl = 'echo "istioctl $*" >> "$CALLS"; test "$FAILS" != istioctl';
-const programs = { git: "", npm: "", go: "echo auto", id: "echo 0", istioctl };
+// Of contexts there is one, mine.
+const kubectl = 'test "$*" = "config get-contexts mine"';
+const programs = { git: "", npm: "", go: "echo auto", id: "echo 0", istioctl, kubectl, kind: "", docker: "" };
 const node = `
 case $1 in
   -p) echo "\${NODE_MAJOR:-20}"; exit ;;
   -v) echo "v\${NODE_MAJOR:-20}.0.0"; exit ;;
 esac
 tool=gitops
-case $3 in */embedded/*) tool=embedded ;; esac
+case $3 in */embedded/*) tool=embedded ;; */upstream/*) tool=upstream ;; esac
 shift 3
 echo "$tool $*" >> "$CALLS"
 if [ "$tool $*" = "$FAILS" ]; then
@@ -31,6 +33,8 @@ case "$tool $*" in
   "gitops render"*) echo "rendered: $*" ;;
   "embedded apply") cat >> "$CALLS" ;;
   "embedded env") echo "export APP_URL=here" ;;
+  "upstream applications "*) echo ${commit} ;;
+  "upstream summary "*) echo "everything is here" ;;
 esac
 `;
 // All that deploy.sh and its stand-ins take from the machine.
@@ -72,6 +76,10 @@ beforeEach(async () => {
   expect(own).not.toBe(text);
   await writeFile(path("deploy.sh"), own);
   for (const name of ["bin", "machine", "node_modules"]) await mkdir(path(name));
+  for (const name of ["upstream", "other"]) {
+    await mkdir(path("gitops/clusters", name), { recursive: true });
+    await writeFile(path("gitops/clusters", name, "kustomization.yaml"), "");
+  }
   for (const [name, time] of [
     ["package-lock.json", 1000],
     ["node_modules/.package-lock.json", 2000],
@@ -96,6 +104,16 @@ describe("the command line", () => {
       "--purge",
       "--dry-run",
       "--help",
+      "--context NAME",
+      "--kind",
+      "--repo URL",
+      "--revision REF",
+      "--repo-credentials FILE",
+      "--registry HOST/PATH",
+      "--cluster NAME",
+      "--keep-istio",
+      "--ha",
+      "--yes",
       "STATE_DIR",
       "CACHE_DIR",
       "DEPLOY_LOG",
@@ -114,6 +132,32 @@ describe("the command line", () => {
     [["--http-port", "123456"], "--http-port takes a number, not '123456'"],
     [["--purge"], "--purge belongs to destroy"],
     [["status", "--purge"], "--purge belongs to destroy"],
+    [["--context"], "--context takes a value"],
+    [["--context", ""], "--context takes a value"],
+    [["--repo="], "unknown argument: --repo="],
+    [["--repo", "https://git.example/a.git"], "--repo belongs to --context"],
+    [["--keep-istio"], "--keep-istio belongs to --context"],
+    [["destroy", "--yes"], "--yes belongs to --context"],
+    [["--context", "mine", "--yes"], "--yes belongs to destroy"],
+    [["--context", "mine", "--kind"], "--kind makes a context of its own: leave --context out"],
+    [
+      ["--context", "mine", "--http-port", "80"],
+      "--http-port and --purge belong to the cluster on this machine",
+    ],
+    [
+      ["destroy", "--context", "mine", "--purge"],
+      "--http-port and --purge belong to the cluster on this machine",
+    ],
+    [
+      ["env", "--context", "mine"],
+      "env belongs to the cluster on this machine: kubectl config use-context mine",
+    ],
+    [
+      ["destroy", "--context", "mine"],
+      "destroy deletes what the platform stored on the cluster of mine: add --yes, or --dry-run to see what",
+    ],
+    [["--context", "other"], "the kubeconfig has no context other (kubectl config get-contexts lists them)"],
+    [["--context", "mine", "--cluster", "none"], "gitops/clusters has no cluster named none"],
   ])("is refused where it is %j, before anything is done", async (args, message) => {
     const { exitCode, stdout, stderr } = await deploy(args);
     expect({ exitCode, stdout, stderr }).toEqual({
@@ -315,5 +359,137 @@ describe("the other commands", () => {
 
   it.each(["status", "doctor"])("%s fails where the cluster is not well", async (command) => {
     expect(await deploy([command], { FAILS: `gitops ${command}` })).toMatchObject({ exitCode: 7 });
+  });
+});
+
+describe("a cluster at hand", () => {
+  const stages = ["check", "istio", "argocd", "applications", "answers", "summary"];
+  const options = "--context mine --cluster upstream";
+  const user = async (): Promise<void> => replace("id", "echo 1000");
+  /** Without root; the machine's own directories are not written. */
+  const asUser = async (args: string[], environment: Record<string, string> = {}) => {
+    await user();
+    return deploy(args, { HOME: path("home"), ...environment });
+  };
+
+  it("goes through its stages in order, without root, and ends with the commit that runs", async () => {
+    const { exitCode, stdout, stderr } = await asUser(["--context", "mine"]);
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    expect(await calls()).toEqual(stages.map((stage) => `upstream ${stage} ${options}`));
+    const titles = stdout
+      .split("\n")
+      .flatMap((line) => /^\[ ?(\d\/5)\] (.*?) +\d+ s$/.exec(line)?.slice(1) ?? []);
+    expect(titles).toEqual(
+      ["Pre-flight", "Istio", "Argo CD", "Applications", "Platform answers"].flatMap((title, index) => [
+        `${index + 1}/5`,
+        title,
+      ]),
+    );
+    expect(stdout).toContain(`The platform runs commit ${commit.slice(0, 12)} in 0 min`);
+    expect(stdout).toMatch(/everything is here$/);
+  });
+
+  it("hands every option on to every stage", async () => {
+    const given = ["--repo", "https://git.example/a.git", "--revision=v2", "--registry", "r.example/x"];
+    const more = ["--repo-credentials=file", "--keep-istio", "--ha", "--cluster", "other"];
+    await asUser([...given, "--context=mine", ...more]);
+    const all =
+      "--repo https://git.example/a.git --revision v2 --registry r.example/x --repo-credentials file --keep-istio --ha --context mine --cluster other";
+    expect(await calls()).toEqual(stages.map((stage) => `upstream ${stage} ${all}`));
+  });
+
+  it.each([
+    ["check", "Pre-flight"],
+    ["istio", "Istio"],
+    ["argocd", "Argo CD"],
+    ["applications", "Applications"],
+    ["answers", "Platform answers"],
+  ])("ends with 1 and the stage's name where %s fails", async (stage, title) => {
+    const { exitCode, stdout, stderr } = await asUser(["--context", "mine"], {
+      FAILS: `upstream ${stage} ${options}`,
+    });
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(new RegExp(`^it is broken\\n\\[ \\d/5\\] ${title} +failed$`));
+    expect(stdout).not.toContain("The platform runs");
+    expect((await calls()).at(-1)).toBe(`upstream ${stage} ${options}`);
+  });
+
+  it.each([
+    [["--dry-run"], ["plan"]],
+    [["doctor"], ["doctor"]],
+    [["destroy", "--yes"], ["destroy"]],
+    [["destroy", "--dry-run"], ["remains"]],
+  ])("%j does what it says, and nothing else", async (args, expected) => {
+    expect(await asUser([...args, "--context", "mine"])).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(await calls()).toEqual(expected.map((command) => `upstream ${command} ${options}`));
+  });
+
+  it("status asks the cluster of the context", async () => {
+    await replace("node", `${node}\necho "context $KUBE_CONTEXT" >> "$CALLS"`);
+    expect(await asUser(["status", "--context", "mine"])).toMatchObject({ exitCode: 0 });
+    expect(await calls()).toEqual(["gitops status", "context mine"]);
+  });
+
+  it.each(["go", "git", "kubectl", "node", "npm"])("has to have %s", async (name) => {
+    await rm(path("bin", name));
+    const { exitCode, stderr } = await asUser(["--context", "mine"]);
+    expect(exitCode).toBe(3);
+    expect(stderr).toBe(`missing: ${name} (next: install ${name} and run ./deploy.sh again)`);
+    expect(await calls()).toEqual([]);
+  });
+
+  it("writes below the home directory where it is not root", async () => {
+    await user();
+    const environment = {
+      HOME: path("home"),
+      CALLS: path("calls"),
+      PATH: `${path("bin")}:${path("machine")}`,
+    };
+    const { exitCode } = await execa("bash", [path("deploy.sh"), "--context", "mine"], {
+      env: environment,
+      extendEnv: false,
+      reject: false,
+    });
+    expect(exitCode).toBe(0);
+    expect(existsSync(path("home/.local/state/logging-platform/deploy.log"))).toBe(true);
+    expect(existsSync(path("home/.cache/logging-platform"))).toBe(true);
+  });
+});
+
+describe("a cluster of kind", () => {
+  const options =
+    "--kind --registry localhost:5001/logging-platform --context kind-logging-platform --cluster upstream";
+
+  it("is created and filled before the stages of any other", async () => {
+    const { exitCode, stdout } = await deploy(["--kind"]);
+    expect(exitCode).toBe(0);
+    const stages = ["kind", "images", "check", "istio", "argocd", "applications", "answers", "summary"];
+    expect(await calls()).toEqual(stages.map((stage) => `upstream ${stage} ${options}`));
+    expect(stdout).toContain("[ 7/7] Platform answers");
+  });
+
+  it("takes another registry, and goes without being asked twice", async () => {
+    await deploy(["--kind", "--registry", "r.example/x", "--dry-run"]);
+    await deploy(["destroy", "--kind"]);
+    expect(await calls()).toEqual([
+      "upstream plan --registry r.example/x --kind --context kind-logging-platform --cluster upstream",
+      `upstream destroy-kind ${options}`,
+    ]);
+  });
+
+  it("has to have docker and kind, and is told of both", async () => {
+    for (const name of ["docker", "kind"]) await rm(path("bin", name));
+    const { exitCode, stderr } = await deploy(["--kind"]);
+    expect([exitCode, stderr]).toEqual([
+      3,
+      "missing: docker kind (next: install docker kind and run ./deploy.sh again)",
+    ]);
+  });
+
+  it.each(["kind", "images"])("ends with 1 and the stage's name where %s fails", async (stage) => {
+    const { exitCode, stderr } = await deploy(["--kind"], { FAILS: `upstream ${stage} ${options}` });
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/\[ \d\/7\] (kind|Images) +failed$/);
+    expect((await calls()).at(-1)).toBe(`upstream ${stage} ${options}`);
   });
 });

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type KubernetesObject, parseObjects } from "../src/object.ts";
-import { renderRoot } from "../src/render/argocd.ts";
 import { renderObjects } from "../src/render/kustomize.ts";
+import { renderRoot } from "../src/render/start.ts";
 import { checkout } from "../src/repository.ts";
 import type { Container } from "../src/rules/pods.ts";
 

@@ -4,6 +4,7 @@ import { text } from "node:stream/consumers";
 import { Command } from "commander";
 import { formatDiagnoses } from "../../../tools/src/cluster/doctor.ts";
 import { Failure, until } from "../../../tools/src/failure.ts";
+import { log, logFile } from "../../../tools/src/process.ts";
 import { note } from "../../../tools/src/progress.ts";
 import { apply, applyAddon, applyArgocdSecrets, startGitServer, waitForWorkload } from "./addons.ts";
 import { builderEnvironment, writeBuilderSettings } from "./builder.ts";
@@ -15,7 +16,6 @@ import { examineMachine, plan } from "./inspect.ts";
 import { endpoints, state } from "./layout.ts";
 import { buildModule, ensureBuilt, installBinaries, modules } from "./modules.ts";
 import { installPackages } from "./packages.ts";
-import { log, logFile } from "./process.ts";
 import { gitCredentialSettings, publish, unpublish } from "./publish.ts";
 import { ensureRegistry } from "./registry.ts";
 
@@ -226,6 +226,6 @@ try {
   if (!(error instanceof Failure))
     log(error instanceof Error ? (error.stack ?? error.message) : String(error));
   note(error instanceof Error ? error.message : String(error));
-  note(`next: ${(error instanceof Failure && error.next) || `tail -n 40 ${logFile}`}`);
+  note(`next: ${(error instanceof Failure && error.next) || `tail -n 40 ${logFile()}`}`);
   process.exitCode = 1;
 }

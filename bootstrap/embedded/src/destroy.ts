@@ -2,11 +2,11 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../../tools/src/failure.ts";
+import { run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { killAll, platformProcesses, removeCgroups } from "./cgroups.ts";
 import { bridge, cacheDirectory, nodes, project, stateDirectory } from "./layout.ts";
 import { namespaceName, removeNetwork } from "./network.ts";
-import { run } from "./process.ts";
 
 /** Mount points at or below a directory, deepest last, from the text of /proc/self/mountinfo. */
 export function mountsBelow(mountinfo: string, directory: string): string[] {

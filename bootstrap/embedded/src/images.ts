@@ -17,6 +17,7 @@ import {
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { Failure } from "../../../tools/src/failure.ts";
+import { log, run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
 import {
@@ -29,7 +30,6 @@ import {
   prometheusVersion,
 } from "./modules.ts";
 import { forgetImage } from "./node.ts";
-import { log, run } from "./process.ts";
 import { push, registryHas } from "./registry.ts";
 
 export interface Image {

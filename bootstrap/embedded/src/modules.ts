@@ -13,9 +13,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../../tools/src/failure.ts";
+import { log, run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { cache, repository, state } from "./layout.ts";
-import { log, run } from "./process.ts";
 
 export interface Module {
   name: string;

@@ -4,6 +4,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { Failure } from "../../../tools/src/failure.ts";
+import { run, succeeds } from "../../../tools/src/process.ts";
 import { pki, writeKubeconfig } from "./certificates.ts";
 import { createCgroup } from "./cgroups.ts";
 import { writeIfChanged } from "./files.ts";
@@ -22,7 +23,6 @@ import {
 } from "./layout.ts";
 import { inspectMachine, type Machine, upstreamResolvers } from "./machine.ts";
 import { namespaceName } from "./network.ts";
-import { run, succeeds } from "./process.ts";
 import type { Program } from "./supervisor.ts";
 
 const files = (node: Node, ...parts: string[]): string => state("nodes", node.name, ...parts);

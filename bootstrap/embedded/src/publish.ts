@@ -1,10 +1,10 @@
 /** Handing the checkout's commits to the platform's Git server, as a remote like any other. */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { Failure, until } from "../../../tools/src/failure.ts";
+import { run, succeeds } from "../../../tools/src/process.ts";
 import { note, progress } from "../../../tools/src/progress.ts";
 import { credentials } from "./addons.ts";
 import { repository, state } from "./layout.ts";
-import { run, succeeds } from "./process.ts";
 
 const remote = "platform";
 const credentialFile = (): string => state("secrets", "git-credentials");

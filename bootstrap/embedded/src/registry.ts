@@ -2,10 +2,10 @@
 
 import { mkdirSync } from "node:fs";
 import { until } from "../../../tools/src/failure.ts";
+import { run } from "../../../tools/src/process.ts";
 import { writeIfChanged } from "./files.ts";
 import { cache, registryAddress, state } from "./layout.ts";
 import { ensureNetwork } from "./network.ts";
-import { run } from "./process.ts";
 import { type Program, supervise, supervisorRuns } from "./supervisor.ts";
 
 const configuration = (): string => state("config", "registry.json");

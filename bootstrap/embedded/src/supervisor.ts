@@ -2,9 +2,9 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { Failure, until } from "../../../tools/src/failure.ts";
+import { run, succeeds } from "../../../tools/src/process.ts";
 import { createCgroup, entrances, killAll } from "./cgroups.ts";
 import { nodes, state } from "./layout.ts";
-import { run, succeeds } from "./process.ts";
 
 export interface Program {
   name: string;

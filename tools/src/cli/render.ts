@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { renderArgocd, renderRoot } from "../render/argocd.ts";
 import { renderYaml } from "../render/kustomize.ts";
+import type { Overrides } from "../render/overrides.ts";
 import { readSource } from "../render/source.ts";
+import { renderInstall, renderRoot } from "../render/start.ts";
 import { checkout } from "../repository.ts";
 import { WrongUsage } from "./usage.ts";
 
@@ -14,12 +15,19 @@ export function addRender(program: Command): void {
     .command("argocd")
     .description("Argo CD itself")
     .requiredOption("--cluster <name>", "a directory of gitops/clusters", existingCluster)
-    .action(async ({ cluster }) => print(await renderArgocd(checkout, cluster)));
+    .option("--ha", "the one that outlives a node")
+    .action(async ({ cluster, ha }) => print(await renderInstall(checkout, cluster, ha === true)));
   render
     .command("root")
     .description("the AppProjects and the root Application")
     .requiredOption("--cluster <name>", "a directory of gitops/clusters", existingCluster)
-    .action(async ({ cluster }) => print(await renderRoot(checkout, cluster)));
+    .option("--repo <url>", "another repository than Git says")
+    .option("--revision <ref>", "another branch, tag or commit than Git says")
+    .option("--registry <host/path>", "another registry for the images of services/* than Git says")
+    .option("--ha", "an Argo CD that outlives a node")
+    .action(async ({ cluster, repo, ...others }: { cluster: string; repo?: string } & Overrides) =>
+      print(await renderRoot(checkout, cluster, { ...others, ...(repo && { repository: repo }) })),
+    );
   render
     .command("directory")
     .description("any kustomization")

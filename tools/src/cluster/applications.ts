@@ -4,7 +4,8 @@ export interface Application {
   metadata: { name: string };
   spec: { destination?: { namespace?: string } };
   status?: {
-    sync?: { status?: string; revision?: string };
+    /** Several sources have a revision each, in `revisions`. */
+    sync?: { status?: string; revision?: string; revisions?: string[] };
     health?: { status?: string; message?: string };
     operationState?: { phase?: string; message?: string; syncResult?: { revision?: string } };
     conditions?: { type: string; message: string }[];
@@ -32,8 +33,10 @@ export function applicationTrouble({ metadata, status }: Application, commit?: s
   if (failed && status?.sync?.status !== "Synced") {
     return `${name}: sync ${operation?.phase}: ${firstLine(operation?.message ?? "no message")}`;
   }
-  if (commit && status?.sync?.revision !== commit) {
-    return `${name} is at ${status?.sync?.revision?.slice(0, 12) ?? "no revision"}, not at ${commit.slice(0, 12)}`;
+  const { revision, revisions = [] } = status?.sync ?? {};
+  if (commit && revision !== commit && !revisions.includes(commit)) {
+    const at = revision?.slice(0, 12) || revisions.map((one) => one.slice(0, 12)).join(" and ");
+    return `${name} is at ${at || "no revision"}, not at ${commit.slice(0, 12)}`;
   }
   if (status?.sync?.status !== "Synced") {
     const behind = status?.resources?.find((resource) => resource.status === "OutOfSync");

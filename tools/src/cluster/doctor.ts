@@ -1,6 +1,6 @@
 import { execa } from "execa";
 import { type Application, applicationTrouble } from "./applications.ts";
-import { get, kubectl } from "./kubectl.ts";
+import { deployCommand, get, kubectl } from "./kubectl.ts";
 
 /** One thing the doctor looked at: what it is, and where it is wrong the sentence that mends it. */
 export interface Diagnosis {
@@ -27,10 +27,14 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
     (await execa("git", ["-C", checkout, ...args])).stdout.trim();
   const root = async (): Promise<Application> =>
     get<Application>(["applications.argoproj.io", "root", "-n", "argocd"]);
+  const remote = (await git("remote").catch(() => "")).split("\n").includes("platform")
+    ? "platform"
+    : "origin";
+  const main = `${remote}/main`;
   const checks: Record<string, Check> = {
     "API server": async () => {
       const answer = await kubectl(["get", "--raw", "/readyz"]);
-      return answer === "ok" ? { finding: "ready" } : { finding: answer, remedy: "./deploy.sh" };
+      return answer === "ok" ? { finding: "ready" } : { finding: answer, remedy: deployCommand() };
     },
     versions: async () => {
       const { serverVersion } = JSON.parse(await kubectl(["version", "-o", "json"])) as {
@@ -52,28 +56,28 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
         : { finding: `${changes.split("\n").length} files`, remedy: "git commit: only commits are deployed" };
     },
     "unpushed commits": async () => {
-      await git("fetch", "--quiet", "platform");
-      const [ahead, behind] = (await git("rev-list", "--left-right", "--count", "HEAD...platform/main"))
+      await git("fetch", "--quiet", remote);
+      const [ahead, behind] = (await git("rev-list", "--left-right", "--count", `HEAD...${main}`))
         .split(/\s+/)
         .map(Number);
       if (ahead && behind)
         return {
           finding: `HEAD and the platform have diverged (${ahead} and ${behind} commits)`,
-          remedy: "git pull --rebase platform main && git push platform HEAD:main",
+          remedy: `git pull --rebase ${remote} main && git push ${remote} HEAD:main`,
         };
-      if (ahead) return { finding: `${ahead}`, remedy: "git push platform HEAD:main" };
+      if (ahead) return { finding: `${ahead}`, remedy: `git push ${remote} HEAD:main` };
       if (behind)
-        return { finding: `none; the platform is ${behind} ahead`, remedy: "git pull platform main" };
+        return { finding: `none; the platform is ${behind} ahead`, remedy: `git pull ${remote} main` };
       return { finding: "none" };
     },
     "what Argo CD runs": async () => {
-      const [head, { status }] = [await git("rev-parse", "platform/main"), await root()];
+      const [head, { status }] = [await git("rev-parse", main), await root()];
       const revision = status?.sync?.revision;
       return revision === head
         ? { finding: `the platform's main, ${head.slice(0, 12)}` }
         : {
             finding: `${revision?.slice(0, 12) ?? "nothing"}, while main is at ${head.slice(0, 12)}`,
-            remedy: "npm run wait -- platform/main",
+            remedy: `npm run wait -- ${main}`,
           };
     },
     applications: async () => {
@@ -82,7 +86,7 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
         .map((application) => applicationTrouble(application))
         .find((t) => t !== undefined);
       return trouble
-        ? { finding: trouble, remedy: "./deploy.sh status" }
+        ? { finding: trouble, remedy: deployCommand("status") }
         : { finding: `${items.length} Synced and Healthy` };
     },
   };
@@ -95,7 +99,7 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
       diagnoses.push({
         what,
         finding: (stderr || message).trim().split("\n").pop() ?? "",
-        remedy: "./deploy.sh",
+        remedy: deployCommand(),
       });
     }
   }

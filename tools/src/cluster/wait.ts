@@ -2,7 +2,7 @@ import { execa } from "execa";
 import { Failure, until } from "../failure.ts";
 import { progress } from "../progress.ts";
 import { type Application, applicationTrouble } from "./applications.ts";
-import { get, kubectl } from "./kubectl.ts";
+import { deployCommand, get, kubectl } from "./kubectl.ts";
 import { type Pod, podTrouble, worstTrouble } from "./pods.ts";
 
 const refreshAfterSeconds = 5;
@@ -43,7 +43,7 @@ export async function waitForCommit(commit: string, seconds: number): Promise<vo
   try {
     await until(`commit ${commit.slice(0, 12)}`, seconds, probe);
   } catch (error) {
-    const next = culprit ? `kubectl -n argocd describe application ${culprit}` : "./deploy.sh status";
+    const next = culprit ? `kubectl -n argocd describe application ${culprit}` : deployCommand("status");
     throw new Failure(error instanceof Error ? error.message : String(error), next);
   }
 }

@@ -1,7 +1,7 @@
 import { execa } from "execa";
 import { defaultEnvironment, environmentTrailer } from "../environment.ts";
 import type { ServiceTag } from "../graph.ts";
-import type { Repository } from "../repository.ts";
+import { type Repository, serviceNames } from "../repository.ts";
 
 /** The trailer of a commit that puts an earlier image back, with the tag that it replaces. */
 export const rolledBackTrailer = "Rolled-Back";
@@ -22,15 +22,12 @@ export async function sourceTag(checkout: string, directory: string): Promise<st
 
 /** The tags of every service of a repository that has a Dockerfile; one without commits has none. */
 export async function serviceTags(root: string, repository: Repository): Promise<Map<string, ServiceTag>> {
-  const services = [...repository.keys()].flatMap(
-    (path) => /^services\/([^/]+)\/Dockerfile$/.exec(path)?.[1] ?? [],
-  );
   const tags = new Map<string, ServiceTag>();
   const { stdout: shallow } = await execa("git", ["rev-parse", "--is-shallow-repository"], {
     cwd: root,
     reject: false,
   });
-  for (const service of services) {
+  for (const service of serviceNames(repository)) {
     const directory = `services/${service}`;
     const expected = await sourceTag(root, directory).catch(() => undefined);
     const committed =

@@ -6,6 +6,7 @@ import { load } from "js-yaml";
 import type { KubernetesObject, Manifest } from "../object.ts";
 import { parseObjects } from "../object.ts";
 import { renderManifests } from "./kustomize.ts";
+import { RemoteMismatch, withLocalRemotes } from "./remote.ts";
 
 /** The part of `spec.source` that is understood here. */
 export interface ApplicationSource {
@@ -14,7 +15,7 @@ export interface ApplicationSource {
   chart?: string;
   ref?: string;
   targetRevision?: string;
-  kustomize?: Record<string, unknown>;
+  kustomize?: { images?: string[]; [field: string]: unknown };
   directory?: { recurse?: boolean };
   helm?: {
     releaseName?: string;
@@ -59,7 +60,8 @@ export async function renderSource(
   }
   if (existsSync(join(directory, "Chart.yaml"))) return renderChart(root, directory, source, application);
   if (!existsSync(join(directory, "kustomization.yaml"))) return renderDirectory(root, path, source);
-  const unknown = Object.keys(source.kustomize ?? {}).filter((field) => !sameInKustomization.has(field));
+  const { images, ...same } = source.kustomize ?? {};
+  const unknown = Object.keys(same).filter((field) => !sameInKustomization.has(field));
   if (unknown.length > 0) {
     return {
       manifests: [],
@@ -67,10 +69,24 @@ export async function renderSource(
     };
   }
   try {
-    return { manifests: await renderManifests(root, directory, source.kustomize) };
+    const additions = { ...same, ...(images && { images: images.map(imageEntry) }) };
+    const manifests = await withLocalRemotes(root, path, (place, there) =>
+      renderManifests(place, there, additions),
+    );
+    return { manifests };
   } catch (error) {
     return { manifests: [], ...failureOf(root, path, error) };
   }
+}
+
+/** One of `source.kustomize.images`, which Argo CD writes `[NAME=]NAME[:TAG|@DIGEST]`, as a kustomization has it. */
+export function imageEntry(text: string): Record<string, string> {
+  const [name, replacement = name] = text.includes("=")
+    ? text.split("=", 2)
+    : [text.replace(/[:@][^/]*$/, ""), text];
+  const [, newName = "", tag, digest] = /^(.+?)(?::([^/@]+))?(?:@(.+))?$/.exec(replacement ?? "") ?? [];
+  // An asterisk keeps the tag that is there.
+  return { name: name ?? "", newName, ...(tag && tag !== "*" && { newTag: tag }), ...(digest && { digest }) };
 }
 
 // Argo CD applies the YAML files of a directory that is no kustomization.
@@ -129,7 +145,9 @@ async function renderChart(
 }
 
 /** What kustomize says of a kustomization that it cannot build, without the path of directories that led there. */
-function failureOf(root: string, path: string, error: unknown): Pick<Rendered, "error" | "errorAt"> {
+export function failureOf(root: string, path: string, error: unknown): Pick<Rendered, "error" | "errorAt"> {
+  if (error instanceof RemoteMismatch)
+    return { error: error.message, errorAt: { file: error.file, text: error.url } };
   const line = reasonOf(error);
   const inner = line.split(/recursed accumulation of path '/).pop() ?? line;
   const directory = inner === line ? undefined : /^([^']+)'/.exec(inner)?.[1];

@@ -6,14 +6,17 @@ import { fileURLToPath } from "node:url";
 import { load } from "js-yaml";
 import { groupOf, type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
 import { checkout, type Repository } from "../repository.ts";
-import { type Rendered, renderSource, sourcesOf } from "./application.ts";
-import { renderArgocd } from "./argocd.ts";
+import { failureOf, type Rendered, renderSource, sourcesOf } from "./application.ts";
+import { installDirectory, renderArgocd } from "./argocd.ts";
 import { type Cache, digest } from "./cache.ts";
 import { argocd, kustomize, pinnedVersion } from "./go.ts";
 import { kustomizationOf, reachedFiles } from "./references.ts";
 
 /** The name under which objects are filed that deploy.sh applies itself. */
 export const bootstrap = "bootstrap";
+
+/** The Application through which Argo CD manages itself, where it does; deploy.sh applies the same before it. */
+export const selfManagement = "argocd";
 
 /** An Application with what became of its sources. */
 export interface Application {
@@ -124,11 +127,12 @@ class Renderer {
 
   async bootstrap(): Promise<Application> {
     const cluster = this.#cluster;
-    const install = `bootstrap/argocd/install/${cluster}`;
+    const install = installDirectory(cluster);
     const rootDirectory = `bootstrap/argocd/root/${cluster}`;
     const files = [...this.#repository.keys()].filter(
       (path) =>
         path.startsWith("bootstrap/argocd/") ||
+        path.startsWith("gitops/platform/argocd/") ||
         path === "versions.yaml" ||
         path.startsWith("gitops/clusters/"),
     );
@@ -137,8 +141,12 @@ class Renderer {
     const parts = await this.#cached(`bootstrap ${cluster}`, files, extra, async (): Promise<Rendered> => {
       const manifests: Rendered["manifests"] = [];
       if (installs) {
-        for (const object of parseObjects(await renderArgocd(this.#root, cluster))) {
-          manifests.push({ object, file: kustomizationOf(install), foreign: true });
+        try {
+          for (const object of parseObjects(await renderArgocd(this.#root, cluster))) {
+            manifests.push({ object, file: kustomizationOf(install), foreign: true });
+          }
+        } catch (error) {
+          return { manifests, ...failureOf(this.#root, install, error) };
         }
       }
       if (!existsSync(join(this.#root, rootDirectory))) return { manifests };

@@ -36,7 +36,7 @@ export const kustomizationOf = (directory: string): string => posix.join(directo
  * A file that is no YAML leads nowhere; kustomize says what is wrong with it.
  * @param directories paths from the repository's root
  */
-export function reachedFiles(repository: Repository, directories: string[]): Set<string> {
+export function reachedFiles(repository: Pick<Repository, "get">, directories: string[]): Set<string> {
   const reached = new Set<string>();
   const pending = directories.map(kustomizationOf).reverse();
   for (let file = pending.pop(); file !== undefined; file = pending.pop()) {

@@ -1,5 +1,5 @@
 import type { KubernetesObject, Manifest } from "../object.ts";
-import { bootstrap } from "../render/cluster.ts";
+import { bootstrap, selfManagement } from "../render/cluster.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 const finalizer = "resources-finalizer.argocd.argoproj.io";
@@ -9,8 +9,8 @@ export const applicationPolicy: Rule = {
   summary: "Applications are pruned, healed and retried alike, and deleted with what they made",
   explanation: `What differs between Applications should be their source and destination. Each one syncs by itself with prune, selfHeal and
 retry.refresh (or a failed retry keeps an old commit in front of a newer one). Applications have the finalizer ${finalizer}, so that
-deleting one deletes what it made; the root has none: deleting it must leave the platform running. The project default allows
-nothing, so that an Application without a project does nothing.`,
+deleting one deletes what it made; the root and ${selfManagement} have none: deleting them must leave the platform and Argo CD running. The
+project default allows nothing, so that an Application without a project does nothing.`,
   check: (graph) => [
     ...graph
       .ofKind("Application")
@@ -67,16 +67,18 @@ function policyProblems(manifest: Manifest): Problem[] {
     );
   }
   const has = metadata.finalizers?.includes(finalizer) === true;
-  if (manifest.application === bootstrap && has) {
+  const isRoot = manifest.application === bootstrap;
+  const stays = isRoot || metadata.name === selfManagement;
+  if (stays && has) {
     problems.push(
       problem(
         ["metadata", "finalizers"],
-        "is the root and would take the platform with it",
+        isRoot ? "is the root and would take the platform with it" : "would take Argo CD with it",
         "remove the finalizer",
       ),
     );
   }
-  if (manifest.application !== bootstrap && !has) {
+  if (!stays && !has) {
     problems.push(
       problem(["metadata", "finalizers"], "leaves behind what it made", `add the finalizer ${finalizer}`),
     );

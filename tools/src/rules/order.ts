@@ -1,6 +1,6 @@
 import type { Graph } from "../graph.ts";
 import { describeObject, groupOf, type Manifest } from "../object.ts";
-import { bootstrap } from "../render/cluster.ts";
+import { bootstrap, selfManagement } from "../render/cluster.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 const waveAnnotation = "argocd.argoproj.io/sync-wave";
@@ -13,7 +13,8 @@ export const syncOrder: Rule = {
 anything: the Application that brings the definition or the namespace must be in an earlier wave (annotation ${waveAnnotation}), or
 the first sync of a fresh cluster fails. Inside an Application a later wave for the namespace or the definition is as wrong. A custom
 resource with the sync option ${skipDryRun} is left out: its sync is retried. So is a namespace that the Application's
-option CreateNamespace=true makes, and what is there before Argo CD: Kubernetes' own namespaces and what deploy.sh applies.`,
+option CreateNamespace=true makes, and what is there before Argo CD: Kubernetes' own namespaces, what deploy.sh applies, and Argo CD's
+own definitions, which the Application ${selfManagement} takes over from it.`,
   check: (graph) => {
     const waves = new Map(graph.input.applications.map(({ name }) => [name, waveOf(graph, name)]));
     const definitions = new Map(
@@ -52,7 +53,7 @@ option CreateNamespace=true makes, and what is there before Argo CD: Kubernetes'
 function late(manifest: Manifest, needed: Manifest, waves: Map<string, number>): Problem[] {
   const what = describeObject(needed.object);
   const own = describeObject(manifest.object);
-  if (needed.application === bootstrap) return [];
+  if (needed.application === bootstrap || needed.application === selfManagement) return [];
   if (needed.application === manifest.application) {
     const [mine, its] = [objectWave(manifest), objectWave(needed)];
     if (its <= mine) return [];

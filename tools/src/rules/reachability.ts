@@ -20,6 +20,7 @@ charts and of plain manifests, which are read whole.`,
     );
     const reached = reachedFiles(repository, directories);
     for (const { files } of input.applications) for (const file of files) reached.add(file);
+    for (const file of input.used ?? []) reached.add(file);
     return unlisted(repository, reached);
   },
 };

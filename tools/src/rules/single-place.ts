@@ -1,3 +1,4 @@
+import { remotesIn } from "../render/remote.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 export const singlePlace: Rule = {
@@ -5,7 +6,8 @@ export const singlePlace: Rule = {
   summary: "The repository's URL, its branch and each version stand in one file",
   explanation: `A fork edits gitops/clusters/NAME/source/configmap.yaml and nothing else; a version is raised in one place and everything follows.
 Looked for are whole words: the URL in all files but documentation, the branch as targetRevision, the versions of versions.yaml and those
-that the go.mod files under bootstrap pin, in YAML, TypeScript and Dockerfiles of bootstrap, gitops and tools.`,
+that the go.mod files under bootstrap pin, in YAML, TypeScript and Dockerfiles of bootstrap, gitops and tools. The URL of a remote
+resource is left out: Argo CD reads it from Git, and the rule renders holds its version to that of the go.mod.`,
   check: ({ input }) => {
     const lines = [...input.repository].flatMap(([file, text]) => (searchable(file) ? [{ file, text }] : []));
     return input.pins.flatMap(({ name, value, home }) => {
@@ -15,7 +17,7 @@ that the go.mod files under bootstrap pin, in YAML, TypeScript and Dockerfiles o
         .filter(({ file, text }) => file !== home && applies(file) && text.includes(value))
         .flatMap(({ file, text }): Problem[] =>
           text.split("\n").flatMap((line, index) => {
-            const match = word.exec(line);
+            const match = remotesIn(line).length > 0 ? null : word.exec(line);
             if (!match) return [];
             const at = { file, line: index + 1, column: match.index + 1 };
             return [{ at, message: `${name} ${value} stands in ${home} already`, fix: "read it from there" }];

@@ -12,6 +12,7 @@ import {
   moduleSource,
   type PinnedModule,
   pinnedVersion,
+  prometheusOperator,
 } from "../render/go.ts";
 import { type OpenApiSchema, strictDefinition, strictSchema } from "./strict.ts";
 import type { CompiledSchemas, Definition, Validator } from "./validator.ts";
@@ -28,6 +29,8 @@ const definitionSources: DefinitionSource[] = [
   { module: argocd, path: "manifests/crds", suffix: "-crd.yaml" },
   { module: certManager, path: "deploy/crds", suffix: ".yaml" },
   { module: istio, path: "manifests/charts/base/files/crd-all.gen.yaml" },
+  // Of a cluster whose chart brings them, and is not at hand here.
+  { module: prometheusOperator, path: "example/prometheus-operator-crd", suffix: ".yaml" },
 ];
 
 /** Names the schemas that `platformValidator` would make. */

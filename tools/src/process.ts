@@ -1,17 +1,17 @@
 /** Running other programs: their noise goes to the log file, their failures become errors that say what to look at. */
 import { appendFileSync, mkdirSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { execa, type Options } from "execa";
-import { Failure } from "../../../tools/src/failure.ts";
-import { state } from "./layout.ts";
+import { Failure } from "./failure.ts";
 
 /** The file that receives every command and what it printed. */
-export const logFile = process.env.DEPLOY_LOG ?? state("log", "deploy.log");
+export const logFile = (): string =>
+  process.env.DEPLOY_LOG ?? join(process.env.STATE_DIR ?? "/var/lib/logging-platform", "log/deploy.log");
 
 /** Appends one line to the log file. */
 export function log(line: string): void {
-  mkdirSync(dirname(logFile), { recursive: true });
-  appendFileSync(logFile, `${new Date().toISOString()} ${line}\n`);
+  mkdirSync(dirname(logFile()), { recursive: true });
+  appendFileSync(logFile(), `${new Date().toISOString()} ${line}\n`);
 }
 
 export interface RunOptions {
@@ -65,7 +65,7 @@ export async function run(command: string, args: string[], options: RunOptions =
       .join("\n  ");
     throw new Failure(
       `${command} ${args.slice(0, 3).join(" ").slice(0, 80)} failed (exit ${result.exitCode ?? result.signal ?? "unknown"}):\n  ${words}`,
-      `tail -n 40 ${logFile}`,
+      `tail -n 40 ${logFile()}`,
     );
   }
   return stdout;

@@ -1,0 +1,89 @@
+/** Which cluster is meant, and what it is to have otherwise than Git says. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { load } from "js-yaml";
+import { Failure } from "../../../tools/src/failure.ts";
+import { Git } from "../../../tools/src/git/git.ts";
+import type { Overrides } from "../../../tools/src/render/overrides.ts";
+import { readSource } from "../../../tools/src/render/source.ts";
+import { checkout } from "../../../tools/src/repository.ts";
+
+/** The options of the command line, as deploy.sh hands them on. */
+export interface Options {
+  context: string;
+  cluster: string;
+  repo?: string;
+  revision?: string;
+  registry?: string;
+  repoCredentials?: string;
+  keepIstio?: boolean;
+  ha?: boolean;
+  kind?: boolean;
+}
+
+/** A cluster at hand, with everything decided. */
+export interface Target {
+  context: string;
+  /** The directory of gitops/clusters. */
+  cluster: string;
+  /** URL of the repository, as Argo CD is told it. */
+  repository: string;
+  revision: string;
+  wishes: Overrides;
+  keepIstio: boolean;
+  /** The cluster is one of kind that deploy.sh creates. */
+  kind: boolean;
+  /** A file with credentials for the repository. */
+  credentials: string | undefined;
+}
+
+/**
+ * Decides what an option leaves open: the repository is the remote `origin`.
+ * @param origin what the checkout calls so
+ * @throws Failure where there is neither, or its URL holds a password
+ */
+export function resolveTarget(options: Options, origin: string | undefined): Target {
+  const git = readSource(checkout, options.cluster);
+  const repository = options.repo ?? origin;
+  const again = `./deploy.sh --context ${options.context}`;
+  if (!repository) {
+    throw new Failure(
+      "this checkout has no remote named origin, so it is not known which repository Argo CD is to read",
+      `${again} --repo URL`,
+    );
+  }
+  if (/^https?:\/\/[^/]*@/.test(repository)) {
+    // Neither shown nor used: it would stand in the Applications for everybody to read.
+    throw new Failure(
+      "the repository's URL holds a user name or a password",
+      `${again} --repo URL --repo-credentials FILE, with a URL without them`,
+    );
+  }
+  const revision = options.revision ?? git.branch;
+  return {
+    context: options.context,
+    cluster: options.cluster,
+    repository,
+    revision,
+    wishes: {
+      repository,
+      revision,
+      ...(options.registry && { registry: options.registry.replace(/\/+$/, "") }),
+      ...(options.ha && { ha: true }),
+    },
+    keepIstio: options.keepIstio === true,
+    kind: options.kind === true,
+    credentials: options.repoCredentials,
+  };
+}
+
+/** The URL of the remote `origin`, if there is one. */
+export async function originURL(): Promise<string | undefined> {
+  return (await new Git(checkout).try("remote", "get-url", "origin"))?.trim() || undefined;
+}
+
+/** The pins of versions.yaml that the path of a cluster at hand uses. */
+export function pinned(name: "istio" | "registry"): string {
+  const versions = load(readFileSync(join(checkout, "versions.yaml"), "utf8")) as Record<string, unknown>;
+  return String(versions[name]);
+}

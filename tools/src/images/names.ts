@@ -1,0 +1,54 @@
+/** Which images objects name. */
+import type { KubernetesObject } from "../object.ts";
+
+/** An image reference, taken apart. */
+export interface ImageName {
+  /** With its registry, without tag or digest: `quay.io/argoproj/argocd`. */
+  name: string;
+  tag?: string;
+  /** `sha256:…` */
+  digest?: string;
+}
+
+/** Takes `NAME[:TAG][@DIGEST]` apart; a port belongs to the name. */
+export function parseImage(text: string): ImageName {
+  const [, name = text, tag, digest] = /^(.+?)(?::([^/:@]+))?(?:@(.+))?$/.exec(text) ?? [];
+  return { name, ...(tag && { tag }), ...(digest && { digest }) };
+}
+
+/** Writes what `parseImage` takes apart. */
+export function formatImage({ name, tag, digest }: ImageName): string {
+  return `${name}${tag ? `:${tag}` : ""}${digest ? `@${digest}` : ""}`;
+}
+
+const containerLists = new Set(["containers", "initContainers", "ephemeralContainers"]);
+// Flags by which an operator is told what to run, such as --prometheus-config-reloader=quay.io/…:v1.
+const imageFlag = /^--[\w-]+=((?:[\w-]+\.)+[\w-]+(?::\d+)?\/[\w./-]+:[\w.-]+)$/;
+
+/** The images that an object names: in its containers, as `spec.image` of an operator's resource, and in flags. */
+export function imagesIn(object: KubernetesObject): string[] {
+  const found = new Set<string>();
+  const containers = (value: unknown): void => {
+    if (Array.isArray(value)) for (const element of value) containers(element);
+    else if (typeof value === "object" && value !== null) {
+      for (const [field, child] of Object.entries(value)) {
+        if (containerLists.has(field) && Array.isArray(child)) {
+          for (const { image, args = [] } of child as { image?: unknown; args?: unknown[] }[]) {
+            if (typeof image === "string") found.add(image);
+            for (const flag of args) {
+              const named = typeof flag === "string" ? imageFlag.exec(flag)?.[1] : undefined;
+              if (named) found.add(named);
+            }
+          }
+        }
+        containers(child);
+      }
+    }
+  };
+  // A definition describes containers and has none.
+  if (object.kind === "CustomResourceDefinition") return [];
+  containers(object.spec);
+  if (object.apiVersion.startsWith("monitoring.coreos.com/") && typeof object.spec?.image === "string")
+    found.add(object.spec.image);
+  return [...found];
+}
