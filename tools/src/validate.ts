@@ -1,11 +1,12 @@
 /** The whole of `validate`: render everything, check every object's schema, apply every rule. */
-import { posix } from "node:path";
+import { readFileSync } from "node:fs";
+import { join, posix } from "node:path";
 import { type Finding, sortFindings } from "./finding.ts";
 import { serviceTags } from "./git/source-tag.ts";
 import { Graph, type GraphInput } from "./graph.ts";
 import type { KubernetesObject } from "./object.ts";
 import { Cache, digest } from "./render/cache.ts";
-import { type Application, clusterNames, readYaml, renderCluster } from "./render/cluster.ts";
+import { type Application, clusterNames, ownCode, readYaml, renderCluster } from "./render/cluster.ts";
 import { moduleFile, pinnedModules, pinnedVersion } from "./render/go.ts";
 import { unusedOverlays, withOverlays } from "./render/overlays.ts";
 import { sourceFile } from "./render/source.ts";
@@ -41,6 +42,27 @@ export async function validate(
   { cache = new Cache(cacheDirectory) }: ValidateOptions = {},
 ): Promise<Validation> {
   const repository = await readRepository(root);
+  const tags = await serviceTags(root, repository);
+  const key = digest(
+    ...[...repository].flat(),
+    JSON.stringify([...tags], (_, value) => (value instanceof Set ? [...value] : value)),
+    ownCode(join(checkout, "tools/src")),
+    readFileSync(join(checkout, "package-lock.json"), "utf8"),
+  );
+  const known = process.env.HELM_CHARTS ? undefined : cache.get<Validation>(`validation ${root}`, key);
+  if (known) return known;
+  const result = await look(root, repository, tags, cache);
+  // A finding may be of a tool or a chart that was not at hand.
+  if (result.findings.length === 0 && !process.env.HELM_CHARTS) cache.set(`validation ${root}`, key, result);
+  return result;
+}
+
+async function look(
+  root: string,
+  repository: Repository,
+  tags: GraphInput["tags"],
+  cache: Cache,
+): Promise<Validation> {
   const result: Validation = {
     findings: [],
     clusters: clusterNames(repository),
@@ -49,7 +71,6 @@ export async function validate(
     objects: 0,
     skipped: [],
   };
-  const tags = await serviceTags(root, repository);
   const graphs: Graph[] = [];
   for (const cluster of result.clusters) graphs.push(await loadGraph(root, repository, cluster, cache, tags));
   const used = new Set(graphs.flatMap(({ input }) => input.applications.flatMap(({ files }) => files)));

@@ -218,7 +218,8 @@ class Renderer {
 
 /** Texts of this code's files: what an older version of it found says nothing about what this one does. */
 export function ownCode(directory: string): string {
-  return readdirSync(directory)
+  return (readdirSync(directory, { recursive: true }) as string[])
+    .filter((file) => file.endsWith(".ts"))
     .sort()
     .map((file) => readFileSync(join(directory, file), "utf8"))
     .join("\n");
