@@ -20,6 +20,9 @@ export const prometheusOperator: PinnedModule = {
 /** Every module that something here reads the version of. */
 export const pinnedModules: PinnedModule[] = [argocd, istio, kubernetes, kustomize];
 
+/** The module's releases are on no proxy, this commit of the 1.31 line is: named as Istio names such builds. */
+export const istioTag = (version: string): string => `1.31-alpha.${version.split("-").pop()}`;
+
 /** Where a pinned module's go.mod lives. */
 export function moduleDirectory(checkout: string, module: PinnedModule): string {
   return join(checkout, "bootstrap/embedded/modules", module.directory);
