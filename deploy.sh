@@ -134,7 +134,8 @@ use_kind() {
   [ -z "$context" ] || wrong_usage "--kind makes a context of its own: leave --context out"
   context=kind-logging-platform
   target+=(--kind)
-  case " ${target[*]} " in *" --registry "*) ;; *) target+=(--registry localhost:5001/logging-platform) ;; esac
+  # Under their full names, as `npm run release -- app --registry http://localhost:5001` pushes them.
+  case " ${target[*]} " in *" --registry "*) ;; *) target+=(--registry localhost:5001/docker.io/logging-platform) ;; esac
 }
 
 # at_hand COMMAND KIND YES DRY_RUN OTHERS: everything for a cluster that somebody has.

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { addCluster } from "./cli/cluster.ts";
 import { addDiff } from "./cli/diff.ts";
+import { addImages } from "./cli/images.ts";
 import { addRelease } from "./cli/release.ts";
 import { addRender } from "./cli/render.ts";
 import { exitCodes, WrongUsage } from "./cli/usage.ts";
@@ -14,6 +15,7 @@ addValidate(program);
 addDiff(program);
 addRelease(program);
 addRender(program);
+addImages(program);
 addCluster(program);
 
 try {

@@ -458,7 +458,7 @@ describe("a cluster at hand", () => {
 
 describe("a cluster of kind", () => {
   const options =
-    "--kind --registry localhost:5001/logging-platform --context kind-logging-platform --cluster upstream";
+    "--kind --registry localhost:5001/docker.io/logging-platform --context kind-logging-platform --cluster upstream";
 
   it("is created and filled before the stages of any other", async () => {
     const { exitCode, stdout } = await deploy(["--kind"]);

@@ -19,11 +19,11 @@ import { load } from "js-yaml";
 import { Failure } from "../../../tools/src/failure.ts";
 import { log, run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
+import { istioTag } from "../../../tools/src/render/go.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
 import {
   binaries,
   ensureBuilt,
-  istioTag,
   moduleKey,
   moduleSource,
   moduleVersion,

@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { Failure } from "../../../tools/src/failure.ts";
 import { log, run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
+import { istioTag } from "../../../tools/src/render/go.ts";
 import { cache, repository, state } from "./layout.ts";
 
 export interface Module {
@@ -30,9 +31,6 @@ export interface Module {
   /** The module's own directory holds the main package. */
   main?: boolean;
 }
-
-/** The module's releases are on no proxy, this commit of the 1.31 line is: named as Istio names such builds. */
-export const istioTag = (version: string): string => `1.31-alpha.${version.split("-").pop()}`;
 
 /** Prometheus 3 numbers its Go module v0.3NN.P for the release 3.NN.P. */
 export const prometheusVersion = (version: string): string =>

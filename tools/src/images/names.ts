@@ -21,6 +21,8 @@ export function formatImage({ name, tag, digest }: ImageName): string {
   return `${name}${tag ? `:${tag}` : ""}${digest ? `@${digest}` : ""}`;
 }
 
+// What the Prometheus operator runs an image for.
+const operated = new Set(["Alertmanager", "Prometheus"]);
 const containerLists = new Set(["containers", "initContainers", "ephemeralContainers"]);
 // Flags by which an operator is told what to run, such as --prometheus-config-reloader=quay.io/…:v1.
 const imageFlag = /^--[\w-]+=((?:[\w-]+\.)+[\w-]+(?::\d+)?\/[\w./-]+:[\w.-]+)$/;
@@ -48,7 +50,11 @@ export function imagesIn(object: KubernetesObject): string[] {
   // A definition describes containers and has none.
   if (object.kind === "CustomResourceDefinition") return [];
   containers(object.spec);
-  if (object.apiVersion.startsWith("monitoring.coreos.com/") && typeof object.spec?.image === "string")
-    found.add(object.spec.image);
+  if (object.apiVersion.startsWith("monitoring.coreos.com/") && operated.has(object.kind)) {
+    const { image, version } = object.spec ?? {};
+    if (typeof image === "string") found.add(image);
+    // The operator's default; its flags --…-default-base-image are not set here.
+    else if (version) found.add(`quay.io/prometheus/${object.kind.toLowerCase()}:${version}`);
+  }
   return [...found];
 }

@@ -32,6 +32,9 @@ export function moduleFile({ home = "bootstrap/embedded/modules", directory }: P
   return `${home}/${directory}/go.mod`;
 }
 
+/** The module's releases are on no proxy, this commit of the 1.31 line is: named as Istio names such builds. */
+export const istioTag = (version: string): string => `1.31-alpha.${version.split("-").pop()}`;
+
 /** Where a pinned module's go.mod lives. */
 export function moduleDirectory(checkout: string, module: PinnedModule): string {
   return dirname(join(checkout, moduleFile(module)));

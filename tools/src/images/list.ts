@@ -1,0 +1,96 @@
+/** Every image that a cluster runs, and every image that an overlay would. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { load } from "js-yaml";
+import type { KubernetesObject } from "../object.ts";
+import type { Cache } from "../render/cache.ts";
+import { bootstrap, readYaml, renderCluster } from "../render/cluster.ts";
+import { istio, istioTag, pinnedVersion } from "../render/go.ts";
+import { renderObjects } from "../render/kustomize.ts";
+import { withLocalRemotes } from "../render/remote.ts";
+import type { Repository } from "../repository.ts";
+import { imagesIn } from "./names.ts";
+
+/** An image with everything that names it. */
+export interface UsedImage {
+  image: string;
+  /** `embedded: Application logging`, `overlay gitops/apps/logging/overlays/local`. */
+  by: string[];
+}
+
+export interface ImageList {
+  images: UsedImage[];
+  /** What could not be looked at here, such as charts of remote repositories. */
+  skipped: string[];
+}
+
+/**
+ * Lists the images of clusters: of what deploy.sh applies, of Istio and of every Application.
+ * @param clusters directories of gitops/clusters
+ */
+export async function clusterImages(
+  root: string,
+  repository: Repository,
+  clusters: string[],
+  cache: Cache,
+): Promise<ImageList> {
+  const list = new Listing();
+  for (const cluster of clusters) {
+    for (const { name, manifests, error, skipped } of await renderCluster(root, repository, cluster, cache)) {
+      if (error) throw new Error(`Application ${name} does not render: ${error}`);
+      const by = `${cluster}: ${name === bootstrap ? "deploy.sh" : `Application ${name}`}`;
+      list.add(
+        manifests.map(({ object }) => object),
+        by,
+      );
+      if (skipped) list.skipped.push(`${by}: ${skipped}`);
+    }
+    for (const image of istioImages(root, cluster)) list.name(image, `${cluster}: Istio`);
+  }
+  return list.result();
+}
+
+/** Lists the images of every overlay below gitops, whether a cluster uses it or not. */
+export async function overlayImages(root: string, repository: Repository): Promise<ImageList> {
+  const list = new Listing();
+  for (const file of [...repository.keys()].sort()) {
+    const directory = /^(gitops\/.*\/overlays\/[^/]+)\/kustomization\.yaml$/.exec(file)?.[1];
+    // A component is part of others and renders nothing by itself.
+    if (!directory || readYaml<{ kind?: string }>(repository, file)?.kind === "Component") continue;
+    const objects = await withLocalRemotes(root, directory, (_, place) => renderObjects(place));
+    list.add(objects, `overlay ${directory}`);
+  }
+  return list.result();
+}
+
+// What `istioctl install` runs under bootstrap/istio/operator.yaml; its hub is stamped into istioctl.
+function istioImages(root: string, cluster: string): string[] {
+  const file = join(root, "versions.yaml");
+  // A cluster with settings of its own there has an Istio that is built from the pinned module.
+  const built = existsSync(join(root, `bootstrap/istio/${cluster}.yaml`));
+  const tag = built
+    ? istioTag(pinnedVersion(root, istio))
+    : String((load(readFileSync(file, "utf8")) as Record<string, unknown>).istio);
+  return ["install-cni", "pilot", "proxyv2"].map((name) => `docker.io/istio/${name}:${tag}`);
+}
+
+class Listing {
+  readonly skipped: string[] = [];
+  readonly #users = new Map<string, Set<string>>();
+
+  add(objects: KubernetesObject[], by: string): void {
+    for (const image of objects.flatMap(imagesIn)) this.name(image, by);
+  }
+
+  name(image: string, by: string): void {
+    // The sidecar's own: injection fills it in.
+    if (image === "auto") return;
+    const users = this.#users.get(image) ?? new Set();
+    this.#users.set(image, users.add(by));
+  }
+
+  result(): ImageList {
+    const images = [...this.#users].map(([image, by]) => ({ image, by: [...by].sort() }));
+    return { images: images.sort((a, b) => a.image.localeCompare(b.image)), skipped: this.skipped };
+  }
+}
