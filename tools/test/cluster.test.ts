@@ -15,6 +15,14 @@ describe("an Application", () => {
     operationState: { phase: "Succeeded", syncResult: { revision: commit } },
   };
 
+  it("with several sources is at a commit that is one of theirs", () => {
+    const several = { ...well, sync: { status: "Synced", revisions: ["88.0.0", commit] } };
+    expect(trouble(several, commit)).toBeUndefined();
+    expect(trouble(several, other)).toBe(
+      "Application logging is at 88.0.0 and aaaaaaaaaaaa, not at bbbbbbbbbbbb",
+    );
+  });
+
   it("is well when it is Synced to the commit and Healthy", () => {
     expect(trouble(well, commit)).toBeUndefined();
     expect(trouble(well)).toBeUndefined();

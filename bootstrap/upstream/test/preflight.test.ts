@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { childrenOf } from "../../../tools/src/render/start.ts";
 import { checkout } from "../../../tools/src/repository.ts";
@@ -249,6 +251,15 @@ describe("how the gateway is reached", () => {
   ])("a kubelet %s is the platform %s", (version, expected) => {
     expect(istioPlatform([node("", version)])).toBe(expected);
   });
+});
+
+it("the port that kind maps is the one that the gateway has on every node", () => {
+  const read = (file: string): string => readFileSync(join(checkout, file), "utf8");
+  const [, mapped] = /containerPort: (\d+)/.exec(read("bootstrap/upstream/kind.yaml")) ?? [];
+  const [, port] =
+    /name: http2\n.*\n.*\n\s+nodePort: (\d+)/.exec(read("bootstrap/istio/node-port.yaml")) ?? [];
+  expect(mapped).toBe(port);
+  expect(port).toMatch(/^3\d{4}$/);
 });
 
 it.each([
