@@ -1,6 +1,7 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { type Application, applicationTrouble } from "../src/cluster/applications.ts";
 import { formatDiagnoses } from "../src/cluster/doctor.ts";
+import { contextArguments } from "../src/cluster/kubectl.ts";
 import { type Pod, podTrouble, worstTrouble } from "../src/cluster/pods.ts";
 
 const commit = "a".repeat(40);
@@ -223,4 +224,27 @@ it("prints a line for each diagnosis and the remedy below what is wrong", () => 
     ]),
   ).toBe("ok    disk: 40 GiB free\nwrong component etcd: BACKOFF\n      next: tail etcd.log\n");
   expect(formatDiagnoses([])).toBe("");
+});
+
+describe("which cluster", () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  it("is said where no kubeconfig names one, before kubectl asks a port of this machine", () => {
+    vi.stubEnv("KUBECONFIG", undefined);
+    vi.stubEnv("HOME", "/nonexistent");
+    expect(() => contextArguments()).toThrow(
+      expect.objectContaining({
+        message: "no cluster is chosen: KUBECONFIG is not set, and there is no ~/.kube/config",
+        next: 'eval "$(./deploy.sh env)"',
+      }),
+    );
+  });
+
+  it("is the context of KUBE_CONTEXT, or the kubeconfig's own", () => {
+    vi.stubEnv("KUBECONFIG", "/some/file");
+    vi.stubEnv("KUBE_CONTEXT", undefined);
+    expect(contextArguments()).toEqual([]);
+    vi.stubEnv("KUBE_CONTEXT", "kind");
+    expect(contextArguments()).toEqual(["--context", "kind"]);
+  });
 });

@@ -1,14 +1,27 @@
+import { existsSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
 import { execa } from "execa";
+import { FinalFailure } from "../failure.ts";
 
-/** The arguments that choose the cluster: none for the kubeconfig's own, or the context that KUBE_CONTEXT names. */
+/**
+ * The arguments that choose the cluster: none for the kubeconfig's own, or the context that KUBE_CONTEXT names.
+ * @throws FinalFailure where there is no kubeconfig: kubectl would ask port 8080 of this machine, where Argo CD listens
+ */
 export function contextArguments(): string[] {
   const context = process.env.KUBE_CONTEXT;
+  if (!process.env.KUBECONFIG && !existsSync(join(homedir(), ".kube/config")))
+    throw new FinalFailure(
+      "no cluster is chosen: KUBECONFIG is not set, and there is no ~/.kube/config",
+      'eval "$(./deploy.sh env)"',
+    );
   return context ? ["--context", context] : [];
 }
 
 /** How deploy.sh is called for this cluster, for messages that say what to run next. */
 export function deployCommand(...args: string[]): string {
-  return ["./deploy.sh", ...args, ...contextArguments()].join(" ");
+  const context = process.env.KUBE_CONTEXT;
+  return ["./deploy.sh", ...args, ...(context ? ["--context", context] : [])].join(" ");
 }
 
 /** Reads objects of the cluster that KUBECONFIG and KUBE_CONTEXT name, as `kubectl get -o json` gives them. */

@@ -1,5 +1,5 @@
 import { execa } from "execa";
-import { Failure, until } from "../failure.ts";
+import { Failure, FinalFailure, until } from "../failure.ts";
 import { progress } from "../progress.ts";
 import { type Application, applicationTrouble } from "./applications.ts";
 import { deployCommand, get, kubectl } from "./kubectl.ts";
@@ -43,6 +43,7 @@ export async function waitForCommit(commit: string, seconds: number): Promise<vo
   try {
     await until(`commit ${commit.slice(0, 12)}`, seconds, probe);
   } catch (error) {
+    if (error instanceof FinalFailure) throw error;
     const next = culprit ? `kubectl -n argocd describe application ${culprit}` : deployCommand("status");
     throw new Failure(error instanceof Error ? error.message : String(error), next);
   }
