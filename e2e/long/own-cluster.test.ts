@@ -1,15 +1,19 @@
 /** `./deploy.sh --context`: the embedded cluster taken as a cluster at hand, with what can be had without the internet. */
 import { execa } from "execa";
-import { expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { send } from "../app.ts";
 import { kubectl } from "../kubectl.ts";
 import { repository } from "../platform.ts";
 
-const target = [
-  ...["--context", "embedded", "--cluster", "embedded", "--keep-istio"],
-  ...["--repo", "http://git-server.git.svc.cluster.local/platform.git"],
-  ...["--registry", "docker.io/logging-platform"],
-];
+let target: string[];
+
+beforeAll(async () => {
+  const repoURL = "jsonpath={.spec.source.repoURL}";
+  const url = await kubectl(["-n", "argocd", "get", "application", "root", "-o", repoURL]);
+  target = ["--context", "embedded", "--cluster", "embedded", "--keep-istio", "--repo", url];
+  target.push("--registry", "docker.io/logging-platform");
+});
+
 const deploy = (...args: string[]) =>
   execa("./deploy.sh", [...args, ...target], { cwd: repository, all: true, reject: false });
 
