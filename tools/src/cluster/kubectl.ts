@@ -10,12 +10,13 @@ import { FinalFailure } from "../failure.ts";
  */
 export function contextArguments(): string[] {
   const context = process.env.KUBE_CONTEXT;
+  if (context) return ["--context", context];
   if (!process.env.KUBECONFIG && !existsSync(join(homedir(), ".kube/config")))
     throw new FinalFailure(
       "no cluster is chosen: KUBECONFIG is not set, and there is no ~/.kube/config",
       'eval "$(./deploy.sh env)"',
     );
-  return context ? ["--context", context] : [];
+  return [];
 }
 
 /** How deploy.sh is called for this cluster, for messages that say what to run next. */
