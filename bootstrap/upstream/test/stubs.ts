@@ -57,6 +57,9 @@ esac
     Object.assign(process.env, {
       PATH: `${this.bin}:${before.PATH}`,
       DEPLOY_LOG: this.log,
+      // A shell that has `./deploy.sh env` names a builder of its own.
+      IMAGE_BUILDER: "",
+      REGISTRY: "",
       ...environment,
     });
     const said = { stdout: "", stderr: "" };
