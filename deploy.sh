@@ -7,13 +7,12 @@ export STATE_DIR=${STATE_DIR:-/var/lib/logging-platform}
 export CACHE_DIR=${CACHE_DIR:-/var/cache/logging-platform}
 export DEPLOY_LOG=${DEPLOY_LOG:-/var/log/logging-platform.log}
 lock=/run/lock/logging-platform.lock
-cluster=embedded
+cluster=
 stage_count=11
 stage_number=0
 build_id=
 # A cluster at hand: its context, and the options that the stages of bootstrap/upstream are given.
 context=
-chosen_cluster=
 target=()
 
 usage() {
@@ -106,6 +105,7 @@ main() {
   fi
   if [ ${#target[@]} -gt 0 ]; then wrong_usage "${target[0]} belongs to --context"; fi
   if [ -n "$yes" ]; then wrong_usage "--yes belongs to --context"; fi
+  cluster=${cluster:-embedded}
   require_root
   require_programs git node npm go
   require_versions
@@ -125,7 +125,7 @@ main() {
 choose() {
   case $1 in
     --context) context=$2 ;;
-    --cluster) cluster=$2 chosen_cluster=$2 ;;
+    --cluster) cluster=$2 ;;
     *) target+=("$1" "$2") ;;
   esac
 }
@@ -152,7 +152,7 @@ at_hand() {
   if [ -z "$kind" ] && ! kubectl config get-contexts "$context" >/dev/null 2>&1; then
     wrong_usage "the kubeconfig has no context $context (kubectl config get-contexts lists them)"
   fi
-  cluster=${chosen_cluster:-upstream}
+  cluster=${cluster:-upstream}
   if ! [ -e "$repository/gitops/clusters/$cluster/kustomization.yaml" ]; then
     wrong_usage "gitops/clusters has no cluster named $cluster"
   fi

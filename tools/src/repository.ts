@@ -2,6 +2,7 @@ import { readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
+import { load } from "js-yaml";
 
 /** The text files of a repository, by path from its root. */
 export type Repository = ReadonlyMap<string, string>;
@@ -15,6 +16,12 @@ export const cacheDirectory = join(checkout, "node_modules/.cache/gitops");
 /** The services of a repository: directories of services/ that an image is built from. */
 export function serviceNames(repository: Repository): string[] {
   return [...repository.keys()].flatMap((path) => /^services\/([^/]+)\/Dockerfile$/.exec(path)?.[1] ?? []);
+}
+
+/** Reads a checkout's `versions.yaml`: the pins that no go.mod and no lock file holds. */
+export function pinnedVersions(root: string): Record<string, string> {
+  const parsed = load(readFileSync(join(root, "versions.yaml"), "utf8")) as Record<string, unknown>;
+  return Object.fromEntries(Object.entries(parsed).map(([name, version]) => [name, String(version)]));
 }
 
 /** Reads every file that is tracked or could be: ignored files and those deleted from the working tree are left out. */

@@ -49,11 +49,11 @@ export async function validate(
     ownCode(join(checkout, "tools/src")),
     readFileSync(join(checkout, "package-lock.json"), "utf8"),
   );
-  const known = process.env.HELM_CHARTS ? undefined : cache.get<Validation>(`validation ${root}`, key);
+  const known = process.env.HELM_CHARTS ? undefined : cache.get<Validation>("validation", key);
   if (known) return known;
   const result = await look(root, repository, tags, cache);
   // A finding may be of a tool or a chart that was not at hand.
-  if (result.findings.length === 0 && !process.env.HELM_CHARTS) cache.set(`validation ${root}`, key, result);
+  if (result.findings.length === 0 && !process.env.HELM_CHARTS) cache.set("validation", key, result);
   return result;
 }
 

@@ -17,6 +17,7 @@ import {
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { Failure } from "../../../tools/src/failure.ts";
+import { unpackCommitted } from "../../../tools/src/git/source-tag.ts";
 import { log, run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { istioTag } from "../../../tools/src/render/go.ts";
@@ -317,13 +318,7 @@ async function stageProxy(directory: string): Promise<void> {
 
 async function stage(image: Image, directory: string): Promise<void> {
   if (image.context.startsWith("services/")) {
-    // What is built is what is committed: the tag is the hash of exactly that.
-    await run("sh", [
-      "-c",
-      `git -C "$0" archive "HEAD:${image.context}" | tar -x -C "$1"`,
-      repository,
-      directory,
-    ]);
+    await unpackCommitted(repository, image.context, directory);
   } else {
     cpSync(folder(image), directory, { recursive: true });
   }

@@ -1,8 +1,7 @@
 /** Where the embedded cluster keeps things, and the addresses it uses. */
-import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { load } from "js-yaml";
+import { pinnedVersions as versionsOf } from "../../../tools/src/repository.ts";
 
 /** Root of the checkout that this code runs from. */
 export const repository = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
@@ -85,8 +84,5 @@ export const endpoints = (httpPort: number): Endpoint[] => [
   { name: "prometheus", variable: "PROMETHEUS_URL", port: 9090, nodePort: 30909, healthPath: "/-/ready" },
 ];
 
-/** Reads `versions.yaml`: the pins that no go.mod and no lock file holds. */
-export function pinnedVersions(): Record<string, string> {
-  const parsed = load(readFileSync(join(repository, "versions.yaml"), "utf8")) as Record<string, unknown>;
-  return Object.fromEntries(Object.entries(parsed).map(([name, version]) => [name, String(version)]));
-}
+/** The pins of this checkout's versions.yaml. */
+export const pinnedVersions = (): Record<string, string> => versionsOf(repository);

@@ -1,5 +1,5 @@
 /** The cluster at hand: what is asked of it and applied to it, always under the context that was named. */
-import { contextArguments, get } from "../../../tools/src/cluster/kubectl.ts";
+import { contextArguments, get, kubectlCommand } from "../../../tools/src/cluster/kubectl.ts";
 import { type Pod, worstTrouble } from "../../../tools/src/cluster/pods.ts";
 import { Failure } from "../../../tools/src/failure.ts";
 import { run } from "../../../tools/src/process.ts";
@@ -29,6 +29,12 @@ export async function find<T>(args: string[]): Promise<T | undefined> {
 /** How many seconds a wait may take: WAIT_SECONDS, or what the wait itself finds right. */
 export const deadline = (seconds: number): string => `${process.env.WAIT_SECONDS ?? seconds}s`;
 
+/** What keeps the pods of a namespace, if anything does and the cluster says so. */
+export async function troubleIn(namespace: string): Promise<string | undefined> {
+  const pods = await find<{ items: Pod[] }>(["pods", "-n", namespace]).catch(() => undefined);
+  return worstTrouble(pods?.items ?? []);
+}
+
 /**
  * Waits until workloads are rolled out.
  * @throws Failure naming the workload, the pod that keeps it, and the next command
@@ -43,11 +49,10 @@ export async function waitForWorkloads(
     try {
       await kubectl(["-n", namespace, "rollout", "status", workload, `--timeout=${deadline(seconds)}`]);
     } catch (error) {
-      const pods = await find<{ items: Pod[] }>(["pods", "-n", namespace]).catch(() => undefined);
-      const trouble = worstTrouble(pods?.items ?? []);
+      const trouble = await troubleIn(namespace);
       throw new Failure(
         `${workload} in ${namespace} does not become ready: ${trouble ?? (error as Error).message}`,
-        ["kubectl", ...contextArguments(), "-n", namespace, "describe", workload].join(" "),
+        kubectlCommand("-n", namespace, "describe", workload),
       );
     }
   }

@@ -1,6 +1,6 @@
 /** Taking the platform off a cluster that somebody owns: what deploy.sh made, in reverse, and nothing else. */
 import { execa } from "execa";
-import { contextArguments } from "../../../tools/src/cluster/kubectl.ts";
+import { contextArguments, kubectlCommand } from "../../../tools/src/cluster/kubectl.ts";
 import { Failure } from "../../../tools/src/failure.ts";
 import { run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
@@ -57,7 +57,7 @@ async function removeApplications(): Promise<void> {
     const names = left.stdout.trim().split("\n").filter(Boolean).join(", ");
     throw new Failure(
       `the Applications are not gone: ${names || (error as Error).message}`,
-      ["kubectl", ...contextArguments(), "-n", "argocd", "describe", "applications"].join(" "),
+      kubectlCommand("-n", "argocd", "describe", "applications"),
     );
   }
 }

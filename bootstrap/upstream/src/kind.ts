@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Failure } from "../../../tools/src/failure.ts";
-import { sourceTag } from "../../../tools/src/git/source-tag.ts";
+import { sourceTag, unpackCommitted } from "../../../tools/src/git/source-tag.ts";
 import { imagesIn, parseImage } from "../../../tools/src/images/names.ts";
 import { run, succeeds } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
@@ -112,9 +112,7 @@ export async function pushImages({ cluster, wishes }: Target): Promise<void> {
     }
     const context = mkdtempSync(join(tmpdir(), `${service}-`));
     try {
-      // What is built is what is committed: the tag is the hash of exactly that.
-      const archive = `git -C "$0" archive "HEAD:services/${service}" | tar -x -C "$1"`;
-      await run("sh", ["-c", archive, checkout, context]);
+      await unpackCommitted(checkout, `services/${service}`, context);
       await ensureImage(`${wishes.registry}/${service}:${tag}`, context, {
         mirror: undefined,
         insecure: true,

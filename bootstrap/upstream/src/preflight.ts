@@ -1,7 +1,7 @@
 /** What a cluster has to have before anything is changed on it. */
 import { execa } from "execa";
 import type { Diagnosis } from "../../../tools/src/cluster/doctor.ts";
-import { contextArguments, get } from "../../../tools/src/cluster/kubectl.ts";
+import { contextArguments, get, kubectlCommand } from "../../../tools/src/cluster/kubectl.ts";
 import { imagesIn, parseImage } from "../../../tools/src/images/names.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { childrenOf } from "../../../tools/src/render/start.ts";
@@ -44,15 +44,13 @@ export async function preflight(target: Target): Promise<Diagnosis[]> {
     } catch (error) {
       const { stderr, message, next } = error as Error & { stderr?: string; next?: string };
       const finding = (stderr || message).trim().split("\n").pop() ?? "";
-      diagnoses.push({ what, finding, remedy: next ?? command("cluster-info") });
+      diagnoses.push({ what, finding, remedy: next ?? kubectlCommand("cluster-info") });
     }
     // Whoever does not answer at all answers nothing else either.
     if (what === "API server" && diagnoses[0]?.remedy) break;
   }
   return diagnoses;
 }
-
-const command = (...args: string[]): string => ["kubectl", ...contextArguments(), ...args].join(" ");
 
 interface Versions {
   clientVersion: { gitVersion: string };
@@ -134,7 +132,7 @@ async function permissions(): Promise<Finding> {
 function nodeCount(nodes: Node[], { wishes }: Target): Finding {
   const able = workers(nodes).length;
   const finding = `${nodes.length}, ${able} of them for ordinary pods`;
-  if (able === 0) return { finding, remedy: command("get", "nodes") };
+  if (able === 0) return { finding, remedy: kubectlCommand("get", "nodes") };
   if (wishes.ha && able < 3)
     return { finding: `${finding}; Argo CD's Redis needs three`, remedy: "add nodes, or leave --ha out" };
   return { finding };
@@ -152,7 +150,7 @@ async function storageClass(): Promise<Finding> {
   return items[0]
     ? {
         finding: `none of ${items.map(({ metadata }) => metadata.name).join(", ")} is the default`,
-        remedy: command("patch", "storageclass", items[0].metadata.name, "-p", mark),
+        remedy: kubectlCommand("patch", "storageclass", items[0].metadata.name, "-p", mark),
       }
     : {
         finding: "there is no storage class",
@@ -260,7 +258,7 @@ async function inside(target: Target): Promise<Finding> {
         remedy: `./deploy.sh --context ${context} --repo URL, with a URL that pods reach`,
       };
     }
-    return { finding: error.message, remedy: command("get", "events", "-n", "platform-preflight") };
+    return { finding: error.message, remedy: kubectlCommand("get", "events", "-n", "platform-preflight") };
   }
   if (answer === "open") return { finding: `${repository} is read, ${image} is pulled` };
   if (readCredentials(target) || (await hasSecret(repository)))

@@ -1,5 +1,5 @@
 /** A short-lived pod that looks from inside the cluster: its image shows the registry, its program asks the repository. */
-import { contextArguments, get } from "../../../tools/src/cluster/kubectl.ts";
+import { get } from "../../../tools/src/cluster/kubectl.ts";
 import { type Pod, podTrouble } from "../../../tools/src/cluster/pods.ts";
 import { Failure, FinalFailure, until } from "../../../tools/src/failure.ts";
 import { progress } from "../../../tools/src/progress.ts";
@@ -127,7 +127,3 @@ export async function probe(image: string, repository: string): Promise<Answer> 
 
 const remove = (wait: boolean): Promise<string> =>
   kubectl(["delete", "namespace", namespace, "--ignore-not-found", `--wait=${wait}`]);
-
-/** The command that shows more of the probe while it is there. */
-export const probeCommand = (): string =>
-  ["kubectl", ...contextArguments(), "-n", namespace, "describe", "pod", "preflight"].join(" ");

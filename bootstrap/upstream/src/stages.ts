@@ -1,7 +1,6 @@
 /** The stages of a cluster at hand, in the order in which deploy.sh calls them. Each may be run again. */
 import { join } from "node:path";
-import { contextArguments, deployCommand, get } from "../../../tools/src/cluster/kubectl.ts";
-import { type Pod, worstTrouble } from "../../../tools/src/cluster/pods.ts";
+import { contextArguments, deployCommand, get, kubectlCommand } from "../../../tools/src/cluster/kubectl.ts";
 import { waitForCommit } from "../../../tools/src/cluster/wait.ts";
 import { Failure, until } from "../../../tools/src/failure.ts";
 import { type KubernetesObject, parseObjects } from "../../../tools/src/object.ts";
@@ -9,7 +8,7 @@ import { logFile, run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { renderInstall, renderRoot } from "../../../tools/src/render/start.ts";
 import { checkout } from "../../../tools/src/repository.ts";
-import { apply, deadline, find, kubectl, waitForWorkloads } from "./cluster.ts";
+import { apply, deadline, kubectl, troubleIn, waitForWorkloads } from "./cluster.ts";
 import { readCredentials, repositorySecret } from "./credentials.ts";
 import { gatewayURL, istioPlatform, type Service } from "./gateway.ts";
 import { findIstioctl } from "./istioctl.ts";
@@ -24,8 +23,7 @@ export async function installIstio({ keepIstio }: Target): Promise<void> {
   try {
     await run(program, await installArguments());
   } catch (error) {
-    const pods = await find<{ items: Pod[] }>(["pods", "-n", "istio-system"]).catch(() => undefined);
-    const trouble = worstTrouble(pods?.items ?? []);
+    const trouble = await troubleIn("istio-system");
     throw new Failure(
       `istioctl install failed: ${trouble ?? (error as Error).message}`,
       `tail -n 40 ${logFile()}`,
@@ -102,7 +100,7 @@ export async function deployApplications({ cluster, wishes }: Target): Promise<s
       commit = status?.sync?.revision;
       return commit ? undefined : "knows no commit yet";
     },
-    ["kubectl", ...contextArguments(), "-n", "argocd", "describe", "application", "root"].join(" "),
+    kubectlCommand("-n", "argocd", "describe", "application", "root"),
   );
   await waitForCommit(commit ?? "", Number(process.env.WAIT_SECONDS ?? 900));
   return commit ?? "";
@@ -128,7 +126,7 @@ export async function awaitAnswer(): Promise<void> {
       const answer = await kubectl(["get", "--raw", path]);
       return answer.includes('"ok"') ? undefined : `answered ${answer.slice(0, 200)}`;
     },
-    ["kubectl", ...contextArguments(), "-n", "logging", "get", "pods"].join(" "),
+    kubectlCommand("-n", "logging", "get", "pods"),
   );
 }
 
@@ -136,7 +134,7 @@ export async function awaitAnswer(): Promise<void> {
 export async function summary({ context }: Target): Promise<string[]> {
   const { service, url } = await gatewayService();
   const { name, namespace } = service.metadata;
-  const k = ["kubectl", ...contextArguments()].join(" ");
+  const k = kubectlCommand();
   const rows = {
     platform: url
       ? `curl ${url}`

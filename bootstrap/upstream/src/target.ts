@@ -1,12 +1,9 @@
 /** Which cluster is meant, and what it is to have otherwise than Git says. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { load } from "js-yaml";
 import { Failure } from "../../../tools/src/failure.ts";
 import { Git } from "../../../tools/src/git/git.ts";
 import type { Overrides } from "../../../tools/src/render/overrides.ts";
 import { readSource } from "../../../tools/src/render/source.ts";
-import { checkout } from "../../../tools/src/repository.ts";
+import { checkout, pinnedVersions } from "../../../tools/src/repository.ts";
 
 /** The options of the command line, as deploy.sh hands them on. */
 export interface Options {
@@ -82,8 +79,5 @@ export async function originURL(): Promise<string | undefined> {
   return (await new Git(checkout).try("remote", "get-url", "origin"))?.trim() || undefined;
 }
 
-/** The pins of versions.yaml that the path of a cluster at hand uses. */
-export function pinned(name: "istio" | "registry"): string {
-  const versions = load(readFileSync(join(checkout, "versions.yaml"), "utf8")) as Record<string, unknown>;
-  return String(versions[name]);
-}
+/** The pins that the path of a cluster at hand uses. */
+export const pinned = (name: "istio" | "registry"): string => pinnedVersions(checkout)[name] ?? "";

@@ -1,5 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { imageRuns, waitForCommit } from "../cluster/wait.ts";
 import { defaultEnvironment } from "../environment.ts";
@@ -11,7 +10,7 @@ import { deployedImage } from "../release/deployment.ts";
 import { parseRegistry, type Registry } from "../release/image.ts";
 import { promote } from "../release/promote.ts";
 import { release, rollback, setFault, type Target } from "../release/release.ts";
-import { checkout } from "../repository.ts";
+import { checkout, readRepository, serviceNames } from "../repository.ts";
 import { validate } from "../validate.ts";
 import { seconds, WrongUsage } from "./usage.ts";
 
@@ -89,18 +88,13 @@ async function promoteAll(
     throw new WrongUsage("--promote names the environment: leave --environment out");
   const from = options.from ?? defaultEnvironment;
   if (from === to) throw new WrongUsage(`--promote ${to} takes another environment by --from`);
-  const services = service === "all" ? servicesWithImage(options.directory) : [service];
+  const services =
+    service === "all" ? serviceNames(await readRepository(options.directory)).sort() : [service];
   for (const name of services) {
     const common = { ...(await target(options)), registry, force: options.force === true };
     const published = await promote({ ...common, service: name, from, to });
     await follow(published, { ...options, environment: to }, name);
   }
-}
-
-function servicesWithImage(directory: string): string[] {
-  return readdirSync(join(directory, "services"))
-    .filter((name) => existsSync(join(directory, "services", name, "Dockerfile")))
-    .sort();
 }
 
 function publishing(command: Command): Command {

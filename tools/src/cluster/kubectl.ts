@@ -25,6 +25,11 @@ export function deployCommand(...args: string[]): string {
   return ["./deploy.sh", ...args, ...(context ? ["--context", context] : [])].join(" ");
 }
 
+/** A kubectl command line for this cluster, for messages that say what to run next. */
+export function kubectlCommand(...args: string[]): string {
+  return ["kubectl", ...contextArguments(), ...args].join(" ");
+}
+
 /** Reads objects of the cluster that KUBECONFIG and KUBE_CONTEXT name, as `kubectl get -o json` gives them. */
 export async function get<T>(args: string[]): Promise<T> {
   const { stdout } = await execa("kubectl", [...contextArguments(), "get", ...args, "-o", "json"], {

@@ -1,6 +1,7 @@
 import { execa } from "execa";
 import { defaultEnvironment, environmentTrailer } from "../environment.ts";
 import type { ServiceTag } from "../graph.ts";
+import { run } from "../process.ts";
 import { type Repository, serviceNames } from "../repository.ts";
 
 /** The trailer of a commit that puts an earlier image back, with the tag that it replaces. */
@@ -18,6 +19,11 @@ export async function sourceTag(checkout: string, directory: string): Promise<st
       `${directory} is in no commit yet: commit it, its tag is that of git rev-parse ${object}`,
     );
   return stdout.slice(0, 12);
+}
+
+/** Unpacks a directory as it is committed: what is built from it is what its tag is the hash of. */
+export async function unpackCommitted(checkout: string, directory: string, target: string): Promise<void> {
+  await run("sh", ["-c", `git -C "$0" archive "HEAD:${directory}" | tar -x -C "$1"`, checkout, target]);
 }
 
 /** The tags of every service of a repository that has a Dockerfile; one without commits has none. */

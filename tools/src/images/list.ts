@@ -1,14 +1,14 @@
 /** Every image that a cluster runs, and every image that an overlay would. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { load } from "js-yaml";
 import type { KubernetesObject } from "../object.ts";
 import type { Cache } from "../render/cache.ts";
-import { bootstrap, readYaml, renderCluster } from "../render/cluster.ts";
+import { bootstrap, renderCluster } from "../render/cluster.ts";
 import { istio, istioTag, pinnedVersion } from "../render/go.ts";
 import { renderObjects } from "../render/kustomize.ts";
+import { overlaysIn } from "../render/overlays.ts";
 import { withLocalRemotes } from "../render/remote.ts";
-import type { Repository } from "../repository.ts";
+import { pinnedVersions, type Repository } from "../repository.ts";
 import { imagesIn } from "./names.ts";
 
 /** An image with everything that names it. */
@@ -53,10 +53,7 @@ export async function clusterImages(
 /** Lists the images of every overlay below gitops, whether a cluster uses it or not. */
 export async function overlayImages(root: string, repository: Repository): Promise<ImageList> {
   const list = new Listing();
-  for (const file of [...repository.keys()].sort()) {
-    const directory = /^(gitops\/.*\/overlays\/[^/]+)\/kustomization\.yaml$/.exec(file)?.[1];
-    // A component is part of others and renders nothing by itself.
-    if (!directory || readYaml<{ kind?: string }>(repository, file)?.kind === "Component") continue;
+  for (const directory of overlaysIn(repository)) {
     const objects = await withLocalRemotes(root, directory, (_, place) => renderObjects(place));
     list.add(objects, `overlay ${directory}`);
   }
@@ -65,12 +62,9 @@ export async function overlayImages(root: string, repository: Repository): Promi
 
 // What `istioctl install` runs under bootstrap/istio/operator.yaml; its hub is stamped into istioctl.
 function istioImages(root: string, cluster: string): string[] {
-  const file = join(root, "versions.yaml");
   // A cluster with settings of its own there has an Istio that is built from the pinned module.
   const built = existsSync(join(root, `bootstrap/istio/${cluster}.yaml`));
-  const tag = built
-    ? istioTag(pinnedVersion(root, istio))
-    : String((load(readFileSync(file, "utf8")) as Record<string, unknown>).istio);
+  const tag = built ? istioTag(pinnedVersion(root, istio)) : pinnedVersions(root).istio;
   return ["install-cni", "pilot", "proxyv2"].map((name) => `docker.io/istio/${name}:${tag}`);
 }
 

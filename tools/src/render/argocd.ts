@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { dump, load } from "js-yaml";
+import { dump } from "js-yaml";
+import { pinnedVersions } from "../repository.ts";
 import { renderYaml } from "./kustomize.ts";
 import { withLocalRemotes } from "./remote.ts";
 
@@ -22,10 +23,7 @@ export const installDirectory = (cluster: string): string => `bootstrap/argocd/i
 
 // The mirror's Redis is Debian's, under the name and tag scheme of Docker Hub.
 function mirroredImages(checkout: string): object {
-  const { redis, debian } = load(readFileSync(join(checkout, "versions.yaml"), "utf8")) as Record<
-    string,
-    string
-  >;
+  const { redis, debian } = pinnedVersions(checkout);
   return {
     apiVersion: "kustomize.config.k8s.io/v1alpha1",
     kind: "Component",

@@ -6,16 +6,21 @@ import type { Cache } from "./cache.ts";
 import { type Application, readYaml, renderApplication } from "./cluster.ts";
 import { kustomizationOf } from "./references.ts";
 
-/**
- * The overlays of a repository that are kustomizations by themselves and reached from no cluster, as paths from its root.
- * @param used files that take part in rendering the clusters
- */
-export function unusedOverlays(repository: Repository, used: ReadonlySet<string>): string[] {
+/** The overlays of a repository, as paths from its root; a component is part of others and renders nothing by itself. */
+export function overlaysIn(repository: Repository): string[] {
   return [...repository.keys()]
-    .filter((path) => /^gitops\/.*\/overlays\/[^/]+\/kustomization\.yaml$/.test(path) && !used.has(path))
+    .filter((path) => /^gitops\/.*\/overlays\/[^/]+\/kustomization\.yaml$/.test(path))
     .filter((path) => readYaml<{ kind?: string }>(repository, path)?.kind !== "Component")
     .map((path) => posix.dirname(path))
     .sort();
+}
+
+/**
+ * The overlays that are reached from no cluster.
+ * @param used files that take part in rendering the clusters
+ */
+export function unusedOverlays(repository: Repository, used: ReadonlySet<string>): string[] {
+  return overlaysIn(repository).filter((overlay) => !used.has(kustomizationOf(overlay)));
 }
 
 /**
