@@ -10,6 +10,7 @@ const order = [
   "cluster",
   "mesh",
   "logs",
+  "archive",
   "monitoring",
   "delivery",
   "release",
