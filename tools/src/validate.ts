@@ -71,8 +71,10 @@ async function look(
     objects: 0,
     skipped: [],
   };
-  const graphs: Graph[] = [];
-  for (const cluster of result.clusters) graphs.push(await loadGraph(root, repository, cluster, cache, tags));
+  // Side by side: while kustomize renders one, another is parsed and checked.
+  const graphs = await Promise.all(
+    result.clusters.map((cluster) => loadGraph(root, repository, cluster, cache, tags)),
+  );
   const used = new Set(graphs.flatMap(({ input }) => input.applications.flatMap(({ files }) => files)));
   for (const graph of graphs) {
     graph.input.used = used;
@@ -83,12 +85,11 @@ async function look(
       if (skipped) result.skipped.push(`Application ${name}: ${skipped}`);
   }
   result.overlays = unusedOverlays(repository, used);
-  for (const name of new Set(result.overlays.map((path) => posix.basename(path)))) {
-    for (const graph of graphs) {
-      const variant = await loadVariant(root, graph, name, result.overlays, cache);
-      if (variant) result.findings.push(...runRules(variant));
-    }
-  }
+  const names = [...new Set(result.overlays.map((path) => posix.basename(path)))];
+  const variants = await Promise.all(
+    names.flatMap((name) => graphs.map((graph) => loadVariant(root, graph, name, result.overlays, cache))),
+  );
+  for (const variant of variants) if (variant) result.findings.push(...runRules(variant));
   result.findings = sortFindings(result.findings);
   return result;
 }
