@@ -19,7 +19,7 @@ import {
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findCollector } from "../test/agent.ts";
+import { findCollector, memoryLimit } from "../test/agent.ts";
 
 const files = Number(process.env.FILES ?? 6);
 const total = Number(process.env.LINES ?? 600_000);
@@ -113,7 +113,13 @@ async function startAgent(state: string, out: number): Promise<ChildProcess[]> {
     `service::telemetry::metrics::readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: ${own}}}}}]`,
   ];
   const args = [`--config=${configuration}`, "--feature-gates=stanza.synchronousLogEmitter"];
-  const env = { GOMEMLIMIT: "100MiB", NODE_NAME: "n", POD_IP: "127.0.0.1", PODS_DIR: pods, STATE_DIR: state };
+  const env = {
+    GOMEMLIMIT: memoryLimit,
+    NODE_NAME: "n",
+    POD_IP: "127.0.0.1",
+    PODS_DIR: pods,
+    STATE_DIR: state,
+  };
   const flags = [...args, ...set.map((setting) => `--set=${setting}`)];
   return [spawn(collector as string, flags, { env, stdio: ["ignore", out, "ignore"] })];
 }

@@ -7,7 +7,12 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
 const repository = resolve(import.meta.dirname, "../../..");
-const configuration = join(repository, "gitops/apps/log-agent/base/agent/collector.yaml");
+const deployed = join(repository, "gitops/apps/log-agent/base/agent");
+const configuration = join(deployed, "collector.yaml");
+
+/** How much memory the collector's runtime is to keep to, as it is deployed. */
+export const memoryLimit =
+  /name: GOMEMLIMIT\n\s+value: (\S+)/.exec(readFileSync(join(deployed, "daemonset.yaml"), "utf8"))?.[1] ?? "";
 
 /** The collector that the bootstrap has built, newest first; COLLECTOR names another one. */
 export function findCollector(): string | undefined {
@@ -54,6 +59,7 @@ export class Agent {
   readonly pods = join(this.directory, "pods");
   readonly state = join(this.directory, "state");
   metricsPort = 0;
+  #ownPort = 0;
   #process: ChildProcess | undefined;
   #run = 0;
 
@@ -72,13 +78,14 @@ export class Agent {
   /** Starts the collector, without what asks an API server; its output goes to a file per run. */
   async start(...settings: string[]): Promise<void> {
     this.metricsPort = await freePort();
-    const ports = { health: await freePort(), own: await freePort() };
+    this.#ownPort = await freePort();
+    const healthPort = await freePort();
     const processors = "[memory_limiter, transform/identity, filter/app, transform/line]";
     const set = [
       `service::pipelines::logs::processors=${processors}`,
       `exporters::prometheus::endpoint=127.0.0.1:${this.metricsPort}`,
-      `extensions::health_check::endpoint=127.0.0.1:${ports.health}`,
-      `service::telemetry::metrics::readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: ${ports.own}}}}}]`,
+      `extensions::health_check::endpoint=127.0.0.1:${healthPort}`,
+      `service::telemetry::metrics::readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: ${this.#ownPort}}}}}]`,
       ...settings,
     ];
     this.#run++;
@@ -93,7 +100,7 @@ export class Agent {
       ],
       {
         env: {
-          GOMEMLIMIT: "100MiB",
+          GOMEMLIMIT: memoryLimit,
           NODE_NAME: "node1",
           POD_IP: "127.0.0.1",
           PODS_DIR: this.pods,
@@ -103,7 +110,7 @@ export class Agent {
       },
     );
     for (let attempt = 0; ; attempt++) {
-      const answer = await fetch(`http://127.0.0.1:${ports.health}/`).catch(() => undefined);
+      const answer = await fetch(`http://127.0.0.1:${healthPort}/`).catch(() => undefined);
       if (answer?.ok) return;
       if (attempt > 600 || this.#process.exitCode !== null)
         throw new Error(
@@ -135,6 +142,14 @@ export class Agent {
     const page = await (await fetch(`http://127.0.0.1:${this.metricsPort}/metrics`)).text();
     const samples = [...page.matchAll(/^log_agent_lines_total\{.*\} (\S+)$/gm)];
     return samples.reduce((sum, [, value]) => sum + Number(value), 0);
+  }
+
+  /** Lines that this run has printed, as the collector counts them for itself. */
+  async sent(): Promise<number> {
+    const page = await (await fetch(`http://127.0.0.1:${this.#ownPort}/metrics`)).text();
+    return Number(
+      /^otelcol_exporter_sent_log_records\{.*exporter="file\/stdout".*\} (\S+)$/m.exec(page)?.[1] ?? 0,
+    );
   }
 
   /** What all runs have printed. */
