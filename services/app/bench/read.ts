@@ -58,8 +58,12 @@ async function measureNginx(): Promise<void> {
   await once(probe, "listening");
   const { port } = probe.address() as { port: number };
   probe.close();
+  // Those of the package may be missing, or another user's.
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+    .map((what) => `${what}_temp_path ${directory}/${what}`)
+    .join("; ");
   const configuration = `daemon off; master_process off; pid ${directory}/nginx.pid; error_log stderr;
-    events {} http { access_log off; sendfile on;
+    events {} http { access_log off; sendfile on; ${temporary};
       server { listen 127.0.0.1:${port}; root ${directory}; } }`;
   writeFileSync(join(directory, "nginx.conf"), configuration);
   const nginx = spawn("nginx", ["-c", join(directory, "nginx.conf"), "-p", directory], { stdio: "ignore" });

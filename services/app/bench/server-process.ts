@@ -20,9 +20,13 @@ export class ServerProcess {
   static async start(args: string[], env: NodeJS.ProcessEnv): Promise<ServerProcess> {
     const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "inherit"] });
     const port = await new Promise<number>((resolve, reject) => {
-      createInterface(child.stdout).on("line", (line) => {
+      const lines = createInterface(child.stdout).on("line", (line) => {
         const { msg, port } = JSON.parse(line);
-        if (msg === "listening") resolve(port);
+        if (msg !== "listening") return;
+        // Reading on line by line would cost the client, and only where a server logs its requests.
+        lines.close();
+        child.stdout.resume();
+        resolve(port);
       });
       child.on("close", () => reject(new Error(`${args.join(" ")} ended before it listened`)));
     });

@@ -53,20 +53,28 @@ export class LogView {
    * become shorter than the view.
    */
   stream(start: number, end: number): Readable {
-    return Readable.from(this.#read(start, end), { objectMode: false, highWaterMark: 1 });
+    const chunks = this.#read(start, end, () => Buffer.allocUnsafe(chunkBytes));
+    return Readable.from(chunks, { objectMode: false, highWaterMark: 1 });
+  }
+
+  /** The same in chunks of one buffer: each is overwritten when the next one is asked for. */
+  chunks(start: number, end: number): AsyncGenerator<Buffer> {
+    const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, end - start));
+    return this.#read(start, end, () => buffer);
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#parts.map(({ handle }) => handle.close()));
   }
 
-  async *#read(start: number, end: number): AsyncGenerator<Buffer> {
+  async *#read(start: number, end: number, next: () => Buffer): AsyncGenerator<Buffer> {
     let before = 0;
     for (const { handle, size } of this.#parts) {
       const last = Math.min(size, end - before);
       for (let position = Math.max(0, start - before); position < last; ) {
-        const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, last - position));
-        const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
+        const buffer = next();
+        const wanted = Math.min(buffer.length, last - position);
+        const { bytesRead } = await handle.read(buffer, 0, wanted, position);
         if (bytesRead === 0) throw new Error("the log became shorter while it was being read");
         yield buffer.subarray(0, bytesRead);
         position += bytesRead;

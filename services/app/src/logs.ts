@@ -1,4 +1,3 @@
-import { pipeline } from "node:stream/promises";
 import type { Request, RequestHandler, Response } from "express";
 import type { Context } from "./context.ts";
 import type { LogView } from "./log-view.ts";
@@ -36,11 +35,20 @@ async function sendFrom(view: LogView, first: number, req: Request, res: Respons
   if (range) res.status(206).set("Content-Range", `bytes ${start}-${end - 1}/${size}`);
   res.set("Content-Length", String(end - start));
   if (req.method === "HEAD" || start === end) return void res.end();
-  try {
-    await pipeline(view.stream(first + start, first + end), res);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ERR_STREAM_PREMATURE_CLOSE") throw error;
-  }
+  for await (const chunk of view.chunks(first + start, first + end)) if (!(await written(res, chunk))) return;
+  res.end();
+}
+
+/** Writes a chunk; true once the kernel has it, so that its buffer may be used again, false where the client has gone. */
+function written(res: Response, chunk: Buffer): Promise<boolean> {
+  return new Promise((resolve) => {
+    const gone = (): void => resolve(false);
+    res.once("close", gone);
+    res.write(chunk, (error) => {
+      res.off("close", gone);
+      resolve(!error);
+    });
+  });
 }
 
 /**

@@ -1,33 +1,32 @@
 import { hash } from "node:crypto";
 
-const capacity = 10_000;
+const atLeast = 10_000;
 
 /**
  * Which lines were written lately, so that a retry is answered instead of written a second time.
- * A line is known by its request id and a digest of its message; the oldest of 10 000 is forgotten first.
+ * A line is known by its request id and a digest of its message; the last 10 000 are, and up to as many before them.
  */
 export class RetryWindow {
-  #writes = new Map<string, Promise<void>>();
+  // Two maps, and the older one goes as a whole: a map that loses its first key each time searches ever longer for it.
+  #newer = new Map<string, Promise<void>>();
+  #older = new Map<string, Promise<void>>();
 
   /** The write of this line, which may still be under way; undefined if it is not known. */
   find(key: string): Promise<void> | undefined {
-    return this.#writes.get(key);
+    return this.#newer.get(key) ?? this.#older.get(key);
   }
 
-  /** Keeps a write for its retries until it is forgotten or the oldest. */
+  /** Keeps a write for its retries until it is forgotten or too old. */
   remember(key: string, write: Promise<void>): void {
-    this.#writes.delete(key);
-    this.#writes.set(key, write);
-    if (this.#writes.size <= capacity) return;
-    for (const oldest of this.#writes.keys()) {
-      this.#writes.delete(oldest);
-      break;
-    }
+    this.#newer.set(key, write);
+    if (this.#newer.size < atLeast) return;
+    this.#older = this.#newer;
+    this.#newer = new Map();
   }
 
   /** Drops a write that failed, so that its retry is written. */
   forget(key: string, write: Promise<void>): void {
-    if (this.#writes.get(key) === write) this.#writes.delete(key);
+    for (const writes of [this.#newer, this.#older]) if (writes.get(key) === write) writes.delete(key);
   }
 
   /** Keeps the lines of a file as writes that succeeded. */
