@@ -30,7 +30,8 @@ export async function converged(commit: string, seconds = 180): Promise<void> {
       if (status.sync.revision !== commit) return `${metadata.name} is at ${status.sync.revision}`;
       if (status.sync.status !== "Synced") return `${metadata.name} is ${status.sync.status}`;
       if (status.health.status !== "Healthy") return `${metadata.name} is ${status.health.status}`;
-      const phase = status.operationState?.phase;
+      // One that found everything as it should be has never synced.
+      const phase = status.operationState?.phase ?? "Succeeded";
       if (phase !== "Succeeded") return `the last sync of ${metadata.name} is ${phase}`;
     }
     return rollout();
