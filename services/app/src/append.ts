@@ -40,7 +40,8 @@ async function store(
   const escaped = escapeMessage(message);
   // A gateway gives each of a caller's attempts a request id of its own; the caller's key stays, over pods and restarts.
   const id = idIn(req, "idempotency-key") ?? requestId;
-  const keys = [...new Set([id, requestId])].map((known) => retryKey(known, escaped));
+  const keys = [retryKey(id, escaped)];
+  if (id !== requestId) keys.push(retryKey(requestId, escaped));
   const earlier = isRetry(req) ? keys.map((key) => retries.find(key)).find(Boolean) : undefined;
   const write = earlier ?? log.append(formatLine(new Date().toISOString(), id, escaped));
   if (earlier) metrics.logRetries.inc();

@@ -6,7 +6,7 @@ import { startService } from "./service.ts";
 const exitConfig = 78; // EX_CONFIG of sysexits.h
 
 // A write per line would cost a tenth of a request. What is not yet written is at exit.
-const logger = pino(pino.destination({ sync: false, minLength: 4096, periodicFlush: 100 }));
+const logger = pino(pino.destination({ sync: false, minLength: 8192, periodicFlush: 100 }));
 const directory = process.env.CONFIG_DIR ?? "/app/config";
 const load = () => loadConfig(directory, process.env);
 const config = readConfig();

@@ -1,10 +1,12 @@
 import { hash } from "node:crypto";
 
 const atLeast = 10_000;
+// Up to here, in characters, keeping a message costs less than its digest.
+const shortMessage = 256;
 
 /**
  * Which lines were written lately, so that a retry is answered instead of written a second time.
- * A line is known by its request id and a digest of its message; the last 10 000 are, and up to as many before them.
+ * A line is known by its request id and its message, or a long message's digest; the last 10 000 are, and up to as many before them.
  */
 export class RetryWindow {
   // Two maps, and the older one goes as a whole: a map that loses its first key each time searches ever longer for it.
@@ -38,7 +40,9 @@ export class RetryWindow {
   }
 }
 
-/** The key of a line: its request's id and the digest of its message, escaped as in the file. */
+/** The key of a line: its request's id and its message, escaped as in the file; of a long message the digest. */
 export function retryKey(id: string, escapedMessage: string): string {
-  return `${id} ${hash("sha256", escapedMessage, "base64")}`;
+  // Neither an id nor an escaped message holds these separators.
+  if (escapedMessage.length <= shortMessage) return `${id}\n${escapedMessage}`;
+  return `${id}\r${hash("sha256", escapedMessage, "base64")}`;
 }
