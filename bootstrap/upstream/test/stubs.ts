@@ -71,7 +71,9 @@ esac
     );
     try {
       const exitCode = await main(args);
-      return { exitCode, stdout: said.stdout.trimEnd(), stderr: said.stderr.trimEnd() };
+      // What is under way is said every 20 s, so by the clock and not by what was asked.
+      const stderr = said.stderr.replace(/^ +… .*\n/gm, "");
+      return { exitCode, stdout: said.stdout.trimEnd(), stderr: stderr.trimEnd() };
     } finally {
       for (const spy of spies) spy.mockRestore();
       process.env = before;
