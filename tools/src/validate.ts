@@ -6,7 +6,14 @@ import { serviceTags } from "./git/source-tag.ts";
 import { Graph, type GraphInput } from "./graph.ts";
 import type { KubernetesObject } from "./object.ts";
 import { Cache, digest } from "./render/cache.ts";
-import { type Application, clusterNames, ownCode, readYaml, renderCluster } from "./render/cluster.ts";
+import {
+  type Application,
+  clusterNames,
+  concurrently,
+  ownCode,
+  readYaml,
+  renderCluster,
+} from "./render/cluster.ts";
 import { moduleFile, pinnedModules, pinnedVersion } from "./render/go.ts";
 import { unusedOverlays, withOverlays } from "./render/overlays.ts";
 import { sourceFile } from "./render/source.ts";
@@ -72,8 +79,8 @@ async function look(
     skipped: [],
   };
   // Side by side: while kustomize renders one, another is parsed and checked.
-  const graphs = await Promise.all(
-    result.clusters.map((cluster) => loadGraph(root, repository, cluster, cache, tags)),
+  const graphs = await concurrently(result.clusters, (cluster) =>
+    loadGraph(root, repository, cluster, cache, tags),
   );
   const used = new Set(graphs.flatMap(({ input }) => input.applications.flatMap(({ files }) => files)));
   for (const graph of graphs) {
@@ -86,8 +93,9 @@ async function look(
   }
   result.overlays = unusedOverlays(repository, used);
   const names = [...new Set(result.overlays.map((path) => posix.basename(path)))];
-  const variants = await Promise.all(
-    names.flatMap((name) => graphs.map((graph) => loadVariant(root, graph, name, result.overlays, cache))),
+  const pairs = names.flatMap((name) => graphs.map((graph) => ({ name, graph })));
+  const variants = await concurrently(pairs, ({ name, graph }) =>
+    loadVariant(root, graph, name, result.overlays, cache),
   );
   for (const variant of variants) if (variant) result.findings.push(...runRules(variant));
   result.findings = sortFindings(result.findings);
