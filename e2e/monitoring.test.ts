@@ -5,7 +5,7 @@ import { sleep, until } from "../tools/src/failure.ts";
 import { pods, post, send } from "./app.ts";
 import { application, cloneOfConverged, endClone } from "./applications.ts";
 import type { Clone } from "./clone.ts";
-import { type KubernetesObject, list } from "./kubectl.ts";
+import { type KubernetesObject, kubectl, list } from "./kubectl.ts";
 import { gateways, setFaultShare } from "./mesh.ts";
 import { repository } from "./platform.ts";
 import { alerts, fired, metricNames, number, query, ruleErrors, type Target, targets } from "./prometheus.ts";
@@ -243,4 +243,25 @@ describe("D2 D4 requests", () => {
     expect(grown("written")).toBe(0);
     await setFaultShare(clone, 0);
   });
+});
+
+test("what the whole monitoring takes is below 600 MB", async ({ annotate }) => {
+  interface Stats {
+    podRef: { namespace: string };
+    memory?: { workingSetBytes?: number };
+    cpu?: { usageNanoCores?: number };
+  }
+  const found: Stats[] = [];
+  for (const { metadata } of await list("nodes")) {
+    const summary = await kubectl(["get", "--raw", `/api/v1/nodes/${metadata.name}/proxy/stats/summary`]);
+    found.push(...(JSON.parse(summary) as { pods: Stats[] }).pods);
+  }
+  const own = found.filter(({ podRef }) => podRef.namespace === "monitoring");
+  const sum = (figures: (number | undefined)[]): number =>
+    figures.reduce<number>((all, n) => all + (n ?? Number.NaN), 0);
+  const megabytes = sum(own.map(({ memory }) => memory?.workingSetBytes)) / 1e6;
+  const cores = sum(own.map(({ cpu }) => cpu?.usageNanoCores)) / 1e9;
+  await annotate(`${own.length} pods: ${megabytes.toFixed(0)} MB working set, ${cores.toFixed(3)} cores`);
+  expect(own.length).toBeGreaterThanOrEqual(4);
+  expect(megabytes).toBeLessThan(600);
 });
