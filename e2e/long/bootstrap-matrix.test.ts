@@ -1,11 +1,12 @@
-/** E1: `deploy.sh` killed at any moment and started again ends well. */
+/** E1: `deploy.sh` makes a new platform of nothing, and killed at any moment and started again it ends well. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
+import { execa } from "execa";
 import { expect, test } from "vitest";
 import { send } from "../app.ts";
-import { list } from "../kubectl.ts";
-import { deploy, repository, secondsSince } from "../platform.ts";
+import { get, list } from "../kubectl.ts";
+import { deploy, exported, repository, secondsSince } from "../platform.ts";
 
 const stages = 11;
 
@@ -75,6 +76,17 @@ function random(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+test("E1 after destroy it makes a new platform that runs this checkout's commit", async ({ annotate }) => {
+  const uid = async (): Promise<string> => (await get("namespace", "kube-system")).metadata.uid;
+  const before = await uid();
+  await destroyAll();
+  await annotate(`it took ${await completes()} s`);
+  expect(await uid()).not.toBe(before);
+  const { stdout: head } = await execa("git", ["rev-parse", "HEAD"], { cwd: repository });
+  const { stdout: theirs } = await execa("git", ["ls-remote", exported("GIT_URL"), "refs/heads/main"]);
+  expect(theirs.split("\t")[0]).toBe(head);
+});
 
 test("E1 killed after each of its stages, one after the other, it ends well", async ({ annotate }) => {
   await destroyAll();
