@@ -1,6 +1,7 @@
 /** One run: fetch from every pod and every node's store, merge, pack, verify, keep, forget what is old. */
 import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { download } from "./download.ts";
 import { type Cluster, type Source, sourcesOf } from "./endpoints.ts";
 import { Failure, reasonOf } from "./failure.ts";
@@ -31,6 +32,8 @@ export interface Run {
   /** An rclone remote, such as `s3:bucket/path`; empty for none. */
   remote: string;
   retention: Retention;
+  /** How long a source that serves is tried again, in milliseconds; each is tried at least once. */
+  patienceMs: number;
   say: (line: string) => void;
 }
 
@@ -86,6 +89,8 @@ export async function archive(run: Run): Promise<Manifest> {
   }
 }
 
+const pauseMs = 2000;
+
 interface Collected {
   podFiles: PodFile[];
   storeFiles: string[];
@@ -93,7 +98,7 @@ interface Collected {
 }
 
 /** Fetches from every pod and every store, whatever becomes of the others. */
-async function collect({ cluster, app, stores, say }: Run, scratch: string): Promise<Collected> {
+async function collect({ cluster, app, stores, patienceMs, say }: Run, scratch: string): Promise<Collected> {
   const collected: Collected = { podFiles: [], storeFiles: [], sources: [] };
   const { podFiles, storeFiles, sources } = collected;
   const read = async (
@@ -101,22 +106,33 @@ async function collect({ cluster, app, stores, say }: Run, scratch: string): Pro
     { namespace, service }: ServiceName,
     fetchFrom: (source: Source) => Promise<number>,
   ): Promise<void> => {
-    const find = (): Promise<Source[]> => sourcesOf(cluster, namespace, service);
-    for (const source of await find()) {
-      try {
-        const bytes = await fetchFrom(source);
-        sources.push({ kind, name: source.pod, bytes });
-        say(`${kind} ${source.pod}: ${bytes} bytes`);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === "ENOSPC") throw error;
-        // One that went away meanwhile has left its lines in its node's store.
-        const missed = (await find().catch(() => [source])).some(
-          ({ uid, serving }) => uid === source.uid && serving,
-        );
-        sources.push({ kind, name: source.pod, bytes: 0, error: reasonOf(error), missed });
-        say(`${kind} ${source.pod}: ${missed ? "FAILED" : "not serving"}: ${reasonOf(error)}`);
+    const reports = new Map<string, SourceReport>();
+    const deadline = Date.now() + patienceMs;
+    for (let known = await sourcesOf(cluster, namespace, service); ; await sleep(pauseMs)) {
+      for (const source of known) {
+        const { pod: name, uid } = source;
+        if (reports.has(uid) && reports.get(uid)?.error === undefined) continue;
+        try {
+          const bytes = await fetchFrom(source);
+          reports.set(uid, { kind, name, bytes });
+          say(`${kind} ${name}: ${bytes} bytes`);
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code === "ENOSPC") throw error;
+          reports.set(uid, { kind, name, bytes: 0, error: reasonOf(error) });
+        }
       }
+      known = await sourcesOf(cluster, namespace, service).catch(() => known);
+      const serving = new Set(known.filter((source) => source.serving).map(({ uid }) => uid));
+      const failed = [...reports].filter(([, { error }]) => error !== undefined);
+      for (const [uid, report] of failed) {
+        // One that went away meanwhile has left its lines in its node's store.
+        report.missed = serving.has(uid);
+        say(`${kind} ${report.name}: ${report.missed ? "FAILED" : "not serving"}: ${report.error}`);
+      }
+      const enough = failed.length === 0 || failed.length < reports.size;
+      if ((enough && !failed.some(([, { missed }]) => missed)) || Date.now() >= deadline) break;
     }
+    sources.push(...reports.values());
   };
   // Pods first: a line that comes later is in a store, or in the next archive.
   await read("pod", app, async ({ pod, uid, url }) => {

@@ -78,17 +78,22 @@ program
   .addOption(temporary())
   .addOption(archives())
   .addOption(setting("--remote <remote>", "rclone remote for a further copy", "ARCHIVE_REMOTE", ""))
+  // CoreDNS' cache denies for 30 s the name of a pod that was asked for before the pod was ready.
+  .addOption(
+    count("--patience <seconds>", "how long a source that serves is tried again", "PATIENCE_SECONDS", 45),
+  )
   .addOption(count("--keep-last <n>", "newest archives to keep", "KEEP_LAST", 12))
   .addOption(count("--keep-daily <n>", "days of which one is kept", "KEEP_DAILY", 7))
   .addOption(count("--keep-weekly <n>", "weeks of which one is kept", "KEEP_WEEKLY", 4))
   .action(async (options) => {
-    const { keepLast: last, keepDaily: daily, keepWeekly: weekly } = options;
+    const { patience, keepLast: last, keepDaily: daily, keepWeekly: weekly } = options;
     const manifest = await archive({
       ...options,
       cluster: { api: options.api, tokenFile: options.tokenFile, podHost: options.podHost },
       app: serviceName(options.app),
       stores: serviceName(options.stores),
       retention: { last, daily, weekly },
+      patienceMs: patience * 1000,
       say: (line) => console.log(line),
     });
     if (manifest.complete) return;

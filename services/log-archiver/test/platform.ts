@@ -121,6 +121,7 @@ export class Platform {
         LOGS_DIR: this.path("app/logs"),
         TEMPORARY_DIR: this.path("tmp"),
         ARCHIVES_DIR: this.archives,
+        PATIENCE_SECONDS: "0",
       },
     });
   }
