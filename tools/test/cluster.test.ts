@@ -1,5 +1,10 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { type Application, applicationTrouble } from "../src/cluster/applications.ts";
+import {
+  type Application,
+  applicationTrouble,
+  lagsBehind,
+  refreshAnnotation,
+} from "../src/cluster/applications.ts";
 import { formatDiagnoses } from "../src/cluster/doctor.ts";
 import { contextArguments } from "../src/cluster/kubectl.ts";
 import { type Pod, podTrouble, worstTrouble } from "../src/cluster/pods.ts";
@@ -22,6 +27,18 @@ describe("an Application", () => {
     expect(trouble(several, other)).toBe(
       "Application logging is at 88.0.0 and aaaaaaaaaaaa, not at bbbbbbbbbbbb",
     );
+  });
+
+  it("lags behind when it was compared with other commits only, and nobody has asked for more yet", () => {
+    const lags = (sync: object, annotations = {}): boolean =>
+      lagsBehind({ metadata: { name: "logging", annotations }, spec: {}, status: { sync } }, commit);
+    expect(lags({ revision: other })).toBe(true);
+    expect(lags({ revisions: ["88.0.0", other] })).toBe(true);
+    expect(lags({ revision: other }, { [refreshAnnotation]: "normal" })).toBe(false);
+    expect(lags({ revision: commit })).toBe(false);
+    expect(lags({ revisions: ["88.0.0", commit] })).toBe(false);
+    // It is being compared for the first time.
+    expect(lags({})).toBe(false);
   });
 
   it("is well when it is Synced to the commit and Healthy", () => {

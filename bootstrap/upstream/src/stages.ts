@@ -1,5 +1,6 @@
 /** The stages of a cluster at hand, in the order in which deploy.sh calls them. Each may be run again. */
 import { join } from "node:path";
+import { refreshAnnotation } from "../../../tools/src/cluster/applications.ts";
 import { contextArguments, deployCommand, get, kubectlCommand } from "../../../tools/src/cluster/kubectl.ts";
 import { waitForCommit } from "../../../tools/src/cluster/wait.ts";
 import { Failure, until } from "../../../tools/src/failure.ts";
@@ -78,8 +79,6 @@ interface RootApplication {
   };
 }
 
-const refresh = "argocd.argoproj.io/refresh";
-
 /**
  * Applies the AppProjects and the root Application and waits until every Application runs the commit that Argo CD reads.
  * @returns that commit
@@ -87,7 +86,15 @@ const refresh = "argocd.argoproj.io/refresh";
 export async function deployApplications({ cluster, wishes }: Target): Promise<string> {
   await apply(await renderRoot(checkout, cluster, wishes));
   // What the root said before may be of an earlier source: the annotation goes when it has looked again.
-  await kubectl(["-n", "argocd", "annotate", "application", "root", "--overwrite", `${refresh}=hard`]);
+  await kubectl([
+    "-n",
+    "argocd",
+    "annotate",
+    "application",
+    "root",
+    "--overwrite",
+    `${refreshAnnotation}=hard`,
+  ]);
   let commit: string | undefined;
   await until(
     "Application root",
@@ -96,7 +103,7 @@ export async function deployApplications({ cluster, wishes }: Target): Promise<s
       const { metadata, status } = await get<RootApplication>(["application", "root", "-n", "argocd"]);
       const wrong = status?.conditions?.find(({ type }) => /Error$/.test(type));
       if (wrong) return `${wrong.type}: ${wrong.message}`;
-      if (metadata.annotations?.[refresh] !== undefined) return "has not read the repository yet";
+      if (metadata.annotations?.[refreshAnnotation] !== undefined) return "has not read the repository yet";
       commit = status?.sync?.revision;
       return commit ? undefined : "knows no commit yet";
     },

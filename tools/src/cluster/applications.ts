@@ -1,7 +1,10 @@
 /** What Argo CD says about its Applications. */
 
+/** The annotation that asks Argo CD to compare an Application at once. */
+export const refreshAnnotation = "argocd.argoproj.io/refresh";
+
 export interface Application {
-  metadata: { name: string };
+  metadata: { name: string; annotations?: Record<string, string> };
   spec: { destination?: { namespace?: string } };
   status?: {
     /** Several sources have a revision each, in `revisions`. */
@@ -51,6 +54,16 @@ export function applicationTrouble({ metadata, status }: Application, commit?: s
     return `${name} is ${status.health?.status ?? "of unknown health"}${detail}`.trim();
   }
   return undefined;
+}
+
+/**
+ * Whether an Application was last compared with another commit, and nothing asks Argo CD to compare it again.
+ * @param commit full hash
+ */
+export function lagsBehind({ metadata, status }: Application, commit: string): boolean {
+  const { revision, revisions = revision ? [revision] : [] } = status?.sync ?? {};
+  if (metadata.annotations?.[refreshAnnotation] !== undefined) return false;
+  return revisions.length > 0 && !revisions.includes(commit);
 }
 
 const firstLine = (text: string): string => (text.split("\n")[0] ?? "").slice(0, 300);

@@ -1,11 +1,11 @@
 import { execa } from "execa";
 import { Failure, FinalFailure, until } from "../failure.ts";
 import { progress } from "../progress.ts";
-import { type Application, applicationTrouble } from "./applications.ts";
+import { type Application, applicationTrouble, lagsBehind, refreshAnnotation } from "./applications.ts";
 import { deployCommand, get, kubectl } from "./kubectl.ts";
 import { type Pod, podTrouble, worstTrouble } from "./pods.ts";
 
-const refreshAfterSeconds = 5;
+const refreshEverySeconds = 5;
 
 /**
  * Waits until every Application is Synced to a commit, Healthy, and its pods are ready.
@@ -13,8 +13,7 @@ const refreshAfterSeconds = 5;
  * @throws Failure naming the Application or the pod, its condition and the next command
  */
 export async function waitForCommit(commit: string, seconds: number): Promise<void> {
-  const started = Date.now();
-  let refreshed = false;
+  let asked = Date.now();
   let culprit: string | undefined;
   const probe = async (): Promise<string | undefined> => {
     const { items } = await get<{ items: Application[] }>(["applications.argoproj.io", "-n", "argocd"]);
@@ -24,9 +23,10 @@ export async function waitForCommit(commit: string, seconds: number): Promise<vo
       return trouble ? [{ application, trouble }] : [];
     });
     if (troubles.length === 0) return undefined;
-    if (!refreshed && Date.now() - started > refreshAfterSeconds * 1000) {
-      refreshed = true;
-      await refresh();
+    const behind = items.filter((application) => lagsBehind(application, commit));
+    if (behind.length > 0 && Date.now() - asked > refreshEverySeconds * 1000) {
+      asked = Date.now();
+      await refresh(behind.map(({ metadata }) => metadata.name));
     }
     // The root waits for its children: the Application whose pod fails is the one to name.
     for (const { application, trouble } of troubles) {
@@ -49,10 +49,18 @@ export async function waitForCommit(commit: string, seconds: number): Promise<vo
   }
 }
 
-// Argo CD asks Git at once instead of at its next turn.
-async function refresh(): Promise<void> {
-  const annotation = "argocd.argoproj.io/refresh=normal";
-  await kubectl(["-n", "argocd", "annotate", "applications.argoproj.io", "--all", "--overwrite", annotation]);
+// Asked again and again: a request that comes while Argo CD compares is taken for answered when it has compared.
+async function refresh(names: string[]): Promise<void> {
+  const annotation = `${refreshAnnotation}=normal`;
+  await kubectl([
+    "-n",
+    "argocd",
+    "annotate",
+    "applications.argoproj.io",
+    ...names,
+    "--overwrite",
+    annotation,
+  ]);
 }
 
 async function troubledPod({ spec }: Application): Promise<string | undefined> {
