@@ -3,7 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { text } from "node:stream/consumers";
 import { setImmediate } from "node:timers/promises";
-import { generationsOf, shiftGenerations } from "./generations.ts";
+import { finishDrop, type Generations, generationsOf, shiftGenerations } from "./generations.ts";
 import { endOfLastLine } from "./lines.ts";
 import { LogView, type Part } from "./log-view.ts";
 
@@ -88,6 +88,8 @@ export class LogFile {
    */
   async open(): Promise<void> {
     await this.#current();
+    // Where it fails, the next rotation does it, or fails with the error.
+    await finishDrop(this.path).catch(() => undefined);
   }
 
   /**
@@ -110,19 +112,21 @@ export class LogFile {
   /** The stored whole lines of this moment, the generations' first, to be closed. Rejects with the system's error if they cannot be read. */
   async view(): Promise<LogView> {
     for (;;) {
-      await this.#rotating?.catch(() => undefined);
+      // No await stands between seeing that no rotation runs and taking the count, or one could begin unseen.
+      while (this.#rotating) await this.#rotating.catch(() => undefined);
       const rotations = this.#rotations;
       const parts: Part[] = [];
+      let dropped = 0;
       try {
-        for (const { path } of await generationsOf(this.path).catch(noneIfAbsent)) {
-          parts.push(...(await this.#partOf(path)));
-        }
+        const generations = await generationsOf(this.path).catch(noneIfAbsent);
+        dropped = generations.dropped;
+        for (const { path } of generations.kept) parts.push(...(await this.#partOf(path)));
         parts.push(...(await this.#partOf(this.path)));
       } catch (error) {
         await new LogView(parts).close();
         throw error;
       }
-      const view = new LogView(parts);
+      const view = new LogView(parts, dropped);
       if (rotations === this.#rotations) return view;
       await view.close();
     }
@@ -308,8 +312,8 @@ function isAbsent(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === "ENOENT";
 }
 
-function noneIfAbsent(error: unknown): [] {
-  if (isAbsent(error)) return [];
+function noneIfAbsent(error: unknown): Generations {
+  if (isAbsent(error)) return { kept: [], dropped: 0 };
   throw error;
 }
 

@@ -18,20 +18,24 @@ const identityBytes = 256;
  */
 export class LogView {
   readonly size: number;
+  /** The position of its first byte: how many bytes the log held before it, over all rotations. */
+  readonly start: number;
   readonly #parts: Part[];
 
-  constructor(parts: Part[]) {
+  constructor(parts: Part[], start = 0) {
     this.#parts = parts;
+    this.start = start;
     this.size = parts.reduce((sum, { size }) => sum + size, 0);
   }
 
   /** The same for the same bytes only: the first line's time and id say which log it is, and it is appended to only. */
   async etag(): Promise<string> {
     const first = this.#parts.find(({ size }) => size > 0);
-    if (!first) return '"empty"';
+    if (!first) return `"empty-${this.start}"`;
     const start = Buffer.alloc(Math.min(identityBytes, first.size));
     const { bytesRead } = await first.handle.read(start, 0, start.length, 0);
-    return `"${hash("sha256", start.subarray(0, bytesRead), "hex").slice(0, 16)}-${this.size}"`;
+    const digest = hash("sha256", start.subarray(0, bytesRead), "hex").slice(0, 16);
+    return `"${digest}-${this.start}-${this.size}"`;
   }
 
   /** The offset where the last `lines` lines begin. */

@@ -3,22 +3,37 @@ import type { Context } from "./context.ts";
 import type { LogView } from "./log-view.ts";
 import { Problem } from "./problem.ts";
 
-/** Answers GET and HEAD /logs: the stored lines, or the part of them that `tail` and a Range ask for. */
+/** Answers GET and HEAD /logs: the stored lines, or the part of them that `tail` or `from` and a Range ask for. */
 export function sendLines({ log }: Context): RequestHandler {
   return async (req, res) => {
-    const tail = tailIn(req.query.tail);
+    const begin = beginIn(req.query);
     const unreadable = (cause: unknown) => {
       throw new Problem(503, "the log cannot be read", { cause });
     };
     const view = await log.view().catch(unreadable);
     try {
-      const first = tail === undefined ? 0 : await view.startOfTail(tail).catch(unreadable);
-      res.set("ETag", await view.etag().catch(unreadable));
+      const first = await firstByte(view, begin).catch(unreadable);
+      if (first > view.size) throw beyond(view, res);
+      res.set("Log-Start", String(view.start + first)).set("ETag", await view.etag().catch(unreadable));
       await sendFrom(view, first, req, res);
     } finally {
       await view.close();
     }
   };
+}
+
+/** The offset in the view where the answer begins: the oldest byte where older ones are asked for. */
+async function firstByte(view: LogView, begin: Begin): Promise<number> {
+  if (begin === undefined) return 0;
+  return "tail" in begin ? view.startOfTail(begin.tail) : Math.max(0, begin.from - view.start);
+}
+
+/** Says where this log begins and ends to a reader whose position it has never had. */
+function beyond(view: LogView, res: Response): Problem {
+  res.set({ "Log-Start": String(view.start), "Content-Range": `bytes */${view.size}` });
+  return new Problem(416, `the log ends at position ${view.start + view.size}, before from`, {
+    field: "from",
+  });
 }
 
 /** Sends the view's bytes behind `first`, of which a Range may pick some. */
@@ -71,8 +86,19 @@ interface Range {
   end: number;
 }
 
-function tailIn(value: unknown): number | undefined {
-  if (value === undefined) return undefined;
-  if (typeof value === "string" && /^\d{1,9}$/.test(value)) return Number(value);
-  throw new Problem(400, "tail must be a whole number of lines, 0 to 999999999", { field: "tail" });
+/** Where the answer begins: with so many of the last lines, or at a position; undefined for the log's first line. */
+type Begin = { tail: number } | { from: number } | undefined;
+
+function beginIn({ tail, from }: Request["query"]): Begin {
+  if (tail !== undefined && from !== undefined) {
+    throw new Problem(400, "from cannot be used together with tail", { field: "from" });
+  }
+  if (tail !== undefined) return { tail: wholeNumber("tail", tail, "lines", 999_999_999) };
+  if (from !== undefined) return { from: wholeNumber("from", from, "bytes", Number.MAX_SAFE_INTEGER) };
+  return undefined;
+}
+
+function wholeNumber(field: string, value: unknown, what: string, max: number): number {
+  if (typeof value === "string" && /^\d{1,16}$/.test(value) && Number(value) <= max) return Number(value);
+  throw new Problem(400, `${field} must be a whole number of ${what}, 0 to ${max}`, { field });
 }

@@ -113,9 +113,14 @@ test.each([
 test.each([
   [200, {}],
   [200, { query: "?tail=1" }],
+  [200, { query: "?from=1" }],
   [206, { headers: { range: "bytes=1-2" } }],
+  [206, { query: "?from=3", headers: { range: "bytes=1-2" } }],
   [400, { query: "?tail=x" }],
+  [400, { query: "?from=x" }],
+  [400, { query: "?from=0&tail=1" }],
   [416, { headers: { range: "bytes=1000000-" } }],
+  [416, { query: "?from=1000000" }],
 ])("GET /logs: %i", async (status, init) => {
   const { url } = await startHere();
   await post(url, "hello");
@@ -126,6 +131,7 @@ test("HEAD /logs", async () => {
   const { url } = await startHere();
   expect((await send(url, "HEAD", "/logs")).status).toBe(200);
   expect((await send(url, "HEAD", "/logs", { query: "?tail=x" })).status).toBe(400);
+  expect((await send(url, "HEAD", "/logs", { query: "?from=1000000" })).status).toBe(416);
 });
 
 test.each(["GET", "HEAD"])("%s /logs of an unchanged log: 304", async (method) => {

@@ -19,7 +19,12 @@ test("the file is rotated before it grows beyond its limit, and only so many are
   // Four lines of some 1080 bytes fit into a file.
   const messages = numbered(22, 1000);
   await send(url, messages);
-  expect(await filesOf(file)).toEqual(["app.log", "app.log.1", "app.log.2"]);
+  expect(await filesOf(file)).toEqual([
+    "app.log",
+    "app.log.1",
+    "app.log.2",
+    expect.stringContaining("dropped"),
+  ]);
   for (const name of [file, `${file}.1`, `${file}.2`]) {
     expect((await stat(name)).size).toBeLessThanOrEqual(5000);
   }
@@ -63,7 +68,7 @@ test("a lower number of kept files drops the older ones at the next rotation", a
   await writeFile(file, "current\n".repeat(200));
   const { url } = await startHere({ LOG_DIR, MAX_FILE_BYTES: 1500, KEPT_FILES: 2 });
   await send(url, ["next"]);
-  expect(await filesOf(file)).toEqual(["app.log", "app.log.1", "app.log.2"]);
+  expect(await filesOf(file)).toEqual(["app.log", "app.log.1", "app.log.2", "app.log.dropped.39"]);
   expect(await readFile(`${file}.1`, "utf8")).toBe("current\n".repeat(200));
   expect(await readFile(`${file}.2`, "utf8")).toBe("generation 1\n");
 });
