@@ -47,6 +47,31 @@ test.each(environments)("%s delays the share that its one file says", (environme
   expect(append.headers.request.set["x-envoy-fault-delay-request-percentage"]).toBe(share);
 });
 
+test.each(environments)("%s tells the archiver what its agents' stores hold", (environment) => {
+  const collector = (name: string): string | undefined =>
+    rendered
+      .get(`log-agent ${environment}`)
+      ?.filter(({ kind }) => kind === "ConfigMap")
+      .map((object) => (object.data as Record<string, string>)[name])
+      .find((text) => text !== undefined);
+  const texts = [collector("collector.yaml"), collector("production.yaml")].filter(
+    (text) => text !== undefined,
+  );
+  const rotation = Object.assign(
+    {},
+    ...texts.map((text) => (load(text) as Collector).exporters["file/store"].rotation),
+  );
+  const config = rendered
+    .get(`logging ${environment}`)
+    ?.find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name.startsWith("log-archiver-config"));
+  // Those that are rotated away, and the one that is being written.
+  expect(Number(config?.data?.STORE_MIB)).toBe(rotation.max_megabytes * (rotation.max_backups + 1));
+});
+
+interface Collector {
+  exporters: { "file/store": { rotation: { max_megabytes?: number; max_backups?: number } } };
+}
+
 test("production delays nothing", () => {
   expect(readFileSync(join(checkout, faultFile("production")), "utf8")).toBe("DELAY_PERCENT=0\n");
 });

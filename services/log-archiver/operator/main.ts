@@ -1,6 +1,10 @@
-/** `npm run archive` and `npm run restore`: the archiver on the platform that kubectl talks to. */
+/** `npm run archive`, `restore` and `import`: the archiver on the platform that kubectl talks to, or without one. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Command } from "commander";
 import { execa } from "execa";
+import { pairsIn } from "../src/import.ts";
 
 const namespace = "logging";
 const cronJob = "log-archiver";
@@ -13,7 +17,7 @@ const program = new Command("log-archiver");
 program
   .command("archive")
   .description("start a run of the archiver now, show what it prints and wait for its end")
-  .requiredOption("--now", "do not wait for the schedule")
+  .option("--now", "do not wait for the schedule: what this does anyway")
   .option("--timeout <seconds>", "give up waiting after so long", "600")
   .action(async ({ timeout }) => {
     const job = `${cronJob}-now-${Date.now()}`;
@@ -35,14 +39,108 @@ program
   .allowUnknownOption()
   .argument("[options...]")
   .action(async (options: string[]) => {
-    const inside = ["node", "/app/dist/main.js", "restore", ...options];
-    const { exitCode } = await execa(
-      "kubectl",
-      ["--namespace", namespace, "exec", holder, "--container", "log-archive", "--quiet", "--", ...inside],
-      { stdio: "inherit", reject: false },
-    );
-    process.exitCode = exitCode ?? 1;
+    process.exitCode = needsNoPlatform(options)
+      ? await here("restore", ...options)
+      : await inKeeper("restore", ...options);
   });
+
+program
+  .command("import")
+  .description("put archives onto the platform's volume, beside those that are there")
+  .option("--from-dir <directory>", "where they are, each with its manifest")
+  .option("--from-remote <remote>", "an rclone remote that this machine can read, such as s3:bucket/path")
+  .option("--timeout <seconds>", "give up waiting for the pod after so long", "120")
+  .action(async ({ fromDir, fromRemote, timeout }) => {
+    if ((fromDir === undefined) === (fromRemote === undefined))
+      throw new Error("import takes one of --from-dir and --from-remote\nnext: npm run import -- --help");
+    const scratch = await mkdtemp(join(tmpdir(), "log-archiver-import-"));
+    const pod = `${cronJob}-import-${Date.now()}`;
+    try {
+      if (fromRemote)
+        await execa("rclone", ["copy", "--max-depth", "1", "--include", "app-logs-*", fromRemote, scratch]);
+      const directory = fromDir ?? scratch;
+      const pairs = await pairsIn(directory);
+      if (pairs.length === 0) throw new Error(`there is no archive in ${fromRemote ?? directory}`);
+      await startIdle(pod, Number(timeout));
+      for (const [index, { names, bytes }] of pairs.entries()) {
+        console.log(`${index + 1} of ${pairs.length}: ${names[0]}, ${bytes} bytes`);
+        await sendTo(pod, directory, names);
+      }
+    } finally {
+      await kubectl("delete", "pod", pod, "--ignore-not-found", "--grace-period=1", "--wait=false");
+      await rm(scratch, { recursive: true, force: true });
+    }
+  });
+
+/** True where archives are read that are not on the platform's volume, or where only the help is asked for. */
+const needsNoPlatform = (options: string[]): boolean =>
+  options.some((option) => /^(--from-dir|--from-remote|--archives|--help|-h)(=|$)/.test(option)) ||
+  options.some((option, index) => option.includes("/") && options[index - 1] === "--from");
+
+async function here(...args: string[]): Promise<number> {
+  const main = join(import.meta.dirname, "../src/main.ts");
+  const { exitCode } = await execa(
+    process.execPath,
+    ["--import", import.meta.resolve("tsx"), main, ...args],
+    {
+      stdio: "inherit",
+      reject: false,
+      env: { TEMPORARY_DIR: process.env.TEMPORARY_DIR ?? tmpdir() },
+    },
+  );
+  return exitCode ?? 1;
+}
+
+async function inKeeper(...args: string[]): Promise<number> {
+  const inside = ["node", "/app/dist/main.js", ...args];
+  const { exitCode } = await execa(
+    "kubectl",
+    ["--namespace", namespace, "exec", holder, "--container", "log-archive", "--quiet", "--", ...inside],
+    { stdio: "inherit", reject: false },
+  );
+  return exitCode ?? 1;
+}
+
+/** Starts a pod that is a run's in all but what it does: it has the volume, and waits. */
+async function startIdle(pod: string, timeoutSeconds: number): Promise<void> {
+  const { stdout } = await kubectl("get", "cronjob", cronJob, "--output", "json");
+  const { metadata, spec } = (JSON.parse(stdout) as CronJob).spec.jobTemplate.spec.template;
+  const containers = spec.containers.map((container) => ({ ...container, args: ["serve"] }));
+  const manifest = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { ...metadata, name: pod },
+    spec: { ...spec, containers },
+  };
+  await execa("kubectl", ["--namespace", namespace, "create", "--filename", "-"], {
+    input: JSON.stringify(manifest),
+  });
+  await kubectl("wait", `pod/${pod}`, "--for=condition=Ready", `--timeout=${timeoutSeconds}s`);
+}
+
+interface CronJob {
+  spec: { jobTemplate: { spec: { template: { metadata: object; spec: { containers: object[] } } } } };
+}
+
+async function sendTo(pod: string, directory: string, names: string[]): Promise<void> {
+  const inside = ["node", "/app/dist/main.js", "import", "--from-stdin"];
+  const to = [
+    "--namespace",
+    namespace,
+    "exec",
+    "--stdin",
+    pod,
+    "--container",
+    cronJob,
+    "--quiet",
+    "--",
+    ...inside,
+  ];
+  await execa("tar", ["-cf", "-", "-C", directory, ...names]).pipe("kubectl", to, {
+    stdout: "inherit",
+    stderr: "inherit",
+  });
+}
 
 interface PodStatus {
   metadata: { name: string };

@@ -1,16 +1,18 @@
-/** One run: fetch from every pod and every node's store, merge, pack, verify, keep, forget what is old. */
+/** One run: fetch what is new from every pod and every node's store, merge, pack, verify, keep, forget what is old. */
 import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { download } from "./download.ts";
+import { compactDays } from "./compaction.ts";
 import { type Cluster, type Source, sourcesOf } from "./endpoints.ts";
 import { Failure, reasonOf } from "./failure.ts";
-import { archiveName, type Manifest, type SourceReport } from "./manifest.ts";
-import { merge, type PodFile } from "./merge.ts";
-import { fetchStore } from "./node-store.ts";
-import { expired, type Retention } from "./retention.ts";
-import { copyToRemote, keep, manifestsIn, remove, removeRemains, sha256Of } from "./storage.ts";
-import { pack, unpack } from "./tar.ts";
+import { archiveName, type Cursors, type Manifest, newestCursors, type SourceReport } from "./manifest.ts";
+import { merge } from "./merge.ts";
+import { fetchStore, type StorePart } from "./node-store.ts";
+import { fetchPodLog, type PodPart } from "./pod-log.ts";
+import { copyToRemote } from "./remote.ts";
+import { expired } from "./retention.ts";
+import { keep, manifestsIn, remove, removeRemains, sha256Of } from "./storage.ts";
+import { pack, verify } from "./tar.ts";
 
 /** A headless Service. */
 export interface ServiceName {
@@ -25,39 +27,88 @@ export interface Run {
   stores: ServiceName;
   /** Directory that is packed. */
   logs: string;
-  /** Directory for archives being made, with room for the lines four times. */
+  /** Directory for archives being made, with room for the new lines twice. */
   temporary: string;
   /** Directory that outlives the pod. */
   archives: string;
   /** An rclone remote, such as `s3:bucket/path`; empty for none. */
   remote: string;
-  retention: Retention;
+  /** No line that is younger is removed. */
+  keepDays: number;
   /** How long a source that serves is tried again, in milliseconds; each is tried at least once. */
   patienceMs: number;
+  /** Bytes that are read for one archive; a run makes several where there is more. */
+  largest: number;
+  /** After so many milliseconds a run begins no further archive. */
+  enoughMs: number;
   say: (line: string) => void;
 }
 
 /**
- * Makes one archive. A source that cannot be read does not keep the others from being archived: the manifest names it
- * and is not `complete`.
+ * Archives every line that no archive holds yet, in one archive or, where they are many, several. A source that cannot
+ * be read does not keep the others from being archived: the manifest names it and is not `complete`, and the next run
+ * goes on where that source was left.
+ * @returns the manifests of the archives that were made
  * @throws Failure where nothing could be archived, or not be stored; what was stored earlier stays
  */
-export async function archive(run: Run): Promise<Manifest> {
-  const { logs, temporary, archives, remote, retention, say } = run;
+export async function archive(run: Run): Promise<Manifest[]> {
+  const { archives, temporary, remote, keepDays, say } = run;
+  const started = new Date();
+  const enough = (): boolean => Date.now() - started.getTime() > run.enoughMs;
+  const made: Manifest[] = [];
+  for (;;) {
+    const { manifest, more } = await archiveOnce(run);
+    made.push(manifest);
+    // A line that is larger than what is read for one archive would be waited for without an end.
+    if (!more || manifest.sources.every(({ bytes }) => bytes === 0)) break;
+    if (enough()) {
+      say("there is more to archive than this run has time for: the next one goes on");
+      break;
+    }
+  }
+  const old = expired(await manifestsIn(archives), keepDays, started).map(({ archive }) => archive);
+  await remove(old, archives);
+  for (const archive of old) say(`${archive}: removed, all its lines are older than ${keepDays} days`);
+  for (const remains of await removeRemains(archives, started))
+    say(`${remains}: removed, a run left it half-done`);
+  const compacted = await compactDays(await manifestsIn(archives), {
+    archives,
+    temporary,
+    largest: run.largest,
+    now: started,
+    enough,
+    say,
+  }).catch((error: unknown) => error);
+  if (remote !== "")
+    for (const archive of await copyToRemote(archives, await manifestsIn(archives), remote))
+      say(`${archive}: copied to ${remote}`);
+  if (!Array.isArray(compacted)) throw compacted;
+  return made;
+}
+
+async function archiveOnce(run: Run): Promise<{ manifest: Manifest; more: boolean }> {
+  const { logs, temporary, archives, say } = run;
   const started = new Date();
   const name = archiveName(started);
   const path = join(temporary, name);
   await mkdir(logs, { recursive: true });
-  // What an earlier run in this container left would be archived as if it were current.
+  // What an earlier run in this container left would be archived as if it were new.
   for (const old of await readdir(logs)) await rm(join(logs, old), { recursive: true, force: true });
 
   const scratch = await mkdtemp(join(temporary, "archiver-"));
   try {
-    const { podFiles, storeFiles, sources } = await collect(run, scratch);
-    const merged = await merge(podFiles, storeFiles, logs, scratch);
+    const { cursors, sequence } = newestCursors(await manifestsIn(archives));
+    const { podParts, storeParts, sources, next, more } = await collect(run, cursors, scratch);
+    const merged = await merge(podParts, storeParts, logs, scratch);
+    for (const { pod, gap } of podParts) {
+      const report = sources.find(({ kind, name }) => kind === "pod" && name === pod);
+      if (report && gap && gap.bytes > 0) report.droppedBytes = gap.bytes;
+    }
+    for (const { kind, name, droppedBytes } of sources)
+      if (droppedBytes) say(`${kind} ${name}: DROPPED ${droppedBytes} bytes before they were archived`);
     say(await pack(`${logs.replace(/\/$/, "")}/`, path));
     const manifest: Manifest = {
-      version: 1,
+      version: 2,
       archive: name,
       bytes: (await stat(path)).size,
       sha256: await sha256Of(path),
@@ -66,87 +117,109 @@ export async function archive(run: Run): Promise<Manifest> {
       complete: sources.every(({ missed }) => missed !== true),
       ...merged,
       sources,
+      sequence,
+      cursors: next,
     };
-    const { directory } = await unpack(path, manifest, scratch);
-    await rm(directory, { recursive: true });
-
+    await verify(path, manifest);
     await keep(path, manifest, archives);
-    say(
-      `${name}: ${merged.lines} lines of ${merged.pods.length} pods, ${manifest.bytes} bytes, verified and stored`,
-    );
-    if (remote !== "") {
-      await copyToRemote(archives, manifest, remote);
-      say(`${name}: copied to ${remote}`);
-    }
-    const old = expired(await manifestsIn(archives), retention);
-    await remove(old, archives);
-    for (const { archive } of old) say(`${archive}: removed, no rule keeps it`);
-    for (const remains of await removeRemains(archives, started))
-      say(`${remains}: removed, a run left it half-done`);
-    return manifest;
+    const { lines, pods, bytes } = manifest;
+    say(`${name}: ${lines} lines of ${pods.length} pods, ${bytes} bytes, verified and stored`);
+    return { manifest, more };
   } finally {
+    await rm(path, { force: true });
     await rm(scratch, { recursive: true, force: true });
   }
 }
 
 const pauseMs = 2000;
+// A pod or node that was not seen for so long is read from its beginning when it comes back.
+const forgottenAfterMs = 2 * 86_400_000;
 
 interface Collected {
-  podFiles: PodFile[];
-  storeFiles: string[];
+  podParts: PodPart[];
+  storeParts: StorePart[];
   sources: SourceReport[];
+  next: Cursors;
+  more: boolean;
 }
 
-/** Fetches from every pod and every store, whatever becomes of the others. */
-async function collect({ cluster, app, stores, patienceMs, say }: Run, scratch: string): Promise<Collected> {
-  const collected: Collected = { podFiles: [], storeFiles: [], sources: [] };
-  const { podFiles, storeFiles, sources } = collected;
+/** Fetches what is new from every pod and every store, whatever becomes of the others. */
+async function collect(run: Run, before: Cursors, scratch: string): Promise<Collected> {
+  const { cluster, app, stores, patienceMs, say } = run;
+  const next: Cursors = { pods: remembered(before.pods), stores: remembered(before.stores) };
+  const collected: Collected = { podParts: [], storeParts: [], sources: [], next, more: false };
+  const { podParts, storeParts, sources } = collected;
+  let left = run.largest;
   const read = async (
     kind: SourceReport["kind"],
     { namespace, service }: ServiceName,
-    fetchFrom: (source: Source) => Promise<number>,
+    fetchFrom: (source: Source) => Promise<{ bytes: number; dropped?: number }>,
   ): Promise<void> => {
     const reports = new Map<string, SourceReport>();
     const deadline = Date.now() + patienceMs;
     for (let known = await sourcesOf(cluster, namespace, service); ; await sleep(pauseMs)) {
       for (const source of known) {
         const { pod: name, uid } = source;
-        if (reports.has(uid) && reports.get(uid)?.error === undefined) continue;
+        const earlier = reports.get(uid);
+        if (earlier && earlier.error === undefined) continue;
+        if (left <= 0) {
+          collected.more = true;
+          break;
+        }
         try {
-          const bytes = await fetchFrom(source);
-          reports.set(uid, { kind, name, bytes });
+          const { bytes, dropped } = await fetchFrom(source);
+          left -= bytes;
+          reports.set(uid, { kind, name, bytes, ...(dropped ? { droppedBytes: dropped } : {}) });
           say(`${kind} ${name}: ${bytes} bytes`);
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code === "ENOSPC") throw error;
           reports.set(uid, { kind, name, bytes: 0, error: reasonOf(error) });
         }
       }
+      const failed = [...reports].filter(([, { error }]) => error !== undefined);
+      if (failed.length === 0) break;
       known = await sourcesOf(cluster, namespace, service).catch(() => known);
       const serving = new Set(known.filter((source) => source.serving).map(({ uid }) => uid));
-      const failed = [...reports].filter(([, { error }]) => error !== undefined);
       for (const [uid, report] of failed) {
         // One that went away meanwhile has left its lines in its node's store.
         report.missed = serving.has(uid);
         say(`${kind} ${report.name}: ${report.missed ? "FAILED" : "not serving"}: ${report.error}`);
       }
-      const enough = failed.length === 0 || failed.length < reports.size;
-      if ((enough && !failed.some(([, { missed }]) => missed)) || Date.now() >= deadline) break;
+      const nothingRead = failed.length === reports.size;
+      const worthwhile = nothingRead || failed.some(([, { missed }]) => missed);
+      if (!worthwhile || Date.now() >= deadline) break;
     }
     sources.push(...reports.values());
   };
   // Pods first: a line that comes later is in a store, or in the next archive.
-  await read("pod", app, async ({ pod, uid, url }) => {
-    const path = join(scratch, `pod-${uid}`);
-    const bytes = await download(`${url}/logs`, path);
-    podFiles.push({ pod, uid, path });
-    return bytes;
+  await read("pod", app, async (source) => {
+    const { uid } = source;
+    const part = await fetchPodLog(source, before.pods[uid], join(scratch, `pod-${podParts.length}`), left);
+    podParts.push(part);
+    if (part.more) collected.more = true;
+    if (part.cursor) next.pods[uid] = part.cursor;
+    else delete next.pods[uid];
+    return { bytes: part.end - part.start };
   });
-  await read("node-store", stores, async ({ uid, url }) => {
-    const fetched = await fetchStore(url, join(scratch, `store-${uid}`));
-    storeFiles.push(...fetched.files);
-    return fetched.bytes;
+  await read("node-store", stores, async ({ uid, node, url }) => {
+    const key = node ?? uid;
+    const fetched = await fetchStore(
+      url,
+      before.stores[key],
+      join(scratch, `store-${storeParts.length}`),
+      left,
+    );
+    storeParts.push(...fetched.parts);
+    if (fetched.more) collected.more = true;
+    next.stores[key] = fetched.cursor;
+    return { bytes: fetched.bytes, dropped: fetched.dropped };
   });
   if (sources.length > 0 && sources.every(({ error }) => error !== undefined))
     throw new Failure("no pod and no node's store could be read", { cause: sources[0]?.error });
   return collected;
+}
+
+function remembered<T extends { seen: string }>(cursors: Record<string, T>): Record<string, T> {
+  const oldest = new Date(Date.now() - forgottenAfterMs).toISOString();
+  return Object.fromEntries(Object.entries(cursors).filter(([, { seen }]) => seen >= oldest));
 }

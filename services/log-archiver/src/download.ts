@@ -31,59 +31,96 @@ class Changed extends Failure {
   override name = "Changed";
 }
 
+/** Which part of a file, and how patiently. */
+export interface Wanted {
+  /** The first byte; 0 by default. */
+  start?: number;
+  /** At most so many bytes. */
+  limit?: number;
+  patience?: Patience;
+}
+
+/** What was fetched. */
+export interface Downloaded {
+  /** How many bytes there are in the file now. */
+  bytes: number;
+  /** True where the limit left bytes behind. */
+  more: boolean;
+  /** Of the last answer. */
+  headers: Headers;
+}
+
 /**
- * Fetches `url` into `file` and returns its size in bytes, which is the one that the server announced.
+ * Fetches `url` into `file`, from its byte `start` to the end that the server announces, or to the limit.
  * Goes on after a break with a Range, and begins anew where the file is another one by then.
- * @throws Refused for a status such as 403, the disk's own error, Failure after the last attempt
+ * @throws Refused for a status such as 403, and for 416 where nothing lies behind `start`; the disk's own error; Failure
+ *   after the last attempt
  */
 export async function download(
   url: string,
   file: string,
-  { attempts, silenceMs } = patient,
-): Promise<number> {
+  { start = 0, limit = Number.POSITIVE_INFINITY, patience = patient }: Wanted = {},
+): Promise<Downloaded> {
   const handle = await open(file, "w+");
   try {
-    const progress = { have: 0 };
+    const part = { handle, start, limit, have: 0 };
     let cause: unknown;
-    for (let attempt = 0; attempt < attempts; attempt++) {
+    for (let attempt = 0; attempt < patience.attempts; attempt++) {
       if (attempt > 0) await sleep(Math.random() * Math.min(200 * 2 ** attempt, 5000));
       try {
-        const size = await fetchRest(url, handle, progress, silenceMs);
-        await handle.truncate(size);
-        return size;
+        const { size, headers } = await fetchRest(url, part, patience.silenceMs);
+        const bytes = Math.min(size, limit);
+        await handle.truncate(bytes);
+        return { bytes, more: bytes < size, headers };
       } catch (error) {
         if (error instanceof Refused && error.status < 500) throw error;
         if (["ENOSPC", "EDQUOT", "EIO"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
-        if (error instanceof Changed) progress.have = 0;
+        if (error instanceof Changed) part.have = 0;
         cause = error;
       }
     }
-    throw new Failure(`${url} could not be fetched in ${attempts} attempts`, { cause });
+    throw new Failure(`${url} could not be fetched in ${patience.attempts} attempts`, { cause });
   } finally {
     await handle.close();
   }
 }
 
-/** Fetches what is behind the bytes that are there. `progress.have` counts them, also where this throws. */
+interface Part {
+  handle: FileHandle;
+  start: number;
+  limit: number;
+  /** How many bytes the file has; counted also where fetching fails. */
+  have: number;
+}
+
+/** Fetches what is behind the bytes that are there. `size` is that of everything behind the part's start. */
 async function fetchRest(
   url: string,
-  handle: FileHandle,
-  progress: { have: number },
+  part: Part,
   silenceMs: number,
-): Promise<number> {
+): Promise<{ size: number; headers: Headers }> {
+  const { handle, start, limit } = part;
   const silence = new AbortController();
   const timer = setTimeout(() => silence.abort(new Failure(`silent for ${silenceMs} ms`)), silenceMs);
   try {
-    const wanted = Math.max(0, progress.have - overlapBytes);
+    const wanted = Math.max(0, part.have - overlapBytes);
     // A compressed answer's ranges are not the file's.
     const headers: Record<string, string> = { "accept-encoding": "identity" };
-    if (progress.have > 0) headers.range = `bytes=${wanted}-`;
+    if (start + wanted > 0) headers.range = `bytes=${start + wanted}-`;
     const answer = await fetch(url, { headers, signal: silence.signal });
-    const { from, size } = extentOf(url, answer);
-    if (from !== wanted) progress.have = 0;
-    if (from !== 0 && from !== wanted) throw new Changed(`${url} sends another range than the one asked for`);
-    let known = await readAt(handle, from, Math.max(0, progress.have - from));
+    const extent = extentOf(url, answer, part.have > 0);
+    const from = extent.from - start;
+    const size = extent.size - start;
+    if (from !== wanted) {
+      part.have = 0;
+      if (from !== 0) {
+        void answer.body?.cancel();
+        throw new Changed(`${url} sends another range than the one asked for`);
+      }
+    }
+    let known = await readAt(handle, from, Math.max(0, part.have - from));
     let position = from;
+    const end = Math.min(size, limit);
     for await (const chunk of answer.body ?? []) {
       timer.refresh();
       const both = Math.min(known.length, chunk.length);
@@ -91,23 +128,29 @@ async function fetchRest(
       known = known.subarray(both);
       await writeAt(handle, chunk, position);
       position += chunk.length;
-      progress.have = Math.max(progress.have, position);
+      part.have = Math.max(part.have, position);
+      if (position >= end) break;
     }
-    if (position !== size) throw new Failure(`${url} broke off after ${position} of ${size} bytes`);
-    return size;
+    if (position < end)
+      throw new Failure(`${url} broke off after ${start + position} of ${extent.size} bytes`);
+    return { size, headers: answer.headers };
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** Where an answer's bytes begin, and the size of the whole file. */
-function extentOf(url: string, { status, headers, body }: Response): { from: number; size: number } {
+/** Where an answer's bytes begin, and the size of the whole file. `begun` says that some of them were had before. */
+function extentOf(
+  url: string,
+  { status, headers, body }: Response,
+  begun: boolean,
+): { from: number; size: number } {
   const length = headers.get("content-length");
   if (status === 200 && length !== null) return { from: 0, size: Number(length) };
   const [, first, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers.get("content-range") ?? "") ?? [];
   if (status === 206 && first !== undefined) return { from: Number(first), size: Number(total) };
   void body?.cancel();
-  if (status === 416) throw new Changed(`${url} has become shorter`);
+  if (status === 416 && begun) throw new Changed(`${url} has become shorter`);
   if (status === 200) throw new Failure(`${url} does not say how long it is`);
   throw new Refused(url, status);
 }

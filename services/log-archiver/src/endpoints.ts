@@ -15,6 +15,8 @@ export interface Cluster {
 export interface Source {
   pod: string;
   uid: string;
+  /** The node's name, where the API server knows it. */
+  node: string | undefined;
   url: string;
   /** False while the pod starts or stops: it may be unable to answer. */
   serving: boolean;
@@ -24,6 +26,7 @@ interface EndpointSlice {
   ports?: { name?: string; port?: number }[];
   endpoints?: {
     addresses: string[];
+    nodeName?: string;
     conditions?: { ready?: boolean | null; serving?: boolean | null };
     targetRef?: { kind?: string; name?: string; uid?: string };
   }[];
@@ -56,7 +59,7 @@ export async function sourcesOf(cluster: Cluster, namespace: string, service: st
   const found = new Map<string, Source>();
   for (const { ports = [], endpoints } of slices) {
     const port = ports.find(({ name }) => name === "http")?.port;
-    for (const { addresses, conditions = {}, targetRef } of endpoints ?? []) {
+    for (const { addresses, conditions = {}, nodeName, targetRef } of endpoints ?? []) {
       const [ip] = addresses;
       if (!ip || !port || targetRef?.kind !== "Pod" || !targetRef.name || !targetRef.uid) continue;
       const host = cluster.podHost
@@ -68,6 +71,7 @@ export async function sourcesOf(cluster: Cluster, namespace: string, service: st
       found.set(targetRef.uid, {
         pod: targetRef.name,
         uid: targetRef.uid,
+        node: nodeName,
         url: `http://${host}:${port}`,
         serving,
       });

@@ -1,37 +1,78 @@
+/**
+ * Lines as this program holds them: strings in which each character is one byte (`latin1`). So a line's bytes come out
+ * as they went in, be they UTF-8 or not, and are never decoded where nobody looks at them.
+ */
 import { createReadStream } from "node:fs";
 
 const newline = 0x0a;
 
+/** A line's text. */
+export const textOf = (line: string): string => Buffer.from(line, "latin1").toString("utf8");
+
+/** A text as a line of bytes. */
+export const bytesOf = (text: string): string => Buffer.from(text, "utf8").toString("latin1");
+
 /**
- * The lines of a byte stream, without their newlines; a last one without a newline is a line too.
+ * The lines of a byte stream, without their newlines, many at a time; a last one without a newline is a line too.
  * Only a newline ends a line: messages may hold every other separator that readline would split at.
  */
-export async function* linesIn(stream: AsyncIterable<Buffer | string>): AsyncGenerator<string> {
+export async function* linesIn(stream: AsyncIterable<Buffer>): AsyncGenerator<string[]> {
   let rest: Buffer[] = [];
-  for await (const piece of stream) {
-    const chunk = typeof piece === "string" ? Buffer.from(piece) : piece;
-    let start = 0;
-    for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, start)) {
-      const part = chunk.subarray(start, end);
-      yield rest.length === 0 ? part.toString() : Buffer.concat([...rest, part]).toString();
-      rest = [];
-      start = end + 1;
+  for await (const chunk of stream) {
+    const end = chunk.lastIndexOf(newline);
+    if (end < 0) {
+      rest.push(chunk);
+      continue;
     }
-    if (start < chunk.length) rest.push(chunk.subarray(start));
+    const whole = chunk.toString("latin1", 0, end);
+    const text = rest.length === 0 ? whole : Buffer.concat(rest).toString("latin1") + whole;
+    rest = end + 1 < chunk.length ? [chunk.subarray(end + 1)] : [];
+    yield text.split("\n");
   }
-  if (rest.length > 0) yield Buffer.concat(rest).toString();
+  if (rest.length > 0) yield [Buffer.concat(rest).toString("latin1")];
 }
 
-/** The lines of a file. */
-export const linesOf = (path: string): AsyncGenerator<string> =>
-  linesIn(createReadStream(path, { highWaterMark: 1024 * 1024 }));
+/** Which bytes of a file. */
+export interface Extent {
+  start?: number;
+  /** Without it, to the file's end. */
+  end?: number;
+}
 
-/** The parts of a line of the API: `<RFC 3339 time> <request id> <escaped message>`; undefined for any other text. */
-export function partsOf(line: string): { time: string; id: string; message: string } | undefined {
+/** The lines of a file, or of a part of it. */
+export async function* linesOf(path: string, { start = 0, end }: Extent = {}): AsyncGenerator<string[]> {
+  if (end !== undefined && end <= start) return;
+  const range = end === undefined ? { start } : { start, end: end - 1 };
+  yield* linesIn(createReadStream(path, { highWaterMark: 512 * 1024, ...range }));
+}
+
+/**
+ * The parts of a line of the API: `<RFC 3339 time> <request id> <escaped message>`; undefined for any other text.
+ * `rest` is the id and the message, which say whether two lines are one request's.
+ */
+export function partsOf(line: string): { time: string; rest: string } | undefined {
   const first = line.indexOf(" ");
-  const second = line.indexOf(" ", first + 1);
-  if (first < 1 || second < first + 2) return undefined;
+  if (first < 20 || first > 40 || line.indexOf(" ", first + 1) < first + 2) return undefined;
   const time = line.slice(0, first);
   if (!/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(time)) return undefined;
-  return { time, id: line.slice(first + 1, second), message: line.slice(second + 1) };
+  return { time, rest: line.slice(first + 1) };
+}
+
+// C0 controls but tab, DEL, and C1 controls, which in UTF-8 are two bytes.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what a terminal must not be sent
+const controls = /[\x00-\x08\x0a-\x1f\x7f]|\xc2[\x80-\x9f]/g;
+
+/**
+ * A line that a terminal may be sent: controls stand as `\xNN`, which the API's escaping reads back. The API has
+ * stored lines so since version 1.1; older ones, and what others wrote, may hold controls as they are.
+ */
+export function printable(line: string): string {
+  return line.replace(
+    controls,
+    (control) =>
+      `\\x${control
+        .charCodeAt(control.length - 1)
+        .toString(16)
+        .padStart(2, "0")}`,
+  );
 }

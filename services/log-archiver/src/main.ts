@@ -1,10 +1,16 @@
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { execa } from "execa";
 import { archive } from "./archive.ts";
+import { sourcesOf } from "./endpoints.ts";
 import { exitCode, Failure, reasonOf } from "./failure.ts";
-import { find, restore } from "./restore.ts";
+import { importArchives } from "./import.ts";
+import type { Manifest } from "./manifest.ts";
+import { directoryShelf, type Restored, remoteShelf, restore, type Shelf } from "./restore.ts";
 import { serve } from "./serve.ts";
-import { manifestsIn } from "./storage.ts";
+import { StoreWatch } from "./store-watch.ts";
 
 const whole = (text: string): number => {
   if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError("must be a whole number.");
@@ -14,7 +20,11 @@ const whole = (text: string): number => {
 const moment = (text: string): Date => {
   const [, amount, unit = ""] = /^(\d+)([smhd])$/.exec(text) ?? [];
   const seconds = { s: 1, m: 60, h: 3600, d: 86_400 }[unit];
-  const time = amount && seconds ? new Date(Date.now() - Number(amount) * seconds * 1000) : new Date(text);
+  // Date would take 5 for the year 2001.
+  const named = /^\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?)?$/.test(text)
+    ? text
+    : "";
+  const time = amount && seconds ? new Date(Date.now() - Number(amount) * seconds * 1000) : new Date(named);
   if (Number.isNaN(time.getTime()))
     throw new InvalidArgumentError("must be a time such as 2026-01-31T12:00:00Z, or an age such as 2h.");
   return time;
@@ -36,6 +46,29 @@ const archives = (): Option =>
   setting("--archives <directory>", "where archives are kept", "ARCHIVES_DIR", "/archive");
 const temporary = (): Option =>
   setting("--temporary <directory>", "room to work in", "TEMPORARY_DIR", "/tmp");
+const api = (): Option =>
+  setting("--api <url>", "API server", "KUBERNETES_API", "https://kubernetes.default.svc");
+const tokenFile = (): Option =>
+  setting(
+    "--token-file <file>",
+    "bearer token for the API server",
+    "TOKEN_FILE",
+    "/var/run/secrets/kubernetes.io/serviceaccount/token",
+  );
+const podHost = (): Option =>
+  setting(
+    "--pod-host <template>",
+    "DNS name of a pod; placeholders {ip}, {dashed}, {service}, {namespace}",
+    "POD_HOST",
+    "{dashed}.{service}.{namespace}.svc.cluster.local",
+  );
+const stores = (): Option =>
+  setting(
+    "--stores <namespace/service>",
+    "headless Service of the nodes' stores",
+    "STORES",
+    "log-agent/log-store",
+  );
 
 const program = new Command("log-archiver")
   .description("Archives every line of the logging API's pods, and restores them.")
@@ -44,34 +77,13 @@ const program = new Command("log-archiver")
 program
   .command("archive")
   .description("make one archive; exits with 3 if it was stored but a source was missed")
-  .addOption(setting("--api <url>", "API server", "KUBERNETES_API", "https://kubernetes.default.svc"))
-  .addOption(
-    setting(
-      "--token-file <file>",
-      "bearer token for the API server",
-      "TOKEN_FILE",
-      "/var/run/secrets/kubernetes.io/serviceaccount/token",
-    ),
-  )
-  .addOption(
-    setting(
-      "--pod-host <template>",
-      "name of one pod, of {ip} {dashed} {service} {namespace}",
-      "POD_HOST",
-      "{dashed}.{service}.{namespace}.svc.cluster.local",
-    ),
-  )
+  .addOption(api())
+  .addOption(tokenFile())
+  .addOption(podHost())
   .addOption(
     setting("--app <namespace/service>", "headless Service of the API", "APP", "logging/app-headless"),
   )
-  .addOption(
-    setting(
-      "--stores <namespace/service>",
-      "headless Service of the nodes' stores",
-      "STORES",
-      "log-agent/log-store",
-    ),
-  )
+  .addOption(stores())
   .addOption(
     setting("--logs <directory>", "directory that is packed; it is emptied first", "LOGS_DIR", "/app/logs"),
   )
@@ -82,68 +94,132 @@ program
   .addOption(
     count("--patience <seconds>", "how long a source that serves is tried again", "PATIENCE_SECONDS", 45),
   )
-  .addOption(count("--keep-last <n>", "newest archives to keep", "KEEP_LAST", 12))
-  .addOption(count("--keep-daily <n>", "days of which one is kept", "KEEP_DAILY", 7))
-  .addOption(count("--keep-weekly <n>", "weeks of which one is kept", "KEEP_WEEKLY", 4))
+  .addOption(count("--keep-days <days>", "no line that is younger is removed", "KEEP_DAYS", 30))
+  .addOption(count("--largest <MiB>", "what is read for one archive", "ARCHIVE_MIB", 1024))
+  // The Job's deadline is 540 s; an archive of the largest size takes about a minute.
+  .addOption(count("--enough <seconds>", "after so long, no further archive is begun", "ENOUGH_SECONDS", 360))
   .action(async (options) => {
-    const { patience, keepLast: last, keepDaily: daily, keepWeekly: weekly } = options;
-    const manifest = await archive({
+    const manifests = await archive({
       ...options,
       cluster: { api: options.api, tokenFile: options.tokenFile, podHost: options.podHost },
       app: serviceName(options.app),
       stores: serviceName(options.stores),
-      retention: { last, daily, weekly },
-      patienceMs: patience * 1000,
+      patienceMs: options.patience * 1000,
+      largest: options.largest * 1024 * 1024,
+      enoughMs: options.enough * 1000,
       say: (line) => console.log(line),
     });
-    if (manifest.complete) return;
-    const missed = manifest.sources
-      .filter((source) => source.missed)
-      .map(({ kind, name }) => `${kind} ${name}`);
-    console.error(`${manifest.archive} was stored without ${missed.join(", ")}`);
-    process.exitCode = exitCode.incomplete;
+    for (const { archive, sources } of manifests) {
+      const missed = sources.filter((source) => source.missed).map(({ kind, name }) => `${kind} ${name}`);
+      if (missed.length === 0) continue;
+      console.error(`${archive} was stored without ${missed.join(", ")}`);
+      process.exitCode = exitCode.incomplete;
+    }
   });
 
 program
   .command("restore")
-  .description("verify archives and print their lines, merged by time")
-  .option("--from <archive>", "latest, all, an archive's name or path", "latest")
+  .description("verify archives and print their lines, each once, merged by time")
+  .option("--from <archive>", "all, latest, an archive's name or path", "all")
+  .option("--from-dir <directory>", "read another directory than the platform's")
+  .option("--from-remote <remote>", "read an rclone remote, such as s3:bucket/path")
   .option("--since <time>", "only lines from then on: a time, or an age such as 2h", moment)
   .option("--grep <pattern>", "only lines that match a regular expression", pattern)
   .option("--list", "list the archives instead")
   .option("--verify", "verify only, print no lines")
+  .option("--skip-damaged", "go on without damaged archives; exits with 3 if there are some")
   .addOption(temporary())
   .addOption(archives())
-  .action(async ({ from, since, grep, list, verify, temporary, archives }) => {
-    if (list) return printList(archives);
-    const none = verify ? /(?!)/ : grep;
-    const print = async (line: string): Promise<void> => {
-      if (!process.stdout.write(`${line}\n`)) await once(process.stdout, "drain");
-    };
-    const lines = await restore(archives, temporary, { from, since, grep: none }, print);
-    const found = await find(archives, from);
-    const names = found.map(({ manifest }) => manifest.archive).join(", ");
-    const incomplete = found
-      .filter(({ manifest }) => !manifest.complete)
-      .map(({ manifest }) => manifest.archive);
-    console.error(`${names}: verified${verify ? "" : `, ${lines} lines printed`}`);
-    if (incomplete.length > 0) console.error(`sources were missed by ${incomplete.join(", ")}`);
+  .action(
+    async ({
+      from,
+      fromDir,
+      fromRemote,
+      since,
+      grep,
+      list,
+      verify,
+      skipDamaged = false,
+      temporary,
+      archives,
+    }) => {
+      const scratch = await mkdtemp(join(temporary, "shelf-"));
+      try {
+        const shelf = await (fromRemote === undefined
+          ? directoryShelf(from.includes("/") ? dirname(from) : (fromDir ?? archives))
+          : remoteShelf(fromRemote, scratch));
+        if (list) return printList(shelf);
+        const none = verify ? /(?!)/ : grep;
+        const print = (line: string): Promise<void> | undefined =>
+          process.stdout.write(`${line}\n`, "latin1") ? undefined : once(process.stdout, "drain").then();
+        const restored = await restore(shelf, temporary, { from, since, grep: none, skipDamaged }, print);
+        report(restored, verify);
+      } finally {
+        await rm(scratch, { recursive: true, force: true });
+      }
+    },
+  );
+
+program
+  .command("import")
+  .description("verify archives and store them beside those that are there")
+  .option("--from-dir <directory>", "where they are, each with its manifest")
+  .option("--from-remote <remote>", "an rclone remote, such as s3:bucket/path")
+  .option("--from-stdin", "a tar stream of them on standard input")
+  .addOption(temporary())
+  .addOption(archives())
+  .action(async ({ fromDir, fromRemote, fromStdin, temporary, archives }) => {
+    if ([fromDir, fromRemote, fromStdin].filter(Boolean).length !== 1)
+      throw new Failure("import takes one of --from-dir, --from-remote and --from-stdin", {
+        next: "import --help",
+      });
+    const scratch = await mkdtemp(join(temporary, "import-"));
+    try {
+      if (fromStdin) await execa("tar", ["-xf", "-", "-C", scratch], { stdin: "inherit" });
+      const shelf = fromRemote
+        ? await remoteShelf(fromRemote, scratch)
+        : await directoryShelf(fromDir ?? scratch);
+      const { stored, present } = await importArchives(shelf, archives, (line) => console.log(line));
+      console.log(`${stored} archives stored, ${present} were there already`);
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
   });
+
+function report({ lines, repeats, read, damaged }: Restored, verifiedOnly: boolean): void {
+  const names = (manifests: Manifest[]): string =>
+    manifests.length > 3
+      ? `${manifests.length} archives`
+      : manifests.map(({ archive }) => archive).join(", ");
+  const dropped = repeats > 0 ? `, ${repeats} repeats on other pods left out` : "";
+  console.error(`${names(read)}: verified${verifiedOnly ? "" : `, ${lines} lines printed${dropped}`}`);
+  const incomplete = read.filter(({ complete }) => !complete);
+  if (incomplete.length > 0) console.error(`sources were missed by ${names(incomplete)}`);
+  for (const reason of damaged) console.error(`left out: ${reason}`);
+  if (damaged.length > 0) process.exitCode = exitCode.incomplete;
+}
 
 program
   .command("serve")
-  .description("answer GET /metrics with the figures of the archives")
+  .description("answer GET /metrics with the figures of the archives and of the nodes' stores")
   .addOption(count("--port <port>", "port to listen on", "PORT", 9090))
   .addOption(archives())
-  .action(async ({ archives, port }) => {
-    const server = await serve(archives, port);
+  .addOption(api())
+  .addOption(tokenFile())
+  .addOption(podHost())
+  .addOption(stores())
+  .addOption(count("--store-mib <MiB>", "what a node's store holds before it drops lines", "STORE_MIB", 1024))
+  .action(async ({ archives, port, api, tokenFile, podHost, stores, storeMib }) => {
+    const { namespace, service } = serviceName(stores);
+    const cluster = { api, tokenFile, podHost };
+    const watch = new StoreWatch(() => sourcesOf(cluster, namespace, service), storeMib * 1024 * 1024);
+    watch.start((reason) => console.error(`log-archiver: ${reason}`));
+    const server = await serve(archives, port, watch);
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => server.close());
   });
 
-async function printList(archives: string): Promise<void> {
-  for (const { archive, lines, pods, bytes, complete } of await manifestsIn(archives, (name) =>
-    console.error(`${name} is unreadable`),
-  )) {
+function printList({ manifests }: Shelf): void {
+  for (const { archive, lines, pods, bytes, complete } of manifests) {
     const state = complete ? "complete" : "incomplete";
     console.log([archive, `${lines} lines`, `${pods.length} pods`, `${bytes} bytes`, state].join("\t"));
   }

@@ -1,21 +1,50 @@
 /** What is known of an archive, stored beside it. Written last: an archive without one does not count. */
-import type { MergedPod } from "./merge.ts";
+
+import type { StoreCursor } from "./node-store.ts";
+import type { PodCursor } from "./pod-log.ts";
 
 /** Where lines were fetched from. */
 export interface SourceReport {
   kind: "pod" | "node-store";
   /** The pod's name. */
   name: string;
+  /** The bytes that were new. */
   bytes: number;
+  /** Bytes that the source dropped before an archive had them, and that no other source had; of a store, at least so many. */
+  droppedBytes?: number;
   /** Why it could not be read; absent where it was. */
   error?: string;
   /** False where the failure is none: the pod starts, stops or has gone, and its lines are in the node's store. */
   missed?: boolean;
 }
 
-/** The manifest of one archive. Times are RFC 3339, sizes bytes. */
+/** One pod's file in an archive. */
+export interface ArchivedPod {
+  pod: string;
+  file: string;
+  lines: number;
+  bytes: number;
+  sha256: string;
+  /** Times of the first and the last line, RFC 3339; empty for a text that is no line of the API. */
+  first: string;
+  last: string;
+  /** Lines that only a node's store had. */
+  fromNodes: number;
+  /** Of an archive that stands for several: how many of the lines each of those had, in their order. */
+  segments?: number[];
+}
+
+/** How far each source has been read: where the next run goes on. */
+export interface Cursors {
+  /** By the pod's UID. */
+  pods: Record<string, PodCursor>;
+  /** By the node's name. */
+  stores: Record<string, StoreCursor>;
+}
+
+/** The manifest of one archive. Times are RFC 3339, sizes bytes. Version 1 archives were each whole by themselves. */
 export interface Manifest {
-  version: 1;
+  version: 1 | 2;
   archive: string;
   bytes: number;
   sha256: string;
@@ -24,34 +53,69 @@ export interface Manifest {
   /** False where a source that should have answered could not be read. */
   complete: boolean;
   lines: number;
-  repeatsDropped: number;
   tornRecords: number;
-  pods: MergedPod[];
+  pods: ArchivedPod[];
   sources: SourceReport[];
+  /** Counts a platform's archives: the highest one's cursors are the newest, whatever the clock said. */
+  sequence?: number;
+  cursors?: Cursors;
+  /** The names of the archives that this one stands for. */
+  replaces?: string[];
+  /** When it was brought here from another platform, whose cursors mean nothing here. */
+  imported?: string;
 }
 
 const prefix = "app-logs-";
+const ending = ".tar.gz";
+const nameForm = /^app-logs-(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d\.\d{3})Z|\.(\d+))$/;
 
 /** An archive's name for a moment: names sort as times do. */
 export const archiveName = (moment: Date): string =>
-  `${prefix}${moment.toISOString().replaceAll(/[-:]/g, "")}.tar.gz`;
+  `${prefix}${moment.toISOString().replaceAll(/[-:]/g, "")}${ending}`;
+
+/** The name of the `part`th archive of a closed day, such as 2026-01-31. It sorts before those of the day's moments. */
+export const dayArchiveName = (day: string, part: number): string =>
+  `${prefix}${day.replaceAll("-", "")}.${part}${ending}`;
 
 /** The name of an archive's manifest. */
 export const manifestName = (archive: string): string => archive.replace(/\.tar\.gz$/, ".json");
 
-/** True for names that {@link manifestName} gives. */
-export const isManifestName = (name: string): boolean => /^app-logs-\d{8}T\d{6}\.\d{3}Z\.json$/.test(name);
+/** True for names that {@link archiveName} and {@link dayArchiveName} give. */
+export const isArchiveName = (name: string): boolean =>
+  name.endsWith(ending) && nameForm.test(name.slice(0, -ending.length));
 
-/** The moment that an archive's name says. */
-export function momentOf(name: string): Date {
-  const [, y, mo, d, h, mi, s] = /(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d\.\d{3})Z/.exec(name) ?? [];
-  return new Date(`${y}-${mo}-${d}T${h}:${mi}:${s}Z`);
+/** True for names that {@link manifestName} gives. */
+export const isManifestName = (name: string): boolean =>
+  name.endsWith(".json") && nameForm.test(name.slice(0, -5));
+
+/** The day in UTC that an archive's name says, such as 2026-01-31, and whether it is one of a whole day. */
+export function dayOf(archive: string): { day: string; whole: boolean } {
+  const [, year, month, day, hour] = nameForm.exec(archive.slice(0, -ending.length)) ?? [];
+  return { day: `${year}-${month}-${day}`, whole: hour === undefined };
 }
+
+/** The moment of an archive's newest line, or of its making where that is later. */
+export const newestMoment = ({ pods, finished }: Manifest): string =>
+  pods.reduce((newest, { last }) => (last > newest ? last : newest), finished);
 
 /** Reads a manifest's text. Throws a SyntaxError if it is none. */
 export function parseManifest(text: string): Manifest {
   const value = JSON.parse(text) as Manifest;
-  if (value.version !== 1 || typeof value.archive !== "string" || typeof value.sha256 !== "string")
+  const known = value.version === 1 || value.version === 2;
+  if (!known || typeof value.sha256 !== "string" || !isArchiveName(String(value.archive)))
     throw new SyntaxError("not the manifest of an archive");
+  // Files are written and read by these names.
+  if (value.pods.some(({ file }) => !/^[\w.-]+\.log$/.test(file) || file.startsWith(".")))
+    throw new SyntaxError("a file's name in the manifest is no pod's");
   return value;
+}
+
+/** Where the next run goes on, and the number of its archive. */
+export function newestCursors(manifests: Manifest[]): { cursors: Cursors; sequence: number } {
+  const own = manifests.filter(({ cursors, imported }) => cursors !== undefined && imported === undefined);
+  const newest = own.toSorted((a, b) => (a.sequence ?? 0) - (b.sequence ?? 0)).at(-1);
+  return {
+    cursors: newest?.cursors ?? { pods: {}, stores: {} },
+    sequence: (newest?.sequence ?? 0) + 1,
+  };
 }

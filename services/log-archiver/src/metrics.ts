@@ -1,11 +1,16 @@
 /** What Prometheus is told about archives, from their manifests: the job that makes them lives too short to be asked. */
 import { stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { Gauge, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
+import { newestCursors } from "./manifest.ts";
 import { manifestsIn } from "./storage.ts";
+import type { StoreWatch } from "./store-watch.ts";
 
-/** Reads a directory of archives and returns its figures in Prometheus' text format. */
-export async function metricsOf(directory: string): Promise<{ type: string; text: string }> {
+/** Reads a directory of archives and returns its figures, and those of the nodes' stores, in Prometheus' text format. */
+export async function metricsOf(
+  directory: string,
+  stores?: StoreWatch,
+): Promise<{ type: string; text: string }> {
   const registry = new Registry();
   const gauge = (name: string, help: string, value: number): void =>
     new Gauge({ name, help, registers: [registry] }).set(value);
@@ -48,7 +53,11 @@ export async function metricsOf(directory: string): Promise<{ type: string; text
     registers: [registry],
   });
   for (const kind of ["pod", "node-store"]) missed.set({ kind }, count(kind));
-  gauge("log_archive_lines", "Lines in the newest archive.", newest?.lines ?? 0);
+  gauge(
+    "log_archive_lines",
+    "Lines in the newest archive: those that no archive had before.",
+    newest?.lines ?? 0,
+  );
   gauge("log_archive_pods", "Pods whose lines are in the newest archive.", newest?.pods.length ?? 0);
   gauge("log_archive_size_bytes", "Size of the newest archive.", newest?.bytes ?? 0);
   gauge(
@@ -56,13 +65,39 @@ export async function metricsOf(directory: string): Promise<{ type: string; text
     "How long the newest archive took to make.",
     newest ? seconds(newest.finished) - seconds(newest.started) : 0,
   );
-  gauge(
-    "log_archive_repeats_dropped",
-    "Lines left out of the newest archive as another pod has the same message of the same request.",
-    newest?.repeatsDropped ?? 0,
-  );
+  const dropped = new Counter({
+    name: "log_archive_dropped_bytes_total",
+    help: "Bytes of lines that pods, or at least so many that nodes' stores, dropped before an archive had them.",
+    labelNames: ["kind"],
+    registers: [registry],
+  });
+  for (const kind of ["pod", "node-store"]) {
+    const own = manifests.flatMap(({ sources }) => sources.filter((source) => source.kind === kind));
+    dropped.inc(
+      { kind },
+      own.reduce((sum, { droppedBytes = 0 }) => sum + droppedBytes, 0),
+    );
+  }
   const { bavail, blocks, bsize } = await statfs(directory);
   gauge("log_archive_volume_free_bytes", "Room on the volume of the archives.", bavail * bsize);
   gauge("log_archive_volume_size_bytes", "Size of the volume of the archives.", blocks * bsize);
+  if (stores) {
+    const labelled = (name: string, help: string): Gauge =>
+      new Gauge({ name, help, labelNames: ["node"], registers: [registry] });
+    const unarchived = labelled(
+      "log_store_unarchived_bytes",
+      "Bytes of a node's store that no archive has yet.",
+    );
+    const seconds = labelled(
+      "log_store_seconds_until_dropped",
+      "When a node's store drops lines that no archive has, at the rate of the last ten minutes; +Inf at none.",
+    );
+    const { cursors } = newestCursors(manifests);
+    for (const { node, bytes, secondsLeft } of stores.figures(cursors.stores)) {
+      unarchived.set({ node }, bytes);
+      seconds.set({ node }, secondsLeft);
+    }
+    gauge("log_stores_unreadable", "Nodes' stores that serve and could not be looked at.", stores.unreadable);
+  }
   return { type: registry.contentType, text: await registry.metrics() };
 }

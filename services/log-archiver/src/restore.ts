@@ -1,100 +1,218 @@
-/** Lines out of archives again. */
-import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import type { Readable } from "node:stream";
-import { Failure } from "./failure.ts";
-import { linesIn, partsOf } from "./lines.ts";
-import { type Manifest, manifestName, parseManifest } from "./manifest.ts";
-import { manifestsIn } from "./storage.ts";
-import { unpack } from "./tar.ts";
+/** Lines out of archives again, each once. */
+import { hash } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Failure, reasonOf } from "./failure.ts";
+import { linesIn, partsOf, printable, textOf } from "./lines.ts";
+import { type Manifest, manifestName } from "./manifest.ts";
+import { fetchFrom, manifestsOn } from "./remote.ts";
+import { grouped, groupsOf, pad, sorted } from "./rows.ts";
+import { manifestBeside, manifestsIn } from "./storage.ts";
+import { type Member, membersOf } from "./tar.ts";
 
 /** Which lines of which archives. */
 export interface Selection {
-  /** `latest`, `all`, an archive's name, or the path of one that has its manifest beside it. */
+  /** `all`, `latest`, an archive's name, or the path of one that has its manifest beside it. */
   from: string;
   since: Date | undefined;
   grep: RegExp | undefined;
+  /** Go on without the archives that are damaged. */
+  skipDamaged: boolean;
 }
 
-/** An archive and what is known of it. */
-interface Found {
-  path: string;
-  manifest: Manifest;
+/** Archives, wherever they are. */
+export interface Shelf {
+  /** For messages: a directory or a remote. */
+  name: string;
+  manifests: Manifest[];
+  /** An archive's path on this machine. */
+  pathOf(archive: string): Promise<string>;
+  /** To be called when an archive was read. */
+  release(path: string): Promise<void>;
+}
+
+/** The archives in a directory. */
+export async function directoryShelf(directory: string): Promise<Shelf> {
+  return {
+    name: directory,
+    manifests: await manifestsIn(directory, complain),
+    pathOf: async (archive) => join(directory, archive),
+    release: async () => undefined,
+  };
+}
+
+/** The archives on an rclone remote, of which one at a time is fetched into a directory to work in. */
+export async function remoteShelf(remote: string, scratch: string): Promise<Shelf> {
+  return {
+    name: remote,
+    manifests: await manifestsOn(remote, scratch, complain),
+    pathOf: (archive) => fetchFrom(remote, archive, scratch),
+    release: (path) => rm(path, { force: true }),
+  };
+}
+
+const complain = (name: string): void => console.error(`${name} is unreadable`);
+
+/** What was restored. */
+export interface Restored {
+  /** Lines that were passed on. */
+  lines: number;
+  /** Lines left out as another pod has the same message of the same request, earlier. */
+  repeats: number;
+  read: Manifest[];
+  /** What was wrong with the archives that were left out. */
+  damaged: string[];
 }
 
 /**
- * Verifies archives and passes their lines on, merged by time.
- * @returns how many lines were passed on
+ * Verifies archives and passes their lines on, merged by time and safe to be printed.
+ *
+ * A line is passed on once: as often as the archive that has it most often has it, since what one run read of a pod
+ * the next one may read of its node. Of one (request id, message) over several pods, what the earliest one has stays: a
+ * gateway retries on another pod, and the two may lie in two archives.
+ *
+ * @param temporary a directory with room for one archive and the chosen lines twice
  * @throws Failure for an archive that is missing or damaged, before the first line
  */
 export async function restore(
-  archives: string,
+  shelf: Shelf,
   temporary: string,
-  { from, since, grep }: Selection,
-  print: (line: string) => Promise<void>,
-): Promise<number> {
+  selection: Selection,
+  print: (line: string) => Promise<void> | undefined,
+): Promise<Restored> {
   const scratch = await mkdtemp(join(temporary, "restore-"));
   try {
-    const files: string[] = [];
-    const found = await find(archives, from);
-    for (const { path, manifest } of found) files.push(...(await unpack(path, manifest, scratch)).files);
-    if (files.length === 0) return 0;
-    const start = since?.toISOString() ?? "";
-    let count = 0;
-    for await (const line of merged(files, found.length > 1)) {
-      if (start !== "" && (partsOf(line)?.time ?? "") < start) continue;
-      if (grep && !grep.test(line)) continue;
-      await print(line);
-      count++;
-    }
-    return count;
+    const restored: Restored = { lines: 0, repeats: 0, read: [], damaged: [] };
+    const byKey = sorted((add) => read(shelf, selection, restored, add), scratch);
+    const byTime = sorted((add) => choose(byKey, restored, add), scratch);
+    for await (const rows of byTime)
+      for (const row of rows) {
+        const full = print(row.slice(row.indexOf("\t", row.indexOf("\t") + 1) + 1));
+        restored.lines++;
+        if (full) await full;
+      }
+    return restored;
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
 }
 
-/** The archives that a selection means. */
-export async function find(archives: string, from: string): Promise<Found[]> {
-  if (from.includes("/")) {
-    const manifest = join(dirname(from), manifestName(basename(from)));
-    const text = await readFile(manifest, "utf8").catch((cause) => {
-      throw new Failure(`${from} has no manifest beside it`, { cause });
-    });
-    return [{ path: from, manifest: parseManifest(text) }];
+type Add = (row: string) => Promise<void> | undefined;
+
+/** Reads the archives that a selection means. */
+async function read(shelf: Shelf, selection: Selection, restored: Restored, add: Add): Promise<void> {
+  const pods = new Map<string, number>();
+  let ordinal = 0;
+  for (const { path, manifest } of await find(shelf, selection)) {
+    try {
+      const archive = path ?? (await shelf.pathOf(manifest.archive));
+      for await (const member of membersOf(archive, manifest)) {
+        const pod = pods.get(member.pod.pod) ?? pods.size;
+        pods.set(member.pod.pod, pod);
+        await readMember(member, pod, ordinal, selection, add);
+      }
+      if (path === undefined) await shelf.release(archive);
+      restored.read.push(manifest);
+    } catch (error) {
+      if (!selection.skipDamaged) throw error;
+      restored.damaged.push(reasonOf(error));
+    }
+    ordinal += Math.max(1, ...manifest.pods.map(({ segments }) => segments?.length ?? 1));
   }
-  const manifests = await manifestsIn(archives);
+}
+
+async function readMember(
+  { pod: { segments = [] }, content }: Member,
+  pod: number,
+  firstOrdinal: number,
+  { since, grep }: Selection,
+  add: Add,
+): Promise<void> {
+  const oldest = since?.toISOString() ?? "";
+  let ordinal = firstOrdinal;
+  let end = segments[0] ?? Number.POSITIVE_INFINITY;
+  let number = 0;
+  for await (const lines of linesIn(content))
+    for (const line of lines) {
+      for (; number >= end && ordinal - firstOrdinal < segments.length - 1; ordinal++)
+        end += segments[ordinal - firstOrdinal + 1] ?? 0;
+      number++;
+      const shown = printable(line);
+      const { time = "", rest } = partsOf(shown) ?? {};
+      if (time < oldest || (grep && !grep.test(textOf(shown)))) continue;
+      const key = rest ? digestOf(rest) : `${pad(pod, 6)}${digestOf(shown)}`;
+      const full = add(`${key}\t${time}\t${pad(pod, 6)}\t${pad(ordinal, 8)}\t${pad(number, 12)}\t${shown}`);
+      if (full) await full;
+    }
+}
+
+const digestOf = (line: string): string => hash("sha256", line, "base64");
+
+interface Row {
+  request: string;
+  time: string;
+  pod: string;
+  ordinal: string;
+  place: string;
+  line: string;
+}
+
+function decode(text: string): Row & { key: string } {
+  const cells = text.split("\t", 5);
+  const [request = "", time = "", pod = "", ordinal = "", number = ""] = cells;
+  const line = text.slice(cells.reduce((sum, { length }) => sum + length + 1, 0));
+  return {
+    key: `${request}\t${time}\t${pod}`,
+    request,
+    time,
+    pod,
+    ordinal,
+    place: `${pod} ${ordinal} ${number}`,
+    line,
+  };
+}
+
+/** Of the rows by request, time and pod, those that are passed on, to be sorted by time. */
+async function choose(rows: AsyncIterable<string[]>, restored: Restored, add: Add): Promise<void> {
+  let winner: Row | undefined;
+  for await (const groups of groupsOf(rows, decode))
+    for (const group of groups) {
+      const [first] = group;
+      if (first && first.request !== winner?.request) winner = first;
+      for (const { time, pod, place, line } of mostOfOneArchive(group)) {
+        if (pod !== winner?.pod) restored.repeats++;
+        else {
+          const full = add(`${time}\t${place}\t${line}`);
+          if (full) await full;
+        }
+      }
+    }
+}
+
+function mostOfOneArchive(copies: Row[]): Row[] {
+  if (copies.length === 1) return copies;
+  const archives = grouped(copies, ({ ordinal }) => ordinal);
+  return archives.reduce((most, some) => (some.length > most.length ? some : most));
+}
+
+/** The archives that a selection means; `path` is where one was named by it. */
+async function find(
+  shelf: Shelf,
+  { from, since }: Selection,
+): Promise<{ manifest: Manifest; path?: string }[]> {
+  if (from.includes("/")) return [{ path: from, manifest: await manifestBeside(from) }];
+  const { manifests, name } = shelf;
   const chosen =
     from === "all"
       ? manifests
       : from === "latest"
-        ? manifests.slice(-1)
+        ? [...manifests].sort((a, b) => (a.finished < b.finished ? -1 : 1)).slice(-1)
         : manifests.filter(({ archive }) => archive === from || manifestName(archive) === from);
   if (chosen.length === 0) {
     const what = from === "latest" || from === "all" ? "no archive" : `no archive named ${from}`;
-    throw new Failure(`there is ${what} in ${archives}`, { next: "restore --list" });
+    throw new Failure(`there is ${what} in ${name}`, { next: "restore --list" });
   }
-  return chosen.map((manifest) => ({ path: join(archives, manifest.archive), manifest }));
-}
-
-/** The lines of files that are each in the order of their times; of several archives each line once. */
-async function* merged(files: string[], unique: boolean): AsyncGenerator<string> {
-  const args = unique ? ["--unique"] : ["--merge", "--stable", "--field-separator= ", "--key=1,1"];
-  const child: ChildProcessByStdio<null, Readable, Readable> = spawn("sort", [...args, ...files], {
-    env: { ...process.env, LC_ALL: "C" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let complaint = "";
-  child.stderr.on("data", (chunk) => {
-    complaint += chunk;
-  });
-  const ended = once(child, "close");
-  try {
-    yield* linesIn(child.stdout);
-    const [code] = await ended;
-    if (code !== 0) throw new Failure(`sort failed: ${complaint.trim() || `exit code ${code}`}`);
-  } finally {
-    child.kill();
-  }
+  const oldest = since?.toISOString() ?? "";
+  const recent = ({ pods }: Manifest): boolean => pods.some(({ last }) => last === "" || last >= oldest);
+  return chosen.filter((manifest) => oldest === "" || recent(manifest)).map((manifest) => ({ manifest }));
 }

@@ -1,12 +1,11 @@
-/** Where archives outlive the pod: a directory on a volume and, where configured, an S3 bucket through rclone. */
+/** Where archives outlive the pod: a directory on a volume. */
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { execa } from "execa";
 import { Failure } from "./failure.ts";
-import { isManifestName, type Manifest, manifestName, parseManifest } from "./manifest.ts";
+import { isArchiveName, isManifestName, type Manifest, manifestName, parseManifest } from "./manifest.ts";
 
 const partial = ".partial";
 const partialsAreDeadAfterMs = 24 * 3600 * 1000;
@@ -14,7 +13,7 @@ const partialsAreDeadAfterMs = 24 * 3600 * 1000;
 /** SHA-256 of a file, in hex. */
 export async function sha256Of(path: string): Promise<string> {
   const digest = createHash("sha256");
-  await pipeline(createReadStream(path), digest);
+  await pipeline(createReadStream(path, { highWaterMark: 1024 * 1024 }), digest);
   return digest.digest("hex");
 }
 
@@ -33,6 +32,14 @@ export async function manifestsIn(
     }
   }
   return manifests;
+}
+
+/** The manifest beside an archive. Throws a Failure where there is none. */
+export async function manifestBeside(path: string): Promise<Manifest> {
+  const text = await readFile(manifestName(path), "utf8").catch((cause) => {
+    throw new Failure(`${path} has no manifest beside it`, { cause });
+  });
+  return parseManifest(text);
 }
 
 /**
@@ -61,9 +68,7 @@ export async function keep(archive: string, manifest: Manifest, directory: strin
     await rm(manifestScratch, { force: true });
     throw new Failure(
       `${manifest.archive} could not be stored in ${directory}; older archives are untouched`,
-      {
-        cause,
-      },
+      { cause },
     );
   }
 }
@@ -77,9 +82,9 @@ async function sync(path: string): Promise<void> {
   }
 }
 
-/** Removes archives, each one's manifest first: an archive without one does not count. */
-export async function remove(manifests: Manifest[], directory: string): Promise<void> {
-  for (const { archive } of manifests) {
+/** Removes archives by their names, each one's manifest first: an archive without one does not count. */
+export async function remove(archives: string[], directory: string): Promise<void> {
+  for (const archive of archives) {
     await rm(join(directory, manifestName(archive)), { force: true });
     await rm(join(directory, archive), { force: true });
   }
@@ -91,7 +96,7 @@ export async function removeRemains(directory: string, now: Date): Promise<strin
   const remains: string[] = [];
   for (const name of names) {
     if (!name.startsWith("app-logs-")) continue;
-    const orphan = name.endsWith(".tar.gz") && !names.includes(manifestName(name));
+    const orphan = isArchiveName(name) && !names.includes(manifestName(name));
     if (!orphan && !name.endsWith(partial)) continue;
     const { mtimeMs } = await stat(join(directory, name)).catch(() => ({ mtimeMs: now.getTime() }));
     if (now.getTime() - mtimeMs < partialsAreDeadAfterMs) continue;
@@ -99,23 +104,4 @@ export async function removeRemains(directory: string, now: Date): Promise<strin
     remains.push(name);
   }
   return remains;
-}
-
-/**
- * Copies an archive and its manifest to an rclone remote such as `s3:bucket/path` and reads them back.
- * @throws Failure with rclone's last words
- */
-export async function copyToRemote(directory: string, manifest: Manifest, remote: string): Promise<void> {
-  for (const name of [manifest.archive, manifestName(manifest.archive)]) {
-    const target = `${remote.replace(/\/$/, "")}/${name}`;
-    try {
-      await execa("rclone", ["copyto", "--retries", "5", join(directory, name), target]);
-      const { stdout } = await execa("rclone", ["hashsum", "sha256", "--download", target]);
-      const expected = name === manifest.archive ? manifest.sha256 : await sha256Of(join(directory, name));
-      if (stdout.split(" ")[0] !== expected)
-        throw new Failure(`${basename(target)} has another content there: ${stdout}`);
-    } catch (cause) {
-      throw new Failure(`${name} could not be copied to ${remote}`, { cause });
-    }
-  }
 }

@@ -1,16 +1,22 @@
-/** Packing, reading back and unpacking archives, with tar(1). */
-import { mkdir, rm, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+/** Packing archives with tar(1), and reading them back. */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { rm, stat } from "node:fs/promises";
+import { basename } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
 import { execa } from "execa";
+import { extract } from "tar-stream";
 import { Failure, reasonOf } from "./failure.ts";
-import type { Manifest } from "./manifest.ts";
+import type { ArchivedPod, Manifest } from "./manifest.ts";
 import { sha256Of } from "./storage.ts";
 
-/** Runs `tar -czf ARCHIVE DIRECTORY` and returns what `tar -tzvf` then lists. */
-export async function pack(directory: string, archive: string): Promise<string> {
+/** Runs `tar -czf ARCHIVE DIRECTORY`, from the directory `cwd` where given, and returns what `tar -tzvf` then lists. */
+export async function pack(directory: string, archive: string, cwd?: string): Promise<string> {
+  const options = cwd === undefined ? {} : { cwd };
   try {
-    await execa("tar", ["-czf", archive, directory]);
-    const { stdout } = await execa("tar", ["-tzvf", archive]);
+    await execa("tar", ["-czf", archive, directory], options);
+    const { stdout } = await execa("tar", ["-tzvf", archive], { maxBuffer: 1e9 });
     return stdout;
   } catch (cause) {
     await rm(archive, { force: true });
@@ -18,16 +24,17 @@ export async function pack(directory: string, archive: string): Promise<string> 
   }
 }
 
+/** One pod's file in an archive, to be read to its end before the next one is asked for. */
+export interface Member {
+  pod: ArchivedPod;
+  content: AsyncIterable<Buffer>;
+}
+
 /**
- * Reads an archive to its end, into a directory of its own below `scratch`, and compares it with its manifest.
- * @returns the unpacked files, in the manifest's order; the caller removes their directory
+ * Reads an archive to its end and compares it with its manifest: what was read counts only once this has ended.
  * @throws Failure that says what differs
  */
-export async function unpack(
-  archive: string,
-  manifest: Manifest,
-  scratch: string,
-): Promise<{ directory: string; files: string[] }> {
+export async function* membersOf(archive: string, manifest: Manifest): AsyncGenerator<Member> {
   const refuse = (what: string, cause?: unknown): Failure =>
     new Failure(`${archive} is damaged: ${what}`, { cause, next: "restore --list" });
   const found = await stat(archive).catch((cause) => {
@@ -36,27 +43,47 @@ export async function unpack(
   if (found.size !== manifest.bytes) throw refuse(`it has ${found.size} bytes, not ${manifest.bytes}`);
   const digest = await sha256Of(archive);
   if (digest !== manifest.sha256) throw refuse(`its SHA-256 is ${digest}, not ${manifest.sha256}`);
-  const directory = join(scratch, basename(archive, ".tar.gz"));
-  await rm(directory, { recursive: true, force: true });
-  await mkdir(directory, { recursive: true });
+
+  const missing = new Map(manifest.pods.map((pod) => [pod.file, pod]));
+  const entries = extract();
+  // What is wrong with the stream is thrown where its entries are read.
+  pipeline(createReadStream(archive), createGunzip(), entries).catch(() => undefined);
+  const reader = entries[Symbol.asyncIterator]();
   try {
-    const flags = ["--no-same-owner", "--no-same-permissions", "--transform", "s,.*/,,", "--wildcards"];
-    if (manifest.pods.length > 0)
-      await execa("tar", ["-xzf", archive, ...flags, "-C", directory, "*.log"]).catch((error) => {
+    for (;;) {
+      const entry = await reader.next().catch((error) => {
         throw refuse(reasonOf(error));
       });
-    const files: string[] = [];
-    for (const { file, sha256 } of manifest.pods) {
-      const path = join(directory, file);
-      const unpacked = await sha256Of(path).catch((cause) => {
-        throw refuse(`${file} is not in it`, cause);
-      });
-      if (unpacked !== sha256) throw refuse(`${file} has SHA-256 ${unpacked}, not ${sha256}`);
-      files.push(path);
+      if (entry.done) break;
+      const pod = missing.get(basename(entry.value.header.name));
+      if (!pod || entry.value.header.type !== "file") {
+        entry.value.resume();
+        continue;
+      }
+      missing.delete(pod.file);
+      const own = createHash("sha256");
+      yield { pod, content: tapped(entry.value as AsyncIterable<Buffer>, own) };
+      const sha256 = own.digest("hex");
+      if (sha256 !== pod.sha256) throw refuse(`${pod.file} has SHA-256 ${sha256}, not ${pod.sha256}`);
     }
-    return { directory, files };
-  } catch (error) {
-    await rm(directory, { recursive: true, force: true });
-    throw error;
+  } finally {
+    entries.destroy();
   }
+  const [absent] = missing.keys();
+  if (absent !== undefined) throw refuse(`${absent} is not in it`);
+}
+
+async function* tapped(
+  content: AsyncIterable<Buffer>,
+  digest: ReturnType<typeof createHash>,
+): AsyncGenerator<Buffer> {
+  for await (const chunk of content) {
+    digest.update(chunk);
+    yield chunk;
+  }
+}
+
+/** Reads an archive to its end for nothing but to find it whole. */
+export async function verify(archive: string, manifest: Manifest): Promise<void> {
+  for await (const { content } of membersOf(archive, manifest)) for await (const _ of content);
 }

@@ -9,6 +9,7 @@ import { join, resolve } from "node:path";
 import { pipeline } from "node:stream";
 import { execa } from "execa";
 import { linesIn } from "../src/lines.ts";
+import { compiled } from "./build.ts";
 
 const service = resolve(import.meta.dirname, "..");
 const api = resolve(service, "../app");
@@ -60,6 +61,7 @@ export class Platform {
           {
             addresses: ["127.0.0.1"],
             conditions: { ready: serving, serving },
+            nodeName: `node-of-${name}`,
             targetRef: { kind: "Pod", name, uid },
           },
         ],
@@ -93,7 +95,7 @@ export class Platform {
       stdio: ["ignore", "pipe", "inherit"],
     });
     this.#processes.push(child);
-    for await (const line of linesIn(child.stdout)) {
+    for await (const line of flattened(linesIn(child.stdout))) {
       const { port } = JSON.parse(line) as { port?: number };
       if (port === undefined) continue;
       const pod = { name, uid: `uid-of-${name}`, port, process: child };
@@ -113,7 +115,7 @@ export class Platform {
 
   /** Starts the archiver's command; what is returned resolves at its end, whatever that is. */
   run(...args: string[]) {
-    return execa(process.execPath, ["--import", tsx, join(service, "src/main.ts"), ...args], {
+    return execa(process.execPath, [join(compiled, "main.js"), ...args], {
       reject: false,
       env: {
         KUBERNETES_API: `http://127.0.0.1:${this.#api}`,
@@ -153,6 +155,10 @@ export class Platform {
   }
 }
 
+async function* flattened<T>(many: AsyncIterable<T[]>): AsyncGenerator<T> {
+  for await (const some of many) yield* some;
+}
+
 /** Sends a message to be logged. */
 export async function post(pod: Pod, message: string, requestId?: string): Promise<void> {
   const headers: Record<string, string> = requestId === undefined ? {} : { "x-request-id": requestId };
@@ -167,13 +173,18 @@ export async function post(pod: Pod, message: string, requestId?: string): Promi
 // A listing as nginx' autoindex gives it, and files with ranges.
 function serveDirectory(directory: string, req: IncomingMessage, res: ServerResponse): void {
   if (req.url === "/") {
-    const entries = readdirSync(directory).map((name) => ({ name, type: "file", size: 0 }));
+    const entries = readdirSync(directory).map((name) => ({
+      name,
+      type: "file",
+      size: statSync(join(directory, name)).size,
+    }));
     return void res.end(JSON.stringify(entries));
   }
   const path = join(directory, req.url ?? "");
   const found = statSync(path, { throwIfNoEntry: false });
   if (!found) return void res.writeHead(404).end();
   const start = Number(/^bytes=(\d+)-$/.exec(req.headers.range ?? "")?.[1] ?? 0);
+  if (start > 0 && start >= found.size) return void res.writeHead(416).end();
   const headers = { "content-range": `bytes ${start}-${found.size - 1}/${found.size}` };
   res.writeHead(start > 0 ? 206 : 200, {
     "content-length": found.size - start,

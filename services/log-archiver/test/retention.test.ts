@@ -1,50 +1,109 @@
 import { expect, test } from "vitest";
-import { archiveName, type Manifest, momentOf } from "../src/manifest.ts";
+import {
+  archiveName,
+  dayArchiveName,
+  dayOf,
+  isArchiveName,
+  isManifestName,
+  type Manifest,
+  manifestName,
+  newestCursors,
+  parseManifest,
+} from "../src/manifest.ts";
 import { expired } from "../src/retention.ts";
 
-const made = (time: string, complete = true): Manifest =>
-  ({ archive: archiveName(new Date(time)), complete }) as Manifest;
+const now = new Date("2026-03-01T00:00:00.000Z");
 
-const hourly = (days: number): Manifest[] =>
-  Array.from({ length: days * 24 }, (_, hour) => made(new Date(Date.UTC(2026, 0, 1, hour)).toISOString()));
+const made = (time: string, last: string | undefined, more: Partial<Manifest> = {}): Manifest =>
+  ({
+    archive: archiveName(new Date(time)),
+    finished: time,
+    pods: last === undefined ? [] : [{ last }],
+    ...more,
+  }) as Manifest;
 
-const left = (manifests: Manifest[], ...rule: [number, number, number]): string[] => {
-  const [last, daily, weekly] = rule;
-  const gone = new Set(expired(manifests, { last, daily, weekly }));
-  return manifests
-    .filter((m) => !gone.has(m))
-    .map(({ archive }) => momentOf(archive).toISOString().slice(0, 13));
-};
+const gone = (manifests: Manifest[], days = 30): string[] =>
+  expired(manifests, days, now).map(({ archive }) => archive);
 
-test("an archive's name says when it was made, to the millisecond", () => {
-  const moment = new Date("2026-11-23T11:22:33.456Z");
-  expect(archiveName(moment)).toBe("app-logs-20261123T112233.456Z.tar.gz");
-  expect(momentOf(archiveName(moment))).toEqual(moment);
+test("names say the moment or the day, and sort as these do", () => {
+  const moment = archiveName(new Date("2026-11-23T11:22:33.456Z"));
+  expect(moment).toBe("app-logs-20261123T112233.456Z.tar.gz");
+  expect(dayOf(moment)).toEqual({ day: "2026-11-23", whole: false });
+  const day = dayArchiveName("2026-11-23", 2);
+  expect(day).toBe("app-logs-20261123.2.tar.gz");
+  expect(dayOf(day)).toEqual({ day: "2026-11-23", whole: true });
+  const names = [dayArchiveName("2026-11-22", 1), day, moment, dayArchiveName("2026-11-24", 1)];
+  expect(names.toSorted()).toEqual(names);
+  for (const name of names) {
+    expect([isArchiveName(name), isManifestName(manifestName(name))]).toEqual([true, true]);
+    for (const other of [`${name}.partial`, `x${name}`, manifestName(name)])
+      expect([other, isArchiveName(other)]).toEqual([other, false]);
+  }
 });
 
-test("keeps the newest ones, and the newest of each day and week", () => {
-  expect(left(hourly(2), 3, 0, 0)).toEqual(["2026-01-02T21", "2026-01-02T22", "2026-01-02T23"]);
-  expect(left(hourly(4), 1, 3, 0)).toEqual(["2026-01-02T23", "2026-01-03T23", "2026-01-04T23"]);
-  // 2026-01-05 is a Monday.
-  expect(left(hourly(14), 1, 0, 3)).toEqual(["2026-01-04T23", "2026-01-11T23", "2026-01-14T23"]);
-});
-
-test("never removes everything, nor the newest complete one", () => {
-  expect(left(hourly(1), 0, 0, 0)).toEqual(["2026-01-01T23"]);
-  const failing = [
-    made("2026-01-01T00:00:00Z"),
-    ...[1, 2, 3].map((h) => made(`2026-01-01T0${h}:00:00Z`, false)),
+test("an archive goes when its newest line is older than the days that are kept, and so is its making", () => {
+  const manifests = [
+    made("2026-01-29T23:59:59.000Z", "2026-01-29T23:50:00.000Z"),
+    made("2026-01-30T00:00:00.000Z", "2026-01-29T23:59:00.000Z"),
+    // Made late of old lines, or of a clock that went ahead.
+    made("2026-01-31T00:00:00.000Z", "2026-01-01T00:00:00.000Z"),
+    made("2026-01-02T00:00:00.000Z", "2026-02-20T00:00:00.000Z"),
+    // Without a line.
+    made("2026-01-03T00:00:00.000Z", undefined),
+    made("2026-02-28T00:00:00.000Z", "2026-02-28T00:00:00.000Z", { sequence: 9 }),
   ];
-  expect(left(failing, 1, 0, 0)).toEqual(["2026-01-01T00", "2026-01-01T03"]);
-  expect(left(failing, 0, 0, 0)).toEqual(["2026-01-01T00", "2026-01-01T03"]);
-  expect(expired([], { last: 0, daily: 0, weekly: 0 })).toEqual([]);
+  expect(gone(manifests)).toEqual([
+    "app-logs-20260129T235959.000Z.tar.gz",
+    "app-logs-20260103T000000.000Z.tar.gz",
+  ]);
+  expect(gone(manifests, 1)).toHaveLength(5);
 });
 
-test("prefers a day's complete archive to a later one that is not", () => {
-  const day = [
-    made("2026-01-01T10:00:00Z"),
-    made("2026-01-01T11:00:00Z", false),
-    made("2026-01-02T10:00:00Z"),
+test("the platform's newest archive stays, whatever its age: its cursors say where the next run goes on", () => {
+  const old = [
+    made("2025-01-01T00:00:00.000Z", "2025-01-01T00:00:00.000Z", { sequence: 1 }),
+    made("2025-01-02T00:00:00.000Z", "2025-01-02T00:00:00.000Z", { sequence: 3 }),
+    // The clock went back.
+    made("2025-01-03T00:00:00.000Z", "2025-01-03T00:00:00.000Z", { sequence: 2 }),
+    made("2025-01-04T00:00:00.000Z", "2025-01-04T00:00:00.000Z", { sequence: 7, imported: "2025-02-01" }),
   ];
-  expect(left(day, 1, 2, 0)).toEqual(["2026-01-01T10", "2026-01-02T10"]);
+  expect(gone(old)).not.toContain("app-logs-20250102T000000.000Z.tar.gz");
+  expect(gone(old)).toHaveLength(3);
+  expect(gone([])).toEqual([]);
+});
+
+test("cursors are those of the platform's own newest archive", () => {
+  const cursors = (node: string) => ({
+    pods: {},
+    stores: { [node]: { files: {}, active: undefined, seen: "" } },
+  });
+  const found = newestCursors([
+    made("2026-01-03T00:00:00.000Z", undefined, { sequence: 2, cursors: cursors("b") }),
+    made("2026-01-01T00:00:00.000Z", undefined, { sequence: 3, cursors: cursors("c") }),
+    made("2026-01-02T00:00:00.000Z", undefined, {
+      sequence: 8,
+      cursors: cursors("d"),
+      imported: "2026-01-02",
+    }),
+    made("2026-01-04T00:00:00.000Z", undefined),
+  ]);
+  expect(found).toEqual({ cursors: cursors("c"), sequence: 4 });
+  expect(newestCursors([])).toEqual({ cursors: { pods: {}, stores: {} }, sequence: 1 });
+});
+
+test("a manifest that would write elsewhere, or is none, is refused", () => {
+  const manifest = { version: 2, archive: archiveName(now), sha256: "x", pods: [{ file: "app-a.log" }] };
+  expect(parseManifest(JSON.stringify(manifest))).toEqual(manifest);
+  for (const other of [
+    { version: 3 },
+    { archive: "../app-logs-20261123T112233.456Z.tar.gz" },
+    { archive: "x" },
+    { sha256: undefined },
+    { pods: [{ file: "../app-a.log" }] },
+    { pods: [{ file: "/etc/passwd" }] },
+    { pods: [{ file: "..log" }] },
+  ])
+    expect(() => parseManifest(JSON.stringify({ ...manifest, ...other })), JSON.stringify(other)).toThrow(
+      SyntaxError,
+    );
 });

@@ -129,7 +129,11 @@ export function platform(): Dashboard {
         complete: "time() - max(log_archive_last_success_timestamp_seconds > 0)",
       }),
     )
-    .withPanel(graph("Lines in it", "Of the newest archive", "none", { lines: "max(log_archive_lines)" }))
+    .withPanel(
+      graph("Lines in it", "Of the newest archive: those that none had before", "none", {
+        lines: "max(log_archive_lines)",
+      }),
+    )
     .withPanel(
       graph("Room left", "On the archives' volume", "percentunit", {
         left: "min(log_archive_volume_free_bytes / log_archive_volume_size_bytes)",

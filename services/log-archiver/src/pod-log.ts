@@ -1,0 +1,132 @@
+/** What a pod serves at GET /logs, from where the last archive's run left off. */
+import { rm } from "node:fs/promises";
+import { type Anchor, anchorAt, beginsWith, endOfLastLine } from "./anchor.ts";
+import { download, Refused } from "./download.ts";
+import { linesOf, partsOf } from "./lines.ts";
+
+/** How far a pod's log has been read. */
+export interface PodCursor {
+  pod: string;
+  /** Bytes of the log before the next line, over all its rotations. */
+  position: number;
+  anchor: Anchor;
+  /** The time of the last line that was read; empty where there was none. */
+  last: string;
+  /** When the pod was last seen. */
+  seen: string;
+}
+
+/** The new part of a pod's log, in a file. */
+export interface PodPart {
+  pod: string;
+  uid: string;
+  path: string;
+  /** Where the new lines begin and end in the file. */
+  start: number;
+  end: number;
+  /** The lines that the log dropped unread, if it did: how many bytes, and between which times they were written. */
+  gap: { bytes: number; after: string; before: string } | undefined;
+  /** Where to go on; undefined for a log that does not say what it dropped. */
+  cursor: PodCursor | undefined;
+  /** True where a limit left lines for another archive. */
+  more: boolean;
+}
+
+/**
+ * Fetches the lines behind a cursor into a file. A log that is not the cursor's, as its last bytes are others, is
+ * fetched whole.
+ * @param limit of bytes
+ */
+export async function fetchPodLog(
+  { pod, uid, url }: { pod: string; uid: string; url: string },
+  cursor: PodCursor | undefined,
+  path: string,
+  limit: number,
+): Promise<PodPart> {
+  const seen = new Date().toISOString();
+  const fetched =
+    (cursor && (await fetchBehind(url, cursor, path, limit))) ?? (await fetchWhole(url, path, limit));
+  const { begin, start, bytes, more, known } = fetched;
+  const end = Math.max(start, await endOfLastLine(path, bytes));
+  const { first, last } = await timesIn(path, start, end);
+  const expected = known ? (cursor?.position ?? 0) : 0;
+  const dropped = begin === undefined ? 0 : Math.max(0, begin + start - expected);
+  const gap =
+    dropped > 0 ? { bytes: dropped, after: known ? (cursor?.last ?? "") : "", before: first } : undefined;
+  const next =
+    begin === undefined
+      ? undefined
+      : {
+          pod,
+          position: begin + end,
+          anchor: await anchorAt(path, end),
+          last: last || (known ? (cursor?.last ?? "") : ""),
+          seen,
+        };
+  return { pod, uid, path, start, end, gap, cursor: next, more };
+}
+
+interface Fetched {
+  /** The position of the file's first byte; undefined where the answer does not say. */
+  begin: number | undefined;
+  /** Where the new lines begin in the file. */
+  start: number;
+  bytes: number;
+  more: boolean;
+  /** True where this is the cursor's log. */
+  known: boolean;
+}
+
+/** Undefined where the cursor is of another log. */
+async function fetchBehind(
+  url: string,
+  { position, anchor }: PodCursor,
+  path: string,
+  limit: number,
+): Promise<Fetched | undefined> {
+  const from = position - anchor.bytes;
+  try {
+    const { bytes, more, headers } = await download(`${url}/logs?from=${from}`, path, {
+      limit: limit + anchor.bytes,
+    });
+    const begin = positionIn(headers);
+    if (begin === undefined || begin < from) return undefined;
+    // Of the anchor a part at most is left, which proves nothing.
+    if (begin > from) return { begin, start: Math.max(0, position - begin), bytes, more, known: true };
+    if (bytes < anchor.bytes || !(await beginsWith(path, anchor))) return undefined;
+    return { begin, start: anchor.bytes, bytes, more, known: true };
+  } catch (error) {
+    if (error instanceof Refused && error.status === 416) return undefined;
+    throw error;
+  }
+}
+
+async function fetchWhole(url: string, path: string, limit: number): Promise<Fetched> {
+  await rm(path, { force: true });
+  const { bytes, more, headers } = await download(`${url}/logs`, path, { limit });
+  return { begin: positionIn(headers), start: 0, bytes, more, known: false };
+}
+
+function positionIn(headers: Headers): number | undefined {
+  const text = headers.get("log-start");
+  return text !== null && /^\d{1,16}$/.test(text) ? Number(text) : undefined;
+}
+
+/** The times of the first and the last line of the API. */
+async function timesIn(path: string, start: number, end: number): Promise<{ first: string; last: string }> {
+  const timeIn = async (lines: AsyncGenerator<string[]>, of: (times: string[]) => string | undefined) => {
+    for await (const some of lines) {
+      const times = some.map((line) => partsOf(line)?.time).filter((time) => time !== undefined);
+      return of(times) ?? "";
+    }
+    return "";
+  };
+  // The first line, whole: the longest has nine million bytes.
+  const first = await timeIn(
+    linesOf(path, { start, end: Math.min(end, start + 64 * 1024) }),
+    (times) => times[0],
+  );
+  const tail = Math.max(start, end - 64 * 1024);
+  const last = await timeIn(linesOf(path, { start: tail, end }), (times) => times.at(-1));
+  return { first, last };
+}
