@@ -115,9 +115,9 @@ export async function archiveNow(): Promise<{
   return { exitCode, stdout, stderr };
 }
 
-/** The messages with an id in the latest archive, as a restore prints them. */
+/** The messages with an id in all archives together, as a restore prints them. */
 export async function restored(id: string): Promise<string[]> {
-  const args = ["run", "--silent", "restore", "--", "--from", "latest", "--grep", id];
+  const args = ["run", "--silent", "restore", "--", "--from", "all", "--grep", id];
   const { stdout } = await execa("npm", args, { cwd: repository, maxBuffer: 1e9 });
   return stdout === "" ? [] : stdout.split("\n").map((line) => line.replace(/^\S+ \S+ /, ""));
 }

@@ -90,7 +90,7 @@ test("every acknowledged line was printed, and a repeat is the same line of the 
   await annotate(`written to printed, chaos included: p50 ${p50} ms, p99 ${p99} ms`);
 });
 
-test("after the next run every acknowledged line is in the archive exactly once", async ({ annotate }) => {
+test("after the next run every acknowledged line is in the archives exactly once", async ({ annotate }) => {
   const started = Date.now();
   const { exitCode, stderr } = await archiveNow();
   expect([exitCode, stderr]).toEqual([0, expect.anything()]);
