@@ -8,21 +8,50 @@ export interface Entry {
   message: string;
 }
 
-const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\r": "\\r" };
-const originals: Record<string, string> = { "\\\\": "\\", "\\n": "\n", "\\r": "\r" };
+const escapes = new Map([
+  ["\\", "\\\\"],
+  ["\n", "\\n"],
+  ["\r", "\\r"],
+]);
+for (let code = 0; code <= 0x9f; code++) {
+  const character = String.fromCharCode(code);
+  if (!/\p{Cc}/u.test(character) || character === "\t" || escapes.has(character)) continue;
+  escapes.set(character, `\\x${code.toString(16).padStart(2, "0")}`);
+}
+const originals = new Map([...escapes].map(([original, escaped]) => [escaped, original]));
+const special = /[\\\p{Cc}]/u;
+const specials = new RegExp(special, "gu");
+const controls = /(?!\n)\p{Cc}/gu;
 
-/** Puts a message on one line: backslash becomes `\\`, newline `\n`, carriage return `\r`; all else stays. */
+/**
+ * Puts a message on one line that is safe to print: backslash becomes `\\`, newline `\n`, carriage return `\r`, any
+ * other control character but the tab `\x` and the two hexadecimal digits of its code, in lower case; all else stays.
+ */
 export function escapeMessage(message: string): string {
-  return message.replace(/[\\\n\r]/g, (character) => escapes[character] ?? character);
+  // Most messages hold nothing special, and asking costs less than replacing nothing.
+  if (!special.test(message)) return message;
+  return message.replace(specials, (character) => escapes.get(character) ?? character);
 }
 
-/** The inverse of {@link escapeMessage}. Throws a SyntaxError on a backslash that escapes nothing known. */
+/**
+ * The inverse of {@link escapeMessage}, also of older lines, whose control characters but newline and carriage return
+ * stand as they are. Throws a SyntaxError on a backslash that escapes nothing known.
+ */
 export function unescapeMessage(escaped: string): string {
-  return escaped.replace(/\\[\s\S]?/g, (sequence) => {
-    const original = originals[sequence];
+  return escaped.replace(/\\(?:x[\s\S]{0,2}|[\s\S]?)/g, (sequence) => {
+    const original = originals.get(sequence);
     if (original === undefined) throw new SyntaxError(`unknown escape ${JSON.stringify(sequence)}`);
     return original;
   });
+}
+
+/**
+ * Makes stored lines safe to print, older ones too: every control character (U+0000 to U+001F and U+007F to U+009F)
+ * but tab and newline is replaced by its escape, `\r` or `\xNN`, and a backslash stays as it is. A line that the service
+ * wrote means the same as before: its time and id hold no such character, and the backslashes in front of one are pairs.
+ */
+export function printable(lines: string): string {
+  return lines.replace(controls, (character) => escapes.get(character) ?? character);
 }
 
 /** `<time> <id> <escaped message>` and a newline, of a message that {@link escapeMessage} has put on one line. */

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { printable } from "./line.ts";
 
 const atLeast = 10_000;
 // Up to here, in characters, keeping a message costs less than its digest.
@@ -34,7 +35,8 @@ export class RetryWindow {
   /** Keeps the lines of a file as writes that succeeded. */
   restore(lines: string): void {
     const done = Promise.resolve();
-    for (const [, id, escaped] of lines.matchAll(/^\S+ (\S+) (.*)\n/gm)) {
+    // The dot would end at U+2028 too, and older lines hold control characters that are escaped by now.
+    for (const [, id, escaped] of printable(lines).matchAll(/^\S+ (\S+) ([^\n]*)\n/gm)) {
       if (id !== undefined && escaped !== undefined) this.remember(retryKey(id, escaped), done);
     }
   }

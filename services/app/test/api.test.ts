@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdir, readFile, rm, symlink } from "node:fs/promises";
+import { mkdir, readFile, rm, stat, symlink } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { connect } from "node:net";
@@ -83,10 +83,27 @@ describe("POST /log", () => {
     expect(stored.sort()).toEqual(acknowledged.sort());
   });
 
-  test.each(["a\nb\r\nc\\n\\", "日本語 🦉", " spaces ", "\t\0"])("%j comes back", async (message) => {
-    const { url, file } = await startHere();
-    expect((await post(url, message)).status).toBe(200);
-    expect((await entriesOf(file)).map((entry) => entry.message)).toEqual([message]);
+  test.each(["a\nb\r\nc\\n\\", "日本語 🦉", " spaces ", "\t\0", "\u001b[2J\b\f", "\u007f\u0085\u009b2J"])(
+    "%j comes back, and no control character but the tab reaches a reader's terminal",
+    async (message) => {
+      const { url, file } = await startHere();
+      expect((await post(url, message)).status).toBe(200);
+      expect((await entriesOf(file)).map((entry) => entry.message)).toEqual([message]);
+      const body = await (await fetch(`${url}/logs`)).text();
+      expect(body.slice(0, -1)).not.toMatch(/(?!\t)\p{Cc}/u);
+    },
+  );
+
+  test("the longest line: 4 MiB of characters that take four bytes each", async () => {
+    const limit = 4 * 1024 * 1024;
+    const { url, file } = await startHere({ MAX_BODY_BYTES: limit, MAX_MESSAGE_BYTES: limit });
+    const message = "\u007f".repeat(limit - '{"message":""}'.length);
+    expect((await post(url, message, { "x-request-id": "i".repeat(128) })).status).toBe(200);
+    const [entry] = await entriesOf(file);
+    expect(entry?.message === message).toBe(true);
+    // What gitops/apps/log-agent/base/agent/collector.yaml (max_log_size) has to hold.
+    expect((await stat(file)).size).toBeLessThan(17 * 1024 * 1024);
+    expect((await stat(file)).size).toBeGreaterThan(15.9 * 1024 * 1024);
   });
 
   test.each([

@@ -57,6 +57,37 @@ describe("a retry", () => {
   });
 });
 
+describe("a retry of a line that was written before a restart", () => {
+  const long = "\u001b[31m".repeat(100);
+  test.each([
+    ["with control characters", "\u001b[31m\u0000\u009b"],
+    ["with control characters and backslashes", "\\\u001b\\x1b"],
+    ["that is long", long],
+    ["with a line separator", "a\u2028b\u2029c"],
+    ["with a next line", "a\u0085b"],
+  ])("%s adds no line", async (_what, message) => {
+    const LOG_DIR = await temporaryDirectory();
+    const first = await startHere({ LOG_DIR });
+    await post(first.url, message, attempt(1));
+    const { url, file } = await startHere({ LOG_DIR });
+    expect((await post(url, message, attempt(2))).status).toBe(200);
+    expect(await entriesOf(file)).toMatchObject([{ id: "r1", message }]);
+  });
+
+  test.each([
+    ["with control characters", "\u001b[31m\u0000\u009b"],
+    ["with control characters and backslashes", "\\\u001b\\x1b"],
+    ["that is long", long],
+  ])("%s, by a version that did not escape them, adds no line", async (_what, message) => {
+    const LOG_DIR = await temporaryDirectory();
+    const line = `2026-01-02T03:04:05.678Z r1 ${message.replaceAll("\\", "\\\\")}\n`;
+    await writeFile(join(LOG_DIR, "app.log"), line);
+    const { url, file } = await startHere({ LOG_DIR });
+    expect((await post(url, message, attempt(2))).status).toBe(200);
+    expect(await readFile(file, "utf8")).toBe(line);
+  });
+});
+
 describe("not a retry, and written", () => {
   test("the same message under the same id without a sign of a retry", async () => {
     const { url, file } = await startHere();
