@@ -63,16 +63,12 @@ export function partsOf(line: string): { time: string; rest: string } | undefine
 const controls = /[\x00-\x08\x0a-\x1f\x7f]|\xc2[\x80-\x9f]/g;
 
 /**
- * A line that a terminal may be sent: controls stand as `\xNN`, which the API's escaping reads back. The API has
- * stored lines so since version 1.1; older ones, and what others wrote, may hold controls as they are.
+ * A line that a terminal may be sent: controls stand as the API's escaping has them, `\r` or `\xNN`, and mean the same
+ * when they are read back. Lines that an older API or others wrote may hold controls as they are.
  */
 export function printable(line: string): string {
-  return line.replace(
-    controls,
-    (control) =>
-      `\\x${control
-        .charCodeAt(control.length - 1)
-        .toString(16)
-        .padStart(2, "0")}`,
-  );
+  return line.replace(controls, (control) => {
+    const code = control.charCodeAt(control.length - 1);
+    return code === 0x0d ? "\\r" : `\\x${code.toString(16).padStart(2, "0")}`;
+  });
 }
