@@ -6,7 +6,11 @@ import { Failure } from "./failure.ts";
 import { isArchiveName, isManifestName, type Manifest, manifestName } from "./manifest.ts";
 import { manifestsIn, sha256Of } from "./storage.ts";
 
-const rclone = (...args: string[]) => execa("rclone", args, { maxBuffer: 1e9 });
+// A bucket that is not there is a mistake, not one to be made. Ten low-level retries against a server that is away take
+// longer than the Job has.
+const flags = ["--s3-no-check-bucket", "--retries", "5", "--low-level-retries", "3"];
+const rclone = (...args: string[]) =>
+  execa("rclone", [...args, ...flags], { maxBuffer: 1e9, timeout: 300_000 });
 
 const within = (remote: string, name: string): string =>
   remote.endsWith(":") ? `${remote}${name}` : `${remote.replace(/\/$/, "")}/${name}`;
@@ -62,7 +66,7 @@ export async function copyToRemote(
 async function copy(directory: string, name: string, sha256: string, remote: string): Promise<void> {
   const target = within(remote, name);
   try {
-    await rclone("copyto", "--retries", "5", join(directory, name), target);
+    await rclone("copyto", join(directory, name), target);
     const { stdout } = await rclone("hashsum", "sha256", "--download", target);
     if (stdout.split(" ")[0] !== sha256) throw new Failure(`${target} has another content there: ${stdout}`);
   } catch (cause) {
@@ -77,7 +81,16 @@ export async function manifestsOn(
   unreadable: (name: string) => void,
 ): Promise<Manifest[]> {
   try {
-    await rclone("copy", "--max-depth", "1", "--include", "app-logs-*.json", remote, directory);
+    await rclone(
+      "copy",
+      "--max-depth",
+      "1",
+      "--size-only",
+      "--include",
+      "app-logs-*.json",
+      remote,
+      directory,
+    );
   } catch (cause) {
     throw new Failure(`${remote} cannot be read`, { cause, next: `rclone lsf ${remote}` });
   }
