@@ -9,15 +9,15 @@ const kills = Number(process.env.KILLS ?? 3);
 /** A client that sends one message after the other, each until it is acknowledged, over restarts too. */
 class Client {
   readonly acknowledged: string[] = [];
-  readonly #name: string;
+  readonly name: string;
   #attempt = 0;
 
   constructor(name: string) {
-    this.#name = name;
+    this.name = name;
   }
 
   get #message(): string {
-    return `${this.#name} message ${this.acknowledged.length}`;
+    return `${this.name} message ${this.acknowledged.length}`;
   }
 
   /** Sends until `more` says no or the service is gone. */
@@ -25,7 +25,7 @@ class Client {
     while (more()) {
       this.#attempt += 1;
       const headers = {
-        "x-request-id": `${this.#name}-${this.acknowledged.length}`,
+        "x-request-id": `${this.name}-${this.acknowledged.length}`,
         "x-envoy-attempt-count": String(this.#attempt),
       };
       const response = await post(url, this.#message, headers).catch(() => undefined);
@@ -83,4 +83,48 @@ test(`kill -9 under load, ${kills} times: each acknowledged line is stored once,
   const stored = lines.map((line) => parseLine(line).message);
   expect(files.length).toBeGreaterThan(1);
   expect(stored.toSorted()).toEqual(acknowledged().toSorted());
+});
+
+test(`kill -9 under load, ${kills} times, while files are dropped: each line is counted once in the positions`, {
+  timeout: 60_000 + kills * 20_000,
+}, async () => {
+  const LOG_DIR = await temporaryDirectory();
+  const settings = { LOG_DIR, DRAIN_SECONDS: "0", MAX_FILE_BYTES: "2500", KEPT_FILES: "2" };
+  const clients = Array.from({ length: 20 }, (_, index) => new Client(`client-${index}`));
+  const acknowledged = () => clients.flatMap((client) => client.acknowledged);
+  const start = async () => {
+    const service = await ServiceProcess.start(settings);
+    return { service, url: `http://127.0.0.1:${await service.port()}` };
+  };
+  const bounds = async (url: string) => {
+    const { headers } = await fetch(`${url}/logs`, { method: "HEAD" });
+    const start = Number(headers.get("log-start"));
+    return { start, end: start + Number(headers.get("content-length")) };
+  };
+
+  let reached = 0;
+  for (let round = 0; round < kills; round++) {
+    const { service, url } = await start();
+    expect((await bounds(url)).end).toBeGreaterThanOrEqual(reached);
+    const enough = acknowledged().length + 400 + ((round * 37) % 101);
+    const running = Promise.all(clients.map((client) => client.run(url, () => true)));
+    await expect.poll(() => acknowledged().length, { interval: 1 }).toBeGreaterThan(enough);
+    reached = (await bounds(url)).end;
+    service.child.kill("SIGKILL");
+    await running;
+    await service.exited;
+  }
+
+  const { url } = await start();
+  const targets = new Map(clients.map((client) => [client, client.acknowledged.length + 1]));
+  await Promise.all(
+    clients.map((client) => client.run(url, () => client.acknowledged.length < (targets.get(client) ?? 0))),
+  );
+  // A line is a time of 24 bytes, the request's id, the message, two spaces and a newline.
+  const lengths = clients.flatMap((client) =>
+    client.acknowledged.map((message, index) => 27 + `${client.name}-${index}`.length + message.length),
+  );
+  const { start: first, end } = await bounds(url);
+  expect(first).toBeGreaterThan(0);
+  expect(end).toBe(lengths.reduce((sum, length) => sum + length, 0));
 });
