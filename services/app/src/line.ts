@@ -47,8 +47,9 @@ export function unescapeMessage(escaped: string): string {
 
 /**
  * Makes stored lines safe to print, older ones too: every control character (U+0000 to U+001F and U+007F to U+009F)
- * but tab and newline is replaced by its escape, `\r` or `\xNN`, and a backslash stays as it is. A line that the service
- * wrote means the same as before: its time and id hold no such character, and the backslashes in front of one are pairs.
+ * but tab and newline is replaced by its escape, `\r` or `\xNN`, and a backslash stays as it is. A line that the
+ * service wrote means the same as before: its time and id hold no such character, and the backslashes in front of one
+ * are pairs.
  */
 export function printable(lines: string): string {
   return lines.replace(controls, (character) => escapes.get(character) ?? character);
