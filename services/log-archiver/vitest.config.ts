@@ -2,6 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    maxWorkers: 2,
     globalSetup: "test/build.ts",
     include: ["test/**/*.test.ts"],
     testTimeout: 120_000,
