@@ -5,7 +5,7 @@ export default defineConfig({
     maxWorkers: 2,
     globalSetup: "test/build.ts",
     include: ["test/**/*.test.ts"],
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
   },
 });
