@@ -276,8 +276,8 @@ test("two runs at once archive each line once, one after the other", async () =>
     [0, 3],
     [0, 4],
   ]);
-  expect(ids(await platform.restored())).toHaveLength(5);
-  const holder = execa("flock", [join(platform.archives, ".lock"), "sleep", "60"]);
+  expect(idsOf(await platform.restored())).toHaveLength(5);
+  const holder = execa("flock", ["--no-fork", join(platform.archives, ".lock"), "sleep", "60"]);
   holder.catch(() => undefined);
   await sleep(300);
   const { exitCode, stderr } = await platform.run("archive", "--lock", "1");
