@@ -136,7 +136,7 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
 }
 
 /** What a program that failed said: its fault, and where it names a command that mends it, that one. */
-function words(text: string): Omit<Diagnosis, "what"> {
+export function words(text: string): Omit<Diagnosis, "what"> {
   const lines = text.trim().split("\n");
   const finding = lines.find((line) => /^(fatal|error): /.test(line)) ?? lines.at(-1) ?? "";
   const remedy = lines.map((line) => line.trim()).find((line) => line.startsWith("git config "));
