@@ -42,6 +42,8 @@ beforeAll(async () => {
   for (const [name, script] of [
     ["kubectl", "exit 0"],
     ["id", "echo 0"],
+    // Whatever is not refused before it takes the lock ends there: no test here may touch the machine's platform.
+    ["flock", "exit 9"],
   ] as const) {
     await writeFile(path("bin", name), `#!/bin/sh\n${script}\n`);
     await chmod(path("bin", name), 0o755);
@@ -60,6 +62,7 @@ const deploy = (clone: string, args: string[], { environment = {}, cwd = clone }
     env: {
       PATH: `${path("bin")}:${process.env.PATH}`,
       DEPLOY_LOG: path("deploy.log"),
+      STATE_DIR: path("state"),
       NODE_OPTIONS: undefined,
       ...environment,
     },
@@ -81,31 +84,23 @@ describe("a dry run for a cluster at hand", () => {
     60_000,
   );
 
-  it.each([
-    ["no HOME", { HOME: undefined }],
-    ["Git's variables of a hook", { GIT_DIR: "/nonexistent", GIT_INDEX_FILE: "/nonexistent" }],
-    ["NODE_ENV", { NODE_ENV: "production" }],
-    [
-      "Go for another machine and without modules",
-      { GOARCH: "s390x", GO111MODULE: "off", GOFLAGS: "-mod=vendor" },
-    ],
-    ["another cluster's context", { KUBE_CONTEXT: "other" }],
-    ["a TMPDIR that is gone", { TMPDIR: "/nonexistent" }],
-    ["a language that is not there", { LC_ALL: "xx_YY.UTF-8" }],
-  ])(
-    "works in a shell with %s",
-    async (_, environment) => {
-      const { exitCode, stdout } = await deploy(plain, dryRun, { environment });
-      expect(exitCode).toBe(0);
-      expect(stdout).toContain(`have it read ${origin} `);
-    },
-    60_000,
-  );
+  it("works in a hook, whose variables name another repository", async () => {
+    const environment = {
+      GIT_DIR: "/nonexistent",
+      GIT_WORK_TREE: "/nonexistent",
+      GIT_INDEX_FILE: "/nonexistent",
+    };
+    const { exitCode, stdout } = await deploy(plain, dryRun, { environment });
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain(`have it read ${origin} `);
+  }, 60_000);
 
   it("takes no configuration of TypeScript from where the shell is", async () => {
     const cwd = path("elsewhere");
     await mkdir(cwd);
-    await writeFile(join(cwd, "tsconfig.json"), "{ this is none");
+    await writeFile(join(cwd, "theirs.ts"), "throw new Error('not ours');");
+    const compilerOptions = { baseUrl: ".", paths: { commander: ["./theirs.ts"] } };
+    await writeFile(join(cwd, "tsconfig.json"), JSON.stringify({ compilerOptions }));
     expect(await deploy(plain, dryRun, { cwd })).toMatchObject({ exitCode: 0 });
   }, 60_000);
 });
