@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
@@ -178,7 +178,10 @@ describe("a checkout of another owner", () => {
   );
 
   it("is told of by doctor, with the command that Git advises", async () => {
-    process.env.GIT_TEST_ASSUME_DIFFERENT_OWNER = "1";
+    const owned = async (user: number): Promise<void> => {
+      for (const place of [plain, join(plain, ".git")]) await chown(place, user, user);
+    };
+    await owned(12_345);
     try {
       expect(await examineCheckout(plain)).toEqual({
         what: "checkout",
@@ -186,9 +189,10 @@ describe("a checkout of another owner", () => {
         remedy: `git config --global --add safe.directory ${plain}`,
       });
       await expect(originURL(plain)).rejects.toThrow("dubious ownership");
+      const { exitCode, stderr } = await deploy(plain, dryRun);
+      expect([exitCode, stderr]).toEqual([1, expect.stringContaining("dubious ownership")]);
     } finally {
-      process.env.GIT_TEST_ASSUME_DIFFERENT_OWNER = undefined;
-      delete process.env.GIT_TEST_ASSUME_DIFFERENT_OWNER;
+      await owned(process.getuid?.() ?? 0);
     }
   });
 
