@@ -39,7 +39,7 @@ export async function destroy(purge: boolean): Promise<void> {
     if (mounts(directory).length > 0)
       throw new Failure(
         `still mounted: ${mounts(directory).join(" ")}`,
-        `grep -l '${mounts(directory)[0]}' /proc/[0-9]*/mountinfo names who holds it`,
+        `grep -l '${mounts(directory)[0]}' /proc/[0-9]*/mountinfo`,
       );
   }
   progress("removing network");
