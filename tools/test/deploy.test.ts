@@ -600,9 +600,11 @@ describe("what the shell hands down", () => {
     expect((await calls()).at(-1)).toBe(`${path("state")} ${directory}/./cache ${path("log/deploy.log")}`);
   });
 
-  it.each(["/nonexistent", "/dev/null"])(
+  it.each(["gone", "file"])(
     "of a TMPDIR %s that nothing can be written to nobody hears, but once",
-    async (TMPDIR) => {
+    async (name) => {
+      const TMPDIR = path(name);
+      await writeFile(path("file"), "");
       await replace("node", telling(`\${${"TMPDIR"}-unset}`));
       const { exitCode, stderr } = await deploy(["status"], { TMPDIR });
       expect([exitCode, stderr]).toEqual([
