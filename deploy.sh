@@ -417,13 +417,14 @@ spare_the_proxy() {
 
 # One run at a time; a killed one lets go of the lock by itself.
 take_lock() {
-  local status=0
+  local status=0 holder
   mkdir -p "$(dirname "$lock")"
   # Appended to, for until the lock is had the file says who has it.
   exec 9>>"$lock"
   flock --wait 120 --conflict-exit-code 75 9 || status=$?
   if [ "$status" = 75 ]; then
-    echo "another deploy.sh, process $(cat "$lock"), is at work and did not end within 120 s" >&2
+    holder=$(cat "$lock")
+    echo "another deploy.sh${holder:+, process $holder,} is at work and did not end within 120 s" >&2
     echo "next: wait for it, or kill that process, and ./deploy.sh again" >&2
     exit 1
   elif [ "$status" != 0 ]; then
@@ -463,7 +464,10 @@ typescript() { node --import "$(loader)" "$repository/$1" "${@:2}"; }
 
 # tsx cuts every path at a question mark: it is given one without, and Node takes links as they are.
 link_repository() {
-  link=$(mktemp -d 2>/dev/null)/checkout && ln -s "$repository" "$link" || return 0
+  local directory
+  directory=$(mktemp -d 2>/dev/null) || return 0
+  link=$directory/checkout
+  ln -s "$repository" "$link" || return 0
   repository=$link
   export NODE_OPTIONS="${NODE_OPTIONS:-} --preserve-symlinks --preserve-symlinks-main"
 }
