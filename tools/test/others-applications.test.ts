@@ -28,7 +28,7 @@ case "$*" in
   *"applications.argoproj.io "*) cat "${directory}/applications" ;;
   *" pods "*|*"pods -A"*) cat "${directory}/pods" ;;
   *readyz*) echo ok ;;
-  *version*) echo '{"serverVersion":{"gitVersion":"v1.36.3"}}' ;;
+  *version*) echo '{"serverVersion":{"gitVersion":"v1.36.0"}}' ;;
   *) echo '{"items":[],"metadata":{"name":"x"}}' ;;
 esac
 `;

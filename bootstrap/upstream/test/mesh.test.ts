@@ -1,9 +1,13 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { childrenOf } from "../../../tools/src/render/start.ts";
 import { checkout } from "../../../tools/src/repository.ts";
+import { pinned } from "../src/target.ts";
 import { type Answer, healthy, Stubs } from "./stubs.ts";
 
 // Somebody's own Istio that --keep-istio leaves alone: each thing by which it cannot do the job is named.
+const version = pinned("istio");
+const newest = Number(version.split(".")[1]);
+const range = `1.${newest - 2} to 1.${newest}`;
 const repository = "https://git.example/fork.git";
 const options = ["--context", "mine", "--repo", repository, "--keep-istio"];
 
@@ -61,7 +65,7 @@ const services = (...namespaces: string[]): Answer => ({
 });
 const account: [string, string] = ["istio-system", "istio-ingressgateway-service-account"];
 const good = [
-  istiod("docker.io/istio/pilot:1.31.1-distroless"),
+  istiod(`docker.io/istio/pilot:${version}-distroless`),
   daemons(cni()),
   webhooks("istio.io/rev", "istio-injection"),
   pods(account),
@@ -77,12 +81,16 @@ const lacking: [string, Answer[], string][] = [
   [
     "is too old",
     [istiod("docker.io/istio/pilot:1.22.8")],
-    "wrong version of Istio: 1.22.8; 1.29 to 1.31 are supported",
+    `wrong version of Istio: 1.22.8; ${range} are supported`,
   ],
   [
     "is too old and pinned by digest",
-    [istiod(`registry.example/pilot@sha256:${"0".repeat(64)}`, { "app.kubernetes.io/version": "1.28.0" })],
-    "wrong version of Istio: 1.28.0;",
+    [
+      istiod(`registry.example/pilot@sha256:${"0".repeat(64)}`, {
+        "app.kubernetes.io/version": `1.${newest - 3}.0`,
+      }),
+    ],
+    `wrong version of Istio: 1.${newest - 3}.0;`,
   ],
   [
     "is too old, from a registry with a port",
@@ -114,12 +122,12 @@ const lacking: [string, Answer[], string][] = [
   ["has no injector", [webhooks()], "wrong injection of sidecars: no webhook"],
   [
     "injects no native sidecars",
-    [istiod("istio/pilot:1.31.1", {}, [{ name: "ENABLE_NATIVE_SIDECARS", value: "False" }])],
+    [istiod(`istio/pilot:${version}`, {}, [{ name: "ENABLE_NATIVE_SIDECARS", value: "False" }])],
     "wrong settings of istiod: ENABLE_NATIVE_SIDECARS is false: pods of Jobs would never end\n      next: kubectl --context mine -n istio-system set env deployment/istiod ENABLE_NATIVE_SIDECARS-",
   ],
   [
     "keeps Gateways to their namespace",
-    [istiod("istio/pilot:1.31.1", {}, [{ name: "PILOT_SCOPE_GATEWAY_TO_NAMESPACE", value: "true" }])],
+    [istiod(`istio/pilot:${version}`, {}, [{ name: "PILOT_SCOPE_GATEWAY_TO_NAMESPACE", value: "true" }])],
     "wrong settings of istiod: PILOT_SCOPE_GATEWAY_TO_NAMESPACE is true",
   ],
 ];
@@ -163,8 +171,8 @@ it.each([
   ],
   [
     "that is newer than tried",
-    istiod("istio/pilot:1.33.0"),
-    "1.33.0, which is newer than tried: 1.29 to 1.31",
+    istiod(`istio/pilot:1.${newest + 2}.0`),
+    `1.${newest + 2}.0, which is newer than tried: ${range}`,
   ],
   ["that nothing says", istiod("istio/pilot"), "is not said by its Deployment"],
 ])("a version %s is told of", async (_, answer, finding) => {
