@@ -11,7 +11,6 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -21,6 +20,7 @@ import { unpackCommitted } from "../../../tools/src/git/source-tag.ts";
 import { log, run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { istioTag } from "../../../tools/src/render/go.ts";
+import { makeReadable, plainMode } from "./files.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
 import {
   binaries,
@@ -201,16 +201,17 @@ const folder = (image: Image): string =>
 
 const sha = (text: string): string => createHash("sha256").update(text).digest("hex");
 
-function contentOf(directory: string): string {
+/** What a directory's files are, as text that is the same in every checkout, whatever its umask and its language. */
+export function contentOf(directory: string): string {
   const entries = readdirSync(directory, { withFileTypes: true }).sort((a, b) =>
-    a.name.localeCompare(b.name),
+    a.name.localeCompare(b.name, "en"),
   );
   return entries
     .map((entry) => {
       const path = join(directory, entry.name);
       return entry.isDirectory()
         ? `${entry.name}/${contentOf(path)}`
-        : `${entry.name}:${statSync(path).mode}:${sha(readFileSync(path, "utf8"))}`;
+        : `${entry.name}:${0o100000 | plainMode(path)}:${sha(readFileSync(path, "utf8"))}`;
     })
     .join("\n");
 }
@@ -329,6 +330,7 @@ async function stage(image: Image, directory: string): Promise<void> {
       linkSync(join(binaries(module), binary), join(directory, "bin", binary));
   }
   await image.stage?.(directory);
+  makeReadable(directory);
 }
 
 /** Mounts that let `npm` inside a build trust what the machine trusts; under a name of their own, as packages replace the usual one. */
