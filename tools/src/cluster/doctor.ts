@@ -1,6 +1,6 @@
-import { execa } from "execa";
+import { Git } from "../git/git.ts";
 import { type Application, applicationTrouble } from "./applications.ts";
-import { deployCommand, get, kubectl } from "./kubectl.ts";
+import { deployCommand, get, kubectl, kubectlCommand } from "./kubectl.ts";
 
 /** One thing the doctor looked at: what it is, and where it is wrong the sentence that mends it. */
 export interface Diagnosis {
@@ -23,8 +23,7 @@ type Check = () => Promise<Omit<Diagnosis, "what">>;
 
 /** Looks at the cluster, the repository as Argo CD sees it, and this checkout beside it. */
 export async function examine(checkout: string): Promise<Diagnosis[]> {
-  const git = async (...args: string[]): Promise<string> =>
-    (await execa("git", ["-C", checkout, ...args])).stdout.trim();
+  const git = async (...args: string[]): Promise<string> => (await new Git(checkout).run(...args)).trim();
   const root = async (): Promise<Application> =>
     get<Application>(["applications.argoproj.io", "root", "-n", "argocd"]);
   const remote = (await git("remote").catch(() => "")).split("\n").includes("platform")
@@ -46,7 +45,10 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
     "repository from inside the cluster": async () => {
       const condition = (await root()).status?.conditions?.find(({ type }) => type === "ComparisonError");
       return condition
-        ? { finding: condition.message, remedy: "kubectl -n argocd logs deploy/argocd-repo-server --tail=20" }
+        ? {
+            finding: condition.message,
+            remedy: kubectlCommand("-n", "argocd", "logs", "deploy/argocd-repo-server", "--tail=20"),
+          }
         : { finding: "Argo CD reads it" };
     },
     "uncommitted changes": async () => {
