@@ -1,8 +1,8 @@
 import { readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { execa } from "execa";
 import { load } from "js-yaml";
+import { Git } from "./git/git.ts";
 
 /** The text files of a repository, by path from its root. */
 export type Repository = ReadonlyMap<string, string>;
@@ -26,9 +26,8 @@ export function pinnedVersions(root: string): Record<string, string> {
 
 /** Reads every file that is tracked or could be: ignored files and those deleted from the working tree are left out. */
 export async function readRepository(directory: string): Promise<Repository> {
-  const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-  const { stdout } = await execa("git", args, { cwd: directory });
-  const paths = [...new Set(stdout.split("\0"))].filter(
+  const listed = await new Git(directory).run("ls-files", "-z", "--cached", "--others", "--exclude-standard");
+  const paths = [...new Set(listed.split("\0"))].filter(
     // A link to a directory and a submodule are listed like files.
     (path) => path !== "" && statSync(join(directory, path), { throwIfNoEntry: false })?.isFile(),
   );

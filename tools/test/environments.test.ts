@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findCollector } from "../../services/log-agent/test/agent.ts";
 import { defaultEnvironment } from "../src/environment.ts";
 import type { KubernetesObject } from "../src/object.ts";
-import { faultFile } from "../src/release/release.ts";
+import { faultFile } from "../src/release/own.ts";
 import { renderObjects } from "../src/render/kustomize.ts";
 import { checkout } from "../src/repository.ts";
 

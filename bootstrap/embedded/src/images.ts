@@ -16,7 +16,7 @@ import {
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { Failure } from "../../../tools/src/failure.ts";
-import { unpackCommitted } from "../../../tools/src/git/source-tag.ts";
+import { sourceTag, unpackCommitted } from "../../../tools/src/git/source-tag.ts";
 import { log, run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { istioTag } from "../../../tools/src/render/go.ts";
@@ -230,8 +230,7 @@ function manifestTag(component: string, name: string): string {
 
 /** A service's tag: the first 12 digits of the Git tree hash of its committed sources. */
 export async function serviceTag(name: string): Promise<string> {
-  const hash = await run("git", ["-C", repository, "rev-parse", `HEAD:services/${name}`], { quiet: true });
-  return hash.trim().slice(0, 12);
+  return sourceTag(repository, `services/${name}`);
 }
 
 /** An image's name with its tag. */

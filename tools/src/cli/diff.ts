@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { blastRadius, formatBlastRadius } from "../diff.ts";
 import { Failure } from "../failure.ts";
+import { followedBranches } from "../git/followed.ts";
 import { Git } from "../git/git.ts";
 import { checkout } from "../repository.ts";
 import { exitCodes } from "./usage.ts";
@@ -13,7 +14,7 @@ export function addDiff(program: Command): void {
     .description("print as Markdown what the working tree changes on the clusters")
     .option(
       "--base <revision>",
-      "what to compare with (default: where HEAD left platform/main or origin/main)",
+      "what to compare with (default: where HEAD left the branch that the cluster follows)",
     )
     .option(
       "-C, --directory <directory>",
@@ -37,9 +38,11 @@ export function addDiff(program: Command): void {
 }
 
 async function forkPoint(git: Git): Promise<string> {
-  for (const branch of ["platform/main", "origin/main"]) {
-    const base = await git.try("merge-base", "HEAD", branch);
-    if (base) return base.slice(0, 12);
+  for (const remote of ["platform", "origin"]) {
+    for (const branch of [...(await followedBranches(git, remote)), "main"]) {
+      const base = await git.try("merge-base", "HEAD", `refs/remotes/${remote}/${branch}`);
+      if (base) return base.slice(0, 12);
+    }
   }
   return "HEAD~1";
 }

@@ -1,4 +1,6 @@
+import { followedBranch } from "../git/followed.ts";
 import { Git } from "../git/git.ts";
+import { pullCommand } from "../git/publish.ts";
 import { sameRepository } from "../git/repository-url.ts";
 import {
   type Application,
@@ -8,7 +10,7 @@ import {
   rootName,
   runningRevision,
 } from "./applications.ts";
-import { deployCommand, get, kubectl, kubectlCommand } from "./kubectl.ts";
+import { deployCommand, get, kubectl, kubectlCommand, npmCommand } from "./kubectl.ts";
 
 /** One thing the doctor looked at: what it is, and where it is wrong the sentence that mends it. */
 export interface Diagnosis {
@@ -50,7 +52,7 @@ async function upstreamOf(git: Git, root: Application | undefined): Promise<Upst
   // A tag or a commit that Argo CD is held at is no branch that a push moves.
   const named = (source?.targetRevision ?? "main").replace(/^refs\/heads\//, "");
   const known = await git.try("ls-remote", "--exit-code", "--heads", remote, `refs/heads/${named}`);
-  return { remote, branch: known ? named : "main" };
+  return { remote, branch: known ? named : await followedBranch(git, remote).catch(() => "main") };
 }
 
 /** Looks at the cluster, the repository as Argo CD sees it, and this checkout beside it. */
@@ -96,11 +98,11 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
       if (ahead && behind)
         return {
           finding: `HEAD and the platform have diverged (${ahead} and ${behind} commits)`,
-          remedy: `git pull --rebase ${remote} ${branch} && git push ${remote} HEAD:${branch}`,
+          remedy: `${pullCommand(remote, branch)} && git push ${remote} HEAD:${branch}`,
         };
       if (ahead) return { finding: `${ahead}`, remedy: `git push ${remote} HEAD:${branch}` };
       if (behind)
-        return { finding: `none; the platform is ${behind} ahead`, remedy: `git pull ${remote} ${branch}` };
+        return { finding: `none; the platform is ${behind} ahead`, remedy: pullCommand(remote, branch) };
       return { finding: "none" };
     },
     "what Argo CD runs": async () => {
@@ -110,7 +112,7 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
         ? { finding: `the platform's ${branch}, ${revision}` }
         : {
             finding: `${revision || "nothing"}, while ${branch} is at ${head.slice(0, 12)}`,
-            remedy: `npm run wait -- ${main}`,
+            remedy: npmCommand("wait", main),
           };
     },
     applications: async () => {

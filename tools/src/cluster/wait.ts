@@ -1,5 +1,5 @@
-import { execa } from "execa";
 import { Failure, FinalFailure, until } from "../failure.ts";
+import { Git } from "../git/git.ts";
 import { progress } from "../progress.ts";
 import {
   type Application,
@@ -90,7 +90,7 @@ async function troubledPod({ spec }: Application): Promise<string | undefined> {
 export async function imageRuns(image: string, seconds: number): Promise<number> {
   let count = 0;
   const name = image.slice(0, image.lastIndexOf(":") + 1);
-  await until(`image ${image}`, seconds, async () => {
+  const probe = async (): Promise<string | undefined> => {
     const { items } = await get<{ items: Pod[] }>(["pods", "-A"]);
     const using = items.filter((pod) => imagesOf(pod).some((used) => used.startsWith(name)));
     const old = using.find((pod) => !imagesOf(pod).includes(image));
@@ -98,7 +98,8 @@ export async function imageRuns(image: string, seconds: number): Promise<number>
     count = using.length;
     if (count === 0) return "no pod runs it";
     return using.map(podTrouble).find((trouble) => trouble !== undefined);
-  });
+  };
+  await until(`image ${image}`, seconds, probe, kubectlCommand("get", "pods", "-A"));
   return count;
 }
 
@@ -107,12 +108,8 @@ const imagesOf = ({ spec }: Pod): string[] => (spec?.containers ?? []).map(({ im
 /** The full hash of a revision in a checkout. */
 export async function resolveCommit(checkout: string, revision: string): Promise<string> {
   if (/^[0-9a-f]{40}$/.test(revision)) return revision;
-  const { stdout, exitCode } = await execa(
-    "git",
-    ["-C", checkout, "rev-parse", "--verify", `${revision}^{commit}`],
-    { reject: false },
-  );
-  if (exitCode !== 0)
+  const commit = await new Git(checkout).resolve(revision);
+  if (commit === undefined)
     throw new Failure(`no commit named ${revision} in this checkout`, "git log --oneline -5");
-  return stdout.trim();
+  return commit;
 }
