@@ -17,10 +17,10 @@ import { join } from "node:path";
 import { load } from "js-yaml";
 import { Failure } from "../../../tools/src/failure.ts";
 import { sourceTag, unpackCommitted } from "../../../tools/src/git/source-tag.ts";
+import { plainMode, setModes } from "../../../tools/src/modes.ts";
 import { log, run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { istioTag } from "../../../tools/src/render/go.ts";
-import { makeReadable, plainMode } from "./files.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
 import {
   binaries,
@@ -329,7 +329,7 @@ async function stage(image: Image, directory: string): Promise<void> {
       linkSync(join(binaries(module), binary), join(directory, "bin", binary));
   }
   await image.stage?.(directory);
-  makeReadable(directory);
+  setModes(directory);
 }
 
 /** Mounts that let `npm` inside a build trust what the machine trusts; under a name of their own, as packages replace the usual one. */

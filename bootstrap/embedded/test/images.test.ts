@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { makeReadable } from "../src/files.ts";
+import { setModes } from "../../../tools/src/modes.ts";
 import { contentOf, type Image, images } from "../src/images.ts";
 import { mirroredRegistries, pinnedVersions, repository } from "../src/layout.ts";
 import { modules } from "../src/modules.ts";
@@ -132,7 +132,7 @@ describe("a directory that an image is made of", () => {
     const directory = checkedOut(umask);
     symlinkSync("/nowhere", join(directory, "src/link"));
     try {
-      makeReadable(directory);
+      setModes(directory);
       expect(modes(directory)).toEqual(["755", "755", "755", "644"]);
     } finally {
       rmSync(directory, { recursive: true });

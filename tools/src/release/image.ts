@@ -1,9 +1,9 @@
 /** Building a service's image and bringing it to a registry, with what the machine has for that. */
-import { chmodSync, lstatSync, readdirSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import { execa } from "execa";
 import { Failure } from "../failure.ts";
 import { type Answer, isLocal, lookUp } from "../images/registry.ts";
+import { setModes } from "../modes.ts";
 import { note, progress } from "../progress.ts";
 
 /** Where an image goes. */
@@ -108,20 +108,6 @@ export async function ensureImage(
     // Where tags are immutable, one that somebody pushed in between is refused, and is the same image.
     if ((await askRegistry(image, registry)).state === "there") note(`${target} is there meanwhile`);
     else throw error;
-  }
-}
-
-/**
- * Gives a directory's files the two modes that Git knows. What the umask of whoever builds takes away would be missing in the
- * image, where another user runs.
- */
-export function setModes(directory: string): void {
-  chmodSync(directory, 0o755);
-  for (const name of readdirSync(directory)) {
-    const path = join(directory, name);
-    const found = lstatSync(path);
-    if (found.isDirectory()) setModes(path);
-    else if (found.isFile()) chmodSync(path, (found.mode & 0o100) === 0 ? 0o644 : 0o755);
   }
 }
 
