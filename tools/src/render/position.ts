@@ -1,6 +1,6 @@
 /** Where in a file a field of a rendered object stands. */
 import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments } from "yaml";
-import type { FieldPath, KubernetesObject, Manifest } from "../object.ts";
+import { type FieldPath, isMapping, type KubernetesObject, type Manifest } from "../object.ts";
 import type { Repository } from "../repository.ts";
 
 /** Line and column, counted from 1. */
@@ -67,7 +67,10 @@ export class Positions {
   /** The objects that a file holds; none where it is no YAML. */
   objectsOf(file: string): KubernetesObject[] {
     const documents = this.#source(file)?.documents ?? [];
-    return documents.filter(({ errors }) => errors.length === 0).flatMap((document) => document.toJS() ?? []);
+    return documents
+      .filter(({ errors }) => errors.length === 0)
+      .map((document) => document.toJS())
+      .filter((object) => isMapping(object) && isMapping(object.metadata)) as KubernetesObject[];
   }
 
   #firstMention(files: string[], text: string): Position | undefined {
@@ -105,7 +108,8 @@ function describes(document: Document, object: Manifest["object"]): boolean {
   const name = document.getIn(["metadata", "name"]);
   return (
     document.get("kind") === object.kind &&
-    (name === object.metadata?.name || (typeof name === "string" && object.metadata.name.includes(name)))
+    (name === object.metadata?.name ||
+      (typeof name === "string" && object.metadata?.name?.includes(name) === true))
   );
 }
 

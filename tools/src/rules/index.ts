@@ -55,7 +55,9 @@ const clusterOnly = [projectAllows, unlistedFile, singlePlace];
 export function runRules(graph: Graph): Finding[] {
   // Of a graph with holes most rules would only name what follows from them.
   const whole = graph.input.applications.every(({ error }) => error === undefined);
-  const cut = whole ? rules : [renders, schema, singlePlace, imageTag];
+  const cut = !whole
+    ? [renders, schema, singlePlace, imageTag]
+    : rules.filter(({ isLocal }) => isLocal || !graph.hasHoles);
   const applied = graph.input.variant ? cut.filter((rule) => !clusterOnly.includes(rule)) : cut;
   const findings = applied.flatMap(({ id, check }) =>
     check(graph).map((problem): Finding => {

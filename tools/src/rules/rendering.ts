@@ -3,6 +3,7 @@ import type { Problem, Rule } from "./rule.ts";
 
 export const renders: Rule = {
   id: "renders",
+  isLocal: true,
   summary: "Every Application's sources render",
   explanation: `Argo CD shows a ComparisonError and deploys nothing while a source does not render: a missing file, a patch without a target,
 YAML that is none. The pinned kustomize renders each source here as Argo CD's repo-server does there; the message is kustomize's own.`,
@@ -23,19 +24,19 @@ YAML that is none. The pinned kustomize renders each source here as Argo CD's re
 
 export const schema: Rule = {
   id: "schema",
+  isLocal: true,
   summary: "Every object fits the schema of its kind",
   explanation: `The schemas are those of the pinned Kubernetes, of the definitions in the pinned modules (tools/src/schema/sources.ts) and of the
 CustomResourceDefinitions that Applications render. An unknown kind, an unknown field, a wrong type and a missing field are findings: the API
-server refuses the first and the last two, and drops the second without a word.`,
+server refuses the first and the last two, and drops the second without a word. While an object lacks the shape of its kind (a wrong type, a
+missing field), rules that compare objects with each other wait: they would only name what follows from it.`,
   check: ({ input }) =>
-    [...input.defects].flatMap(([application, defects]) =>
-      defects.flatMap(({ index, defect }) => {
-        const manifest = application.manifests[index];
-        if (!manifest) return [];
+    [...input.defects].flatMap(([, defects]) =>
+      defects.map(({ manifest, defect }) => {
         const name = manifest.object.metadata?.name ? describeObject(manifest.object) : undefined;
         const subject = [name, formatPath(defect.path)].filter(Boolean).join(" ");
         const message = subject ? `${subject}: ${defect.message}` : defect.message;
-        return [{ manifest, path: defect.path, message, fix: defect.fix }];
+        return { manifest, path: defect.path, message, fix: defect.fix };
       }),
     ),
 };
@@ -44,6 +45,7 @@ const placeholder = /^set-by-/;
 
 export const leftOpen: Rule = {
   id: "placeholder",
+  isLocal: true,
   summary: "Nothing is left for the cluster to fill in",
   explanation: `A base writes set-by-cluster where each cluster has a value of its own. Where it is still there after rendering, a replacement
 or a patch is missing. Looked at: every text of every object.`,

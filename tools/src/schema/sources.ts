@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type KubernetesObject, parseObjects } from "../object.ts";
+import { isMapping, type KubernetesObject, parseObjects } from "../object.ts";
 import { type Cache, digest } from "../render/cache.ts";
 import { ownCode } from "../render/cluster.ts";
 import {
@@ -110,12 +110,16 @@ async function definitionsOf(
 /** What of a CustomResourceDefinition is needed to check its resources: a schema per version served. */
 export function readDefinition({ kind, spec }: KubernetesObject): Definition[] {
   if (kind !== "CustomResourceDefinition") return [];
-  const { group, names, scope, versions = [] } = spec ?? {};
-  return (versions as { name: string; schema?: { openAPIV3Schema?: OpenApiSchema } }[]).map(
-    ({ name, schema }) => {
-      const { properties, ...rest } = schema?.openAPIV3Schema ?? {
-        "x-kubernetes-preserve-unknown-fields": true,
-      };
+  const { group, names, scope, versions } = spec ?? {};
+  // One of a wrong shape defines nothing; its own schema says what is wrong with it.
+  if (!Array.isArray(versions)) return [];
+  return (versions as { name: string; schema?: { openAPIV3Schema?: OpenApiSchema } }[])
+    .filter(isMapping)
+    .map(({ name, schema }) => {
+      const given = schema?.openAPIV3Schema;
+      const { properties, ...rest } = isMapping(given)
+        ? given
+        : { "x-kubernetes-preserve-unknown-fields": true };
       // `metadata` is Kubernetes' own, whatever the definition says of it.
       const own = Object.fromEntries(
         Object.entries(properties ?? {}).filter(([field]) => field !== "metadata"),
@@ -128,6 +132,5 @@ export function readDefinition({ kind, spec }: KubernetesObject): Definition[] {
           properties: { apiVersion: { type: "string" }, kind: { type: "string" }, ...own },
         }),
       };
-    },
-  );
+    });
 }

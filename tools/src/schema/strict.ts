@@ -1,3 +1,5 @@
+import { isMapping } from "../object.ts";
+
 /** The part of OpenAPI that Kubernetes uses to describe its objects. */
 export interface OpenApiSchema {
   $ref?: string;
@@ -31,6 +33,8 @@ const kept = [
 
 /** Turns an OpenAPI schema into a JSON Schema under which a field that the schema does not list is an error. */
 export function strictSchema(schema: OpenApiSchema): object {
+  // A definition of a wrong shape allows everything here; its own schema says what is wrong with it.
+  if (!isMapping(schema)) return {};
   if (schema["x-kubernetes-int-or-string"] || schema.format === "int-or-string") {
     return { type: ["integer", "string"] };
   }
@@ -39,9 +43,11 @@ export function strictSchema(schema: OpenApiSchema): object {
   if (typeof schema.pattern === "string" && !isRegExp(schema.pattern)) delete result.pattern;
   if (schema.nullable && schema.type) result.type = [schema.type, "null"];
   if (schema.items) result.items = strictSchema(schema.items);
-  if (schema.properties) {
+  if (isMapping(schema.properties)) {
     const entries = Object.entries(schema.properties);
-    result.properties = Object.fromEntries(entries.map(([name, field]) => [name, strictSchema(field)]));
+    result.properties = Object.fromEntries(
+      entries.map(([name, field]) => [name, strictSchema(field as OpenApiSchema)]),
+    );
   }
   if (typeof schema.additionalProperties === "object") {
     result.additionalProperties = strictSchema(schema.additionalProperties);

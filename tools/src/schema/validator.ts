@@ -27,6 +27,8 @@ export interface Defect {
   path: FieldPath;
   message: string;
   fix: string;
+  /** The object has not the shape of its kind: what rules take for a list may be a text, or missing. */
+  isShape?: true;
 }
 
 /** Checks objects against the schemas of their kinds: an unknown kind, an unknown field and a wrong type are defects. */
@@ -78,19 +80,35 @@ export class Validator {
 
   /** Finds what the API server would refuse or drop. */
   check(object: KubernetesObject): Defect[] {
-    if (!object.metadata?.name) {
-      return [{ path: [], message: `${object.kind} without a name`, fix: "set metadata.name" }];
+    if (typeof object.metadata?.name !== "string" || object.metadata.name === "") {
+      const message = `${object.kind} without a name`;
+      return [{ path: [], message, fix: "set metadata.name", isShape: true }];
     }
     const schema = this.#kinds.get(`${object.apiVersion} ${object.kind}`);
     if (schema === undefined && this.#fallback) return this.#fallback.check(object);
     if (schema === undefined) {
       const message = `no schema is known for ${object.apiVersion} ${object.kind}`;
-      return [{ path: [], message, fix: this.#nearest(object) }];
+      return [{ path: [], message, fix: this.#nearest(object) }, ...this.#metadataDefects(object)];
     }
-    const validate = this.#ajv.getSchema(schema);
+    let validate: ReturnType<Ajv["getSchema"]>;
+    try {
+      validate = this.#ajv.getSchema(schema);
+    } catch (error) {
+      const message = `the definition of ${object.kind} is no schema: ${(error as Error).message}`;
+      return [{ path: [], message, fix: "correct the CustomResourceDefinition", isShape: true }];
+    }
     if (!validate || validate(object)) return [];
     const defects = (validate.errors ?? []).filter(({ keyword }) => keyword !== "if").map(defectOf);
     return alternativesAsOne(defects, validate.errors ?? []);
+  }
+
+  // Of a kind that nobody defines the metadata is Kubernetes' all the same, and rules read it.
+  #metadataDefects({ metadata }: KubernetesObject): Defect[] {
+    const validate = this.#ajv.getSchema(objectMeta);
+    if (!validate || validate(metadata)) return [];
+    return (validate.errors ?? [])
+      .map(defectOf)
+      .map((defect) => ({ ...defect, path: ["metadata", ...defect.path] }));
   }
 
   #nearest({ apiVersion, kind }: KubernetesObject): string {
@@ -127,11 +145,29 @@ function defectOf({ instancePath, keyword, params, message = keyword }: ErrorObj
         fix: "correct its name or its place, or remove it",
       };
     case "required":
-      return { path, message: `${params.missingProperty} is missing`, fix: `add ${params.missingProperty}` };
+      return {
+        path,
+        message: `${params.missingProperty} is missing`,
+        fix: `add ${params.missingProperty}`,
+        isShape: true,
+      };
     case "enum":
       return { path, message: "value not allowed", fix: `write one of ${params.allowedValues.join(", ")}` };
     case "type":
-      return { path, message: "wrong type", fix: `write ${[params.type].flat().map(article).join(" or ")}` };
+      return {
+        path,
+        message: "wrong type",
+        fix: `write ${[params.type].flat().map(article).join(" or ")}`,
+        isShape: true,
+      };
+    case "oneOf":
+    case "anyOf":
+      return {
+        path,
+        message: `value refused: ${message}`,
+        fix: "correct the value",
+        isShape: true,
+      };
     default:
       return { path, message: `value refused: ${message}`, fix: "correct the value" };
   }
