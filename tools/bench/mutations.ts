@@ -7,7 +7,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { MutableCluster } from "../mutations/cluster.ts";
-import { mistake, mutate, type Mutation } from "../mutations/mutations.ts";
+import { type Mutation, mistake, mutate } from "../mutations/mutations.ts";
 import { numbers, oneOf } from "../mutations/random.ts";
 import { ApiServer, type Verdict } from "../mutations/server.ts";
 import { isStricter } from "../mutations/stricter.ts";
@@ -94,7 +94,12 @@ function report(tried: Tried[]): string {
     const share = refused.length === 0 ? "" : ((100 * found) / refused.length).toFixed(1);
     return `| ${name} | ${refused.length} | ${found} | ${share} | ${accepted.length} | ${meant} | ${extra.length - meant} |\n`;
   };
-  const rows = kinds.map((kind) => row(kind, tried.filter(({ mutation }) => mutation.kind === kind)));
+  const rows = kinds.map((kind) =>
+    row(
+      kind,
+      tried.filter(({ mutation }) => mutation.kind === kind),
+    ),
+  );
   const details = values.verbose ? `\n${tried.flatMap(surprise).join("")}` : "";
   return `| mistake | refused by the server | found of them | % | accepted | found on purpose | found otherwise |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -103,7 +108,8 @@ ${rows.join("")}${row("all", tried)}${details}`;
 
 function surprise({ manifest, mutation, verdict, findings }: Tried): string[] {
   const what = `${describeObject(manifest.object)} ${formatPath(mutation.path)} = ${JSON.stringify(mutation.value)} (${mutation.kind})`;
-  if (verdict.isRefused && findings.length === 0) return [`MISSED ${what}\n    ${verdict.reason.slice(0, 400)}\n`];
+  if (verdict.isRefused && findings.length === 0)
+    return [`MISSED ${what}\n    ${verdict.reason.slice(0, 400)}\n`];
   if (!verdict.isRefused && findings.some((finding) => !isStricter(finding)))
     return [`EXTRA ${what}\n    ${findings.filter((finding) => !isStricter(finding)).join("\n    ")}\n`];
   return [];

@@ -48,7 +48,23 @@ export function mutate(object: KubernetesObject, { path, value }: Mutation): Kub
 type Random = () => number;
 
 /** Values of every type, for any field: what a slip of the indentation or of the quotes makes. */
-const anything: unknown[] = [{}, [], "", "text", 0, 3, -1, 1.5, true, [{}], ["text"], { text: "text" }, { a: { b: [] } }, [[]], [3]];
+const anything: unknown[] = [
+  {},
+  [],
+  "",
+  "text",
+  0,
+  3,
+  -1,
+  1.5,
+  true,
+  [{}],
+  ["text"],
+  { text: "text" },
+  { a: { b: [] } },
+  [[]],
+  [3],
+];
 
 /** Replaces any field, at any depth, with a value of any type, or removes it. */
 export function wrongShape(object: KubernetesObject, random: Random): Mutation {
@@ -58,18 +74,177 @@ export function wrongShape(object: KubernetesObject, random: Random): Mutation {
     : { kind: "wrong type", path, value: structuredClone(oneOf(anything, random)) };
 }
 
-const badNames = ["Upper", "with_underscore", "-leading", "trailing-", "dot.ted", "a".repeat(64), "a".repeat(254), "sp ace", "ü", "a/b", "x..y", "0digit"];
-const badLabels = ["a".repeat(64), "with space", "-leading", "trailing-", "a/b", "ü", "semi;colon", "under_score", "v1.2", ""];
-const badKeys = ["a b", "/x", "x/", "a/b/c", "UPPER/x", `${"a".repeat(64)}`, "ex ample.com/x", "-x", "x_y", `example.com/${"a".repeat(63)}`];
-const quantities = ["1.5.5", "10 Mi", "10mi", "-1", "1Gib", "abc", "1e3", "0.5", "100", "12E", ".5", "5.", "1_000", "10k", "0"];
-const ports: unknown[] = [0, -1, 65536, 70000, "70000", "http_x", "HTTP", "a".repeat(16), "8080", 1, 65535, "web"];
-const cronExpressions = ["*/10 * * *", "99 * * * *", "@hourly", "@every 1h", "* * * * * *", "60 * * * *", "0 24 * * *", "0 0 0 * *", "0 0 * 13 *", "0 0 * * 8", "0 0 * * 7", "*/0 * * * *", "5-1 * * * *", "0 0 * * MON", "0 0 1-5,7 * *", "TZ=UTC 0 0 * * *", "a b c d e", "", "0 0 ? * *", "*/70 * * * *", "0 0 * JAN *", "0 0 * JANUARY *", "@daily", "@noon", "1,2,,3 * * * *", "0-59/5 * * * *", " 0 0 * * * "];
-const zones = ["Europe/Berlin", "Europe/Berlinn", "UTC", "utc", "Local", "local", "", "CET", "EST5EDT", "+02:00", "Etc/GMT+5", "europe/berlin", "GMT+2", "../etc/passwd", "US/Pacific", "Asia/Kolkatta"];
-const durations = ["1", "1s", "500ms", "1.5s", "-1s", "0s", "1m30s", "1h", "abc", "1 s", "10us", "0.5ms", "1d", "", "1S", "100ns"];
+const badNames = [
+  "Upper",
+  "with_underscore",
+  "-leading",
+  "trailing-",
+  "dot.ted",
+  "a".repeat(64),
+  "a".repeat(254),
+  "sp ace",
+  "ü",
+  "a/b",
+  "x..y",
+  "0digit",
+];
+const badLabels = [
+  "a".repeat(64),
+  "with space",
+  "-leading",
+  "trailing-",
+  "a/b",
+  "ü",
+  "semi;colon",
+  "under_score",
+  "v1.2",
+  "",
+];
+const badKeys = [
+  "a b",
+  "/x",
+  "x/",
+  "a/b/c",
+  "UPPER/x",
+  `${"a".repeat(64)}`,
+  "ex ample.com/x",
+  "-x",
+  "x_y",
+  `example.com/${"a".repeat(63)}`,
+];
+const quantities = [
+  "1.5.5",
+  "10 Mi",
+  "10mi",
+  "-1",
+  "1Gib",
+  "abc",
+  "1e3",
+  "0.5",
+  "100",
+  "12E",
+  ".5",
+  "5.",
+  "1_000",
+  "10k",
+  "0",
+];
+const ports: unknown[] = [
+  0,
+  -1,
+  65536,
+  70000,
+  "70000",
+  "http_x",
+  "HTTP",
+  "a".repeat(16),
+  "8080",
+  1,
+  65535,
+  "web",
+];
+const cronExpressions = [
+  "*/10 * * *",
+  "99 * * * *",
+  "@hourly",
+  "@every 1h",
+  "* * * * * *",
+  "60 * * * *",
+  "0 24 * * *",
+  "0 0 0 * *",
+  "0 0 * 13 *",
+  "0 0 * * 8",
+  "0 0 * * 7",
+  "*/0 * * * *",
+  "5-1 * * * *",
+  "0 0 * * MON",
+  "0 0 1-5,7 * *",
+  "TZ=UTC 0 0 * * *",
+  "a b c d e",
+  "",
+  "0 0 ? * *",
+  "*/70 * * * *",
+  "0 0 * JAN *",
+  "0 0 * JANUARY *",
+  "@daily",
+  "@noon",
+  "1,2,,3 * * * *",
+  "0-59/5 * * * *",
+  " 0 0 * * * ",
+];
+const zones = [
+  "Europe/Berlin",
+  "Europe/Berlinn",
+  "UTC",
+  "utc",
+  "Local",
+  "local",
+  "",
+  "CET",
+  "EST5EDT",
+  "+02:00",
+  "Etc/GMT+5",
+  "europe/berlin",
+  "GMT+2",
+  "../etc/passwd",
+  "US/Pacific",
+  "Asia/Kolkatta",
+];
+const durations = [
+  "1",
+  "1s",
+  "500ms",
+  "1.5s",
+  "-1s",
+  "0s",
+  "1m30s",
+  "1h",
+  "abc",
+  "1 s",
+  "10us",
+  "0.5ms",
+  "1d",
+  "",
+  "1S",
+  "100ns",
+];
 const counts: unknown[] = [0, -1, 1, 100, 2147483647, 2147483648, 4294967296, "3", 1.5];
 const percentages: unknown[] = [0, 7.5, 100, 101, 250, -1, "50", "50%", "101%", "-1%"];
-const enums: unknown[] = ["Always", "Never", "always", "OnFailure", "RuntimeDefault", "TCP", "tcp", "SCTP", "ClusterIP", "Foo", "Replace", "NONE", "STRICT", "HTTP", "GRPC", ""];
-const texts: unknown[] = ["", " ", "a".repeat(300), "/", "..", "a:b", "10.0.0.1", "300.0.0.1", "::1", "10.0.0.0/8", "10.0.0.0/33", "*", "*.example", "a..b", "0"];
+const enums: unknown[] = [
+  "Always",
+  "Never",
+  "always",
+  "OnFailure",
+  "RuntimeDefault",
+  "TCP",
+  "tcp",
+  "SCTP",
+  "ClusterIP",
+  "Foo",
+  "Replace",
+  "NONE",
+  "STRICT",
+  "HTTP",
+  "GRPC",
+  "",
+];
+const texts: unknown[] = [
+  "",
+  " ",
+  "a".repeat(300),
+  "/",
+  "..",
+  "a:b",
+  "10.0.0.1",
+  "300.0.0.1",
+  "::1",
+  "10.0.0.0/8",
+  "10.0.0.0/33",
+  "*",
+  "*.example",
+  "a..b",
+  "0",
+];
 const numbersOfAnySize: unknown[] = [-1, 0, 1, 2147483648, 1e12, 65536];
 
 const last = (path: FieldPath): string => String(path.at(-1));
@@ -86,7 +261,8 @@ const replace =
   ({ path }: Field, random: Random): Omit<Mutation, "kind"> => ({ path, value: oneOf(values, random) });
 
 const isList = ({ value }: Field): boolean => Array.isArray(value) && value.length > 0;
-const namedList = /^(containers|initContainers|ports|env|volumes|volumeMounts|servers|http|subsets|rules|endpoints|podMetricsEndpoints|groups|accessModes|subjects|hosts|gateways)$/;
+const namedList =
+  /^(containers|initContainers|ports|env|volumes|volumeMounts|servers|http|subsets|rules|endpoints|podMetricsEndpoints|groups|accessModes|subjects|hosts|gateways)$/;
 
 export const makers: Maker[] = [
   { kind: "name", fits: ({ path }) => last(path) === "name", make: replace(badNames) },
@@ -97,13 +273,15 @@ export const makers: Maker[] = [
   },
   {
     kind: "label key",
-    fits: ({ path, value }) => /^(labels|matchLabels|annotations|nodeSelector)$/.test(last(path)) && isMapping(value),
+    fits: ({ path, value }) =>
+      /^(labels|matchLabels|annotations|nodeSelector)$/.test(last(path)) && isMapping(value),
     make: ({ path }, random) => ({ path: [...path, oneOf(badKeys, random)], value: "x" }),
   },
   {
     kind: "quantity",
     fits: ({ path }) =>
-      /^(requests|limits|hard|capacity)$/.test(String(path.at(-2))) || /^(sizeLimit|storage)$/.test(last(path)),
+      /^(requests|limits|hard|capacity)$/.test(String(path.at(-2))) ||
+      /^(sizeLimit|storage)$/.test(last(path)),
     make: replace(quantities),
   },
   {
@@ -117,7 +295,8 @@ export const makers: Maker[] = [
   },
   {
     kind: "port",
-    fits: ({ path }) => /^(port|containerPort|targetPort|hostPort|nodePort|number|portNumber)$/.test(last(path)),
+    fits: ({ path }) =>
+      /^(port|containerPort|targetPort|hostPort|nodePort|number|portNumber)$/.test(last(path)),
     make: replace(ports),
   },
   { kind: "cron expression", fits: ({ path }) => last(path) === "schedule", make: replace(cronExpressions) },
@@ -129,7 +308,9 @@ export const makers: Maker[] = [
   {
     kind: "duration",
     fits: ({ path }) =>
-      /(timeout|Timeout|duration|Duration|interval|Interval|baseEjectionTime|for|fixedDelay)$/.test(last(path)),
+      /(timeout|Timeout|duration|Duration|interval|Interval|baseEjectionTime|for|fixedDelay)$/.test(
+        last(path),
+      ),
     make: replace(durations),
   },
   {
@@ -172,7 +353,10 @@ export const makers: Maker[] = [
   {
     kind: "mount of no volume",
     fits: ({ path, value }) => last(path) === "volumeMounts" && Array.isArray(value),
-    make: ({ path, value }) => ({ path, value: [...(value as unknown[]), { name: "nowhere", mountPath: "/nowhere" }] }),
+    make: ({ path, value }) => ({
+      path,
+      value: [...(value as unknown[]), { name: "nowhere", mountPath: "/nowhere" }],
+    }),
   },
   {
     kind: "selector that is not the template's",

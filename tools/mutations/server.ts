@@ -33,7 +33,10 @@ export class ApiServer {
 
   constructor(kubeconfig: string) {
     const { clusters, users } = load(readFileSync(kubeconfig, "utf8")) as Kubeconfig;
-    const [{ cluster }, { user }] = [clusters[0], users[0]] as [Kubeconfig["clusters"][0], Kubeconfig["users"][0]];
+    const [{ cluster }, { user }] = [clusters[0], users[0]] as [
+      Kubeconfig["clusters"][0],
+      Kubeconfig["users"][0],
+    ];
     const decode = (text: string): string => Buffer.from(text, "base64").toString();
     this.#url = cluster.server;
     this.#agent = new Agent({

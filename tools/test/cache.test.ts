@@ -199,7 +199,7 @@ beforeEach(async () => {
   put(
     "../../clusters/one/application.yaml",
     application(
-      "  source: {repoURL: https://git.example/r.git, path: gitops/apps/odd, targetRevision: main}",
+      "  source: {repoURL: https://git.example/r.git, path: gitops/apps/odd, targetRevision: trunk}",
     ),
   );
 });
@@ -278,7 +278,7 @@ describe("HELM_CHARTS", () => {
     - repoURL: https://charts.example
       chart: stack
       targetRevision: 1.2.3
-${helm}    - {repoURL: https://git.example/r.git, targetRevision: main, ref: values}`;
+${helm}    - {repoURL: https://git.example/r.git, targetRevision: trunk, ref: values}`;
   beforeEach(() => {
     bin = join(directory, ".git/bin");
     mkdirSync(bin);

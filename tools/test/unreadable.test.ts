@@ -27,7 +27,7 @@ kind: Application
 metadata: {name: shop, namespace: argocd}
 spec:
   project: default
-  source: {repoURL: https://git.example/r.git, path: apps/shop, targetRevision: main}
+  source: {repoURL: https://git.example/r.git, path: apps/shop, targetRevision: trunk}
   destination: {server: https://kubernetes.default.svc, namespace: shop}
 `;
 

@@ -1,4 +1,6 @@
+import type { Graph } from "../graph.ts";
 import { describeObject, type FieldPath, formatPath, type KubernetesObject } from "../object.ts";
+import type { CheckRule } from "../schema/fields.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 export const renders: Rule = {
@@ -30,16 +32,21 @@ export const schema: Rule = {
 CustomResourceDefinitions that Applications render. An unknown kind, an unknown field, a wrong type and a missing field are findings: the API
 server refuses the first and the last two, and drops the second without a word. While an object lacks the shape of its kind (a wrong type, a
 missing field), rules that compare objects with each other wait: they would only name what follows from it.`,
-  check: ({ input }) =>
-    [...input.defects].flatMap(([, defects]) =>
-      defects.map(({ manifest, defect }) => {
-        const name = manifest.object.metadata?.name ? describeObject(manifest.object) : undefined;
-        const subject = [name, formatPath(defect.path)].filter(Boolean).join(" ");
-        const message = subject ? `${subject}: ${defect.message}` : defect.message;
-        return { manifest, path: defect.path, message, fix: defect.fix };
-      }),
-    ),
+  check: (graph) => defectsOf(graph, undefined),
 };
+
+/** The defects of all objects that a rule reports; undefined for those of the schema itself. */
+export function defectsOf({ input }: Graph, rule: CheckRule | undefined): Problem[] {
+  return [...input.defects.values()]
+    .flat()
+    .filter(({ defect }) => defect.rule === rule)
+    .map(({ manifest, defect }) => {
+      const name = manifest.object.metadata?.name ? describeObject(manifest.object) : undefined;
+      const subject = [name, formatPath(defect.path)].filter(Boolean).join(" ");
+      const message = subject ? `${subject}: ${defect.message}` : defect.message;
+      return { manifest, path: defect.path, message, fix: defect.fix };
+    });
+}
 
 const placeholder = /^set-by-/;
 

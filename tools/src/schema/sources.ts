@@ -76,6 +76,11 @@ async function kubernetesApi(
 ): Promise<Pick<CompiledSchemas, "kubernetes" | "kinds" | "namespaced">> {
   const file = join(await moduleSource(checkout, kubernetes), "api/openapi-spec/swagger.json");
   const { definitions, paths } = JSON.parse(readFileSync(file, "utf8")) as Swagger;
+  const generated = join(
+    await moduleSource(checkout, kubernetes),
+    "pkg/generated/openapi/zz_generated.openapi.go",
+  );
+  addEnumerations(definitions, readFileSync(generated, "utf8"));
   const kinds: Record<string, string> = {};
   const strict: Record<string, object> = {};
   for (const [name, definition] of Object.entries(definitions)) {
@@ -86,6 +91,27 @@ async function kubernetesApi(
     .filter(([path]) => path.includes("/namespaces/{namespace}/"))
     .flatMap(([, { post }]) => kindsOf((post ?? {}) as OpenApiSchema));
   return { kubernetes: strict, kinds, namespaced: [...new Set(namespaced)] };
+}
+
+/**
+ * Adds to definitions the values that a field may have. The published description has none; the code that it is generated
+ * from has them, one function for each definition and one indented block for each field.
+ */
+export function addEnumerations(definitions: Record<string, OpenApiSchema>, code: string): void {
+  for (const body of code.split(/^func schema_/m).slice(1)) {
+    const [, group, version, type] = /^k8sio_api_(\w+?)_(v\d\w*?)_(\w+)\(/.exec(body) ?? [];
+    const definition = definitions[`io.k8s.api.${group}.${version}.${type}`];
+    if (!definition?.properties) continue;
+    for (const block of body.split(/^\t{5}"/m).slice(1)) {
+      const field = definition.properties[block.slice(0, block.indexOf('"'))];
+      const [, indent = "", listed = ""] = /^(\t+)Enum: +\[\]interface\{\}\{(.*)\},$/m.exec(block) ?? [];
+      const values = [...listed.matchAll(/"([^"]*)"/g)].map(([, value = ""]) => value);
+      const place = indent.length > 7 ? field?.items : field;
+      // Nothing is what the server fills in with its default.
+      if (place && values.length > 0)
+        place.enum = [...new Set([...values, ...(place === field ? [""] : [])])];
+    }
+  }
 }
 
 // In the description of a type it is a list, in that of a request one entry.

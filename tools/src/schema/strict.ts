@@ -29,18 +29,29 @@ const kept = [
   "oneOf",
   "allOf",
   "not",
+  // Evaluated by themselves, see cel.ts.
+  "x-kubernetes-validations",
+  "x-kubernetes-list-type",
+  "x-kubernetes-list-map-keys",
 ];
+
+const int32 = { minimum: -(2 ** 31), maximum: 2 ** 31 - 1 };
 
 /** Turns an OpenAPI schema into a JSON Schema under which a field that the schema does not list is an error. */
 export function strictSchema(schema: OpenApiSchema): object {
   // A definition of a wrong shape allows everything here; its own schema says what is wrong with it.
   if (!isMapping(schema)) return {};
   if (schema["x-kubernetes-int-or-string"] || schema.format === "int-or-string") {
-    return { type: ["integer", "string"] };
+    // A pattern is about texts alone, a number has its bounds.
+    const pattern =
+      typeof schema.pattern === "string" && isRegExp(schema.pattern) ? { pattern: schema.pattern } : {};
+    const bounds = schema.format === "int-or-string" ? int32 : {};
+    return { type: ["integer", "string"], ...pattern, ...bounds };
   }
   const result: Record<string, unknown> = {};
   for (const keyword of kept) if (schema[keyword] !== undefined) result[keyword] = schema[keyword];
   if (typeof schema.pattern === "string" && !isRegExp(schema.pattern)) delete result.pattern;
+  if (schema.format === "int32") Object.assign(result, { ...int32, ...result });
   if (schema.nullable && schema.type) result.type = [schema.type, "null"];
   if (schema.items) result.items = strictSchema(schema.items);
   if (isMapping(schema.properties)) {

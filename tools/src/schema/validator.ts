@@ -1,5 +1,7 @@
 import { Ajv, type ErrorObject } from "ajv";
 import type { FieldPath, KubernetesObject } from "../object.ts";
+import type { CheckRule } from "./fields.ts";
+import { flawsOf } from "./walk.ts";
 
 const objectMeta = "schema:kubernetes#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
@@ -29,6 +31,8 @@ export interface Defect {
   fix: string;
   /** The object has not the shape of its kind: what rules take for a list may be a text, or missing. */
   isShape?: true;
+  /** The rule that reports it, where that is not `schema`. */
+  rule?: CheckRule;
 }
 
 /** Checks objects against the schemas of their kinds: an unknown kind, an unknown field and a wrong type are defects. */
@@ -38,11 +42,13 @@ export class Validator {
   readonly #kinds = new Map<string, string>();
   readonly #namespaced: Set<string>;
   readonly #schemas: CompiledSchemas;
+  readonly #definitions: Record<string, object>;
   #fallback: Validator | undefined;
 
   constructor(schemas: CompiledSchemas) {
     const { kubernetes, kinds, namespaced, definitions } = schemas;
     this.#schemas = schemas;
+    this.#definitions = kubernetes;
     this.#namespaced = new Set(namespaced);
     for (const [kind, name] of Object.entries(kinds)) {
       this.#kinds.set(kind, `schema:kubernetes#/definitions/${name}`);
@@ -97,9 +103,14 @@ export class Validator {
       const message = `the definition of ${object.kind} is no schema: ${(error as Error).message}`;
       return [{ path: [], message, fix: "correct the CustomResourceDefinition", isShape: true }];
     }
-    if (!validate || validate(object)) return [];
-    const defects = (validate.errors ?? []).filter(({ keyword }) => keyword !== "if").map(defectOf);
-    return alternativesAsOne(defects, validate.errors ?? []);
+    if (!validate) return [];
+    const defects = validate(object) ? [] : alternativesAsOne(validate.errors ?? []);
+    // What follows reads lists and mappings where the schema has them.
+    if (defects.some(({ isShape }) => isShape)) return defects;
+    return [
+      ...defects,
+      ...flawsOf(object, { $ref: schema, ...(validate.schema as object) }, this.#definitions),
+    ];
   }
 
   // Of a kind that nobody defines the metadata is Kubernetes' all the same, and rules read it.
@@ -121,9 +132,9 @@ export class Validator {
 }
 
 // A field that fits none of its alternatives is one defect, not one for each of them.
-function alternativesAsOne(defects: Defect[], errors: ErrorObject[]): Defect[] {
+function alternativesAsOne(all: ErrorObject[]): Defect[] {
+  const errors = all.filter(({ keyword }) => keyword !== "if");
   const choices = errors.filter(({ keyword }) => keyword === "oneOf" || keyword === "anyOf");
-  if (choices.length === 0) return defects;
   const inside = ({ schemaPath }: ErrorObject): boolean =>
     choices.some(
       (choice) => schemaPath !== choice.schemaPath && schemaPath.startsWith(`${choice.schemaPath}/`),
