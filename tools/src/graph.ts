@@ -1,4 +1,6 @@
 /** All objects of a cluster, and how they are found. */
+
+import type { Link } from "./git/files.ts";
 import { type FieldPath, isMapping, type KubernetesObject, type Manifest } from "./object.ts";
 import { type Application, bootstrap } from "./render/cluster.ts";
 import { type Position, Positions } from "./render/position.ts";
@@ -29,6 +31,10 @@ export interface GraphInput {
   tags: Map<string, ServiceTag>;
   /** Pinned versions that may stand in one file only. */
   pins: { name: string; value: string; home: string }[];
+  /** The links that Git tracks or could track. */
+  links?: Link[];
+  /** Files that are rendered and that Git ignores, with the file that names each. */
+  ignored?: { file: string; by: string }[];
   /** Files that take part in the rendering of any cluster; one that only another uses is no stray. */
   used?: ReadonlySet<string>;
 }

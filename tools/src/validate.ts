@@ -1,6 +1,7 @@
 /** The whole of `validate`: render everything, check every object's schema, apply every rule. */
 import { posix } from "node:path";
 import { type Finding, sortFindings } from "./finding.ts";
+import { ignoredAmong, type Link, trackedLinks } from "./git/files.ts";
 import { serviceTags } from "./git/source-tag.ts";
 import { Graph, type GraphInput } from "./graph.ts";
 import { isMapping, type KubernetesObject, type Manifest } from "./object.ts";
@@ -15,7 +16,7 @@ import {
   rendererVersion,
 } from "./render/cluster.ts";
 import { moduleFile, pinnedModules, pinnedVersion } from "./render/go.ts";
-import { inputsOf } from "./render/inputs.ts";
+import { filesRead, inputsOf } from "./render/inputs.ts";
 import { unusedOverlays, withOverlays } from "./render/overlays.ts";
 import { sourceFile } from "./render/source.ts";
 import { cacheDirectory, checkout, type Repository, readRepository } from "./repository.ts";
@@ -52,7 +53,9 @@ export async function validate(
   const repository = await readRepository(root);
   const tags = await serviceTags(root, repository);
   const inputs = inputsOf(root, renderedFrom);
+  const links = await trackedLinks(root);
   const key = digest(
+    JSON.stringify(links),
     ...[...repository].flat(),
     ...(inputs ?? []),
     JSON.stringify([...tags], (_, value) => (value instanceof Set ? [...value] : value)),
@@ -61,7 +64,7 @@ export async function validate(
   );
   const known = inputs && cache.get<Validation>("validation", key);
   if (known) return known;
-  const { result, isFollowed } = await look(root, repository, tags, cache);
+  const { result, isFollowed } = await look(root, repository, tags, links, cache);
   // A finding may be of a tool or a chart that was not at hand.
   if (inputs && isFollowed && result.findings.length === 0) cache.set("validation", key, result);
   return result;
@@ -74,6 +77,7 @@ async function look(
   root: string,
   repository: Repository,
   tags: GraphInput["tags"],
+  links: Link[],
   cache: Cache,
 ): Promise<{ result: Validation; isFollowed: boolean }> {
   const result: Validation = {
@@ -91,6 +95,7 @@ async function look(
   const used = new Set(graphs.flatMap(({ input }) => input.applications.flatMap(({ files }) => files)));
   for (const graph of graphs) {
     graph.input.used = used;
+    graph.input.links = links;
     result.findings.push(...runRules(graph));
     result.applications += graph.input.applications.length - 1;
     result.objects += graph.manifests.length;
@@ -141,6 +146,7 @@ export async function loadGraph(
     repository,
     applications: sound,
     defects,
+    ignored: await ignoredFiles(root, repository, cluster, applications),
     tags,
     pins: pinsOf(root, repository, cluster),
   });
@@ -163,7 +169,8 @@ async function loadVariant(
     applications,
     async (application) => input.defects.get(application) ?? schemas.check(application),
   );
-  return new Graph({ ...input, applications: sound, defects, variant: name });
+  const ignored = await ignoredFiles(root, input.repository, input.cluster, applications);
+  return new Graph({ ...input, applications: sound, defects, ignored, variant: name });
 }
 
 /** Applications without the objects that lack their kind's shape, and every defect. */
@@ -250,6 +257,28 @@ class Schemas {
     const validator = await this.#platform();
     return validator.extendedBy(this.#definitions.flatMap(readDefinition));
   }
+}
+
+/** What is read from the working tree, by a kustomization or as a plain manifest, and is not among the files of the repository. */
+async function ignoredFiles(
+  root: string,
+  repository: Repository,
+  cluster: string,
+  applications: Application[],
+): Promise<{ file: string; by: string }[]> {
+  const directories = [
+    ...applications.flatMap(({ manifest }) =>
+      manifest ? sourcesOf(manifest.object).flatMap(({ path }) => path ?? []) : [],
+    ),
+    ...["root", "install"].map((stage) => `bootstrap/argocd/${stage}/${cluster}`),
+  ];
+  const named = new Map<string, string>();
+  for (const { file, by } of filesRead(root, directories)) if (!repository.has(file)) named.set(file, by);
+  const ignored = await ignoredAmong(root, [...named.keys()]);
+  return ignored.flatMap((file) => {
+    const by = named.get(file);
+    return by === undefined ? [] : [{ file, by }];
+  });
 }
 
 function pinsOf(root: string, repository: Repository, cluster: string): GraphInput["pins"] {

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { type Dirent, existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { join, posix, relative } from "node:path";
-import { isKustomization, mappingOf, namesIn } from "./references.ts";
+import { isKustomization, kustomizationsOf, mappingOf, namesIn, reachedFiles } from "./references.ts";
 import { parseRemote } from "./remote.ts";
 
 /** Above this a directory is rendered anew rather than hashed: it holds more than manifests. */
@@ -25,6 +25,45 @@ export function filesBelow(root: string, directory: string): string[] {
   const walk = new Walk(realpathSync(root));
   walk.directory(posix.normalize(directory));
   return [...walk.files.keys()];
+}
+
+/**
+ * The files in the working tree that directories are rendered from, each with the file that names it: what kustomizations
+ * name, and the manifests of directories without one.
+ */
+export function filesRead(root: string, directories: string[]): { file: string; by: string }[] {
+  const found: { file: string; by: string }[] = [];
+  const read = (path: string): string | undefined => {
+    try {
+      return readFileSync(join(root, path), "utf8");
+    } catch {
+      return undefined;
+    }
+  };
+  for (const directory of new Set(directories)) {
+    const own = kustomizationsOf(directory).find((path) => existsSync(join(root, path)));
+    if (own === undefined) found.push(...plainManifests(root, directory));
+    else
+      for (const file of reachedFiles({ get: read }, [directory]))
+        found.push({ file, by: nearest(root, file) ?? own });
+  }
+  return found;
+}
+
+function plainManifests(root: string, directory: string): { file: string; by: string }[] {
+  const place = join(root, directory);
+  if (!existsSync(place) || !statSync(place).isDirectory()) return [];
+  return readdirSync(place)
+    .filter((name) => /\.(ya?ml|json)$/.test(name))
+    .map((name) => posix.join(directory, name))
+    .map((file) => ({ file, by: file }));
+}
+
+function nearest(root: string, file: string): string | undefined {
+  for (let place = posix.dirname(file); ; place = posix.dirname(place)) {
+    const found = kustomizationsOf(place).find((path) => path !== file && existsSync(join(root, path)));
+    if (found !== undefined || place === "." || place.startsWith("..")) return found;
+  }
 }
 
 class Walk {

@@ -4,6 +4,7 @@ import { applicationPolicy } from "./applications.ts";
 import { autoscaling } from "./autoscaling.ts";
 import { gatewayCertificate } from "./certificates.ts";
 import { disruptionBudget, podSecurity, probesSet, resourcesSet } from "./containers.ts";
+import { fileTracked, linkInside } from "./files.ts";
 import { imagePinned, imageTag } from "./images.ts";
 import { recommendedLabels } from "./labels.ts";
 import { metricExists } from "./metrics.ts";
@@ -18,6 +19,7 @@ import { leftOpen, renders, schema } from "./rendering.ts";
 import { routeResolves } from "./routes.ts";
 import type { Rule } from "./rule.ts";
 import { selectorMatches } from "./selectors.ts";
+import { faultShare } from "./shares.ts";
 import { singlePlace } from "./single-place.ts";
 import { entryOnce, meshValid, nameValid, podValid, scheduleValid, valueValid } from "./values.ts";
 
@@ -31,6 +33,9 @@ export const rules: readonly Rule[] = [
   podValid,
   meshValid,
   entryOnce,
+  faultShare,
+  linkInside,
+  fileTracked,
   leftOpen,
   unlistedFile,
   singlePlace,
@@ -56,7 +61,7 @@ export const rules: readonly Rule[] = [
 ];
 
 // Which kinds a cluster's projects allow is the business of the cluster that takes an overlay; the others look at files alone.
-const clusterOnly = [projectAllows, unlistedFile, singlePlace];
+const clusterOnly = [projectAllows, unlistedFile, singlePlace, linkInside];
 
 // What can be said where an Application does not render.
 const ofFiles = [
@@ -68,6 +73,8 @@ const ofFiles = [
   podValid,
   meshValid,
   entryOnce,
+  linkInside,
+  fileTracked,
   singlePlace,
   imageTag,
 ];

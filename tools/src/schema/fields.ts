@@ -75,7 +75,6 @@ const table: Fields = {
   "core.v1.NodeSelectorRequirement": { key: [names(formats.labelKey)] },
   "core.v1.PodSpec": {
     nodeSelector: labels,
-    ...each(["terminationGracePeriodSeconds"], notNegative),
     activeDeadlineSeconds: positive,
     serviceAccountName: [names(emptyOr(formats.dnsSubdomain))],
     priorityClassName: [names(emptyOr(formats.dnsSubdomain))],
@@ -144,6 +143,7 @@ const table: Fields = {
     loadBalancerSourceRanges: [values(formats.network, "elements")],
   },
   "core.v1.ServicePort": {
+    appProtocol: [names(emptyOr(formats.labelKey))],
     port: portNumber,
     targetPort: [values(emptyOr(formats.port))],
     nodePort: [values(formats.portOrNone)],

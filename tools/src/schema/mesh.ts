@@ -218,7 +218,7 @@ function routeFlaws(kind: string, value: Value, at: Path): Defect[] {
   const { attempts, perTryTimeout, retryOn } = mapping(value.retries);
   if (typeof attempts === "number" && attempts < 0)
     found.push(flaw([...at, "retries", "attempts"], `${attempts} is below 0`, "write 0 or more"));
-  if (attempts === 0 && (perTryTimeout !== undefined || retryOn !== undefined))
+  if ((attempts ?? 0) === 0 && (perTryTimeout !== undefined || retryOn !== undefined))
     found.push(
       flaw(
         [...at, "retries"],
@@ -390,6 +390,18 @@ function sidecar({ egress, ingress }: Value): Defect[] {
   ];
 }
 
+function envoyFilter({ configPatches }: Value): Defect[] {
+  return list(configPatches).flatMap(({ applyTo, patch }, index) => {
+    const at = ["spec", "configPatches", index];
+    return [
+      ...(applyTo === undefined
+        ? [flaw([...at, "applyTo"], "is missing", "write what the patch applies to, such as HTTP_FILTER")]
+        : []),
+      ...typeFlaws(mapping(patch).value, [...at, "patch", "value"]),
+    ];
+  });
+}
+
 // A typed_config says by its URL what it is; what the type has is Envoy's to know.
 function typeFlaws(value: unknown, at: Path): Defect[] {
   if (typeof value !== "object" || value === null) return [];
@@ -397,6 +409,7 @@ function typeFlaws(value: unknown, at: Path): Defect[] {
     const path = [...at, Array.isArray(value) ? Number(key) : key];
     const isTyped = /^typed_?[cC]onfig$/.test(key) && isMapping(content);
     const url = isTyped ? content["@type"] : undefined;
+    const isShare = key === "percentage" && !isMapping(content);
     const isRight = typeof url === "string" && /^type\.googleapis\.com\/[\w.]+$/.test(url);
     return [
       ...(isTyped && !isRight
@@ -405,6 +418,15 @@ function typeFlaws(value: unknown, at: Path): Defect[] {
               [...path, "@type"],
               `${JSON.stringify(url) ?? "nothing"} is no type`,
               "write type.googleapis.com/ and the type's name",
+            ),
+          ]
+        : []),
+      ...(isShare
+        ? [
+            flaw(
+              path,
+              `${JSON.stringify(content)} is no share of Envoy's`,
+              "write numerator, and denominator: HUNDRED",
             ),
           ]
         : []),
@@ -467,10 +489,7 @@ const checks: Record<string, (spec: Value) => Defect[]> = {
   VirtualService: virtualService,
   DestinationRule: destinationRule,
   Sidecar: sidecar,
-  EnvoyFilter: ({ configPatches }) =>
-    list(configPatches).flatMap(({ patch }, index) =>
-      typeFlaws(mapping(patch).value, ["spec", "configPatches", index, "patch", "value"]),
-    ),
+  EnvoyFilter: envoyFilter,
   AuthorizationPolicy: authorization,
   PeerAuthentication: peers,
 };

@@ -60,21 +60,18 @@ function pod(value: Value): Defect[] {
   ];
   return [
     ...needs(value, "containers", "pod-valid"),
-    ...repeated([...first, ...containers], ({ name }) => String(name)).map(({ index, key }) =>
-      defect(
-        [...(all[index]?.path ?? []), "name"],
-        `another container is named ${key} already`,
-        "give it a name of its own",
-        "pod-valid",
-      ),
-    ),
-    ...repeated(volumes, ({ name }) => String(name)).map(({ index, key }) =>
-      defect(
-        ["volumes", index, "name"],
-        `another volume is named ${key} already`,
-        "give it a name of its own",
-        "pod-valid",
-      ),
+    // Within each of the two lists names are told apart by the schema, see entry-once.
+    ...containers.flatMap(({ name }, index) =>
+      first.some((other) => other.name === name)
+        ? [
+            defect(
+              ["containers", index, "name"],
+              `an init container is named ${name} already`,
+              "give it a name of its own",
+              "pod-valid",
+            ),
+          ]
+        : [],
     ),
     ...all.flatMap(({ container, path }) =>
       ["volumeMounts", "volumeDevices"].flatMap((field) =>
@@ -159,14 +156,6 @@ function container(value: Value): Defect[] {
         ["ports", index, "name"],
         `another port is named ${key} already`,
         "give it a name of its own",
-        "pod-valid",
-      ),
-    ),
-    ...repeated(list(value.volumeMounts), ({ mountPath }) => String(mountPath)).map(({ index, key }) =>
-      defect(
-        ["volumeMounts", index, "mountPath"],
-        `something is mounted at ${key} already`,
-        "mount it elsewhere",
         "pod-valid",
       ),
     ),
@@ -428,7 +417,6 @@ function service(value: Value): Defect[] {
   const { type = "ClusterIP", clusterIP, externalName } = value;
   const isHeadless = clusterIP === "None";
   const withoutName = ports.length > 1 ? ports.findIndex(({ name }) => isEmpty(name)) : -1;
-  const keyOf = ({ port, protocol = "TCP" }: Value): string => `${port}/${protocol}`;
   return [
     ...(ports.length === 0 && !isHeadless && type !== "ExternalName"
       ? [defect(["ports"], "is empty", "write at least one port")]
@@ -444,9 +432,6 @@ function service(value: Value): Defect[] {
       : []),
     ...repeated(ports, ({ name }) => name as string | undefined).map(({ index, key }) =>
       defect(["ports", index, "name"], `another port is named ${key} already`, "give it a name of its own"),
-    ),
-    ...repeated(ports, keyOf).map(({ index, key }) =>
-      defect(["ports", index, "port"], `another port is ${key} already`, "remove one of them"),
     ),
     ...ports.flatMap(({ nodePort }, index) => {
       if (nodePort === undefined || nodePort === 0) return [];
