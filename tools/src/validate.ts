@@ -4,7 +4,7 @@ import { type Finding, sortFindings } from "./finding.ts";
 import { ignoredAmong, type Link, trackedLinks } from "./git/files.ts";
 import { serviceTags } from "./git/source-tag.ts";
 import { Graph, type GraphInput } from "./graph.ts";
-import { isMapping, type KubernetesObject, type Manifest } from "./object.ts";
+import { asObject, isMapping, type KubernetesObject, type Manifest } from "./object.ts";
 import { sourcesOf } from "./render/application.ts";
 import { Cache, digest } from "./render/cache.ts";
 import {
@@ -18,6 +18,7 @@ import {
 import { moduleFile, pinnedModules, pinnedVersion } from "./render/go.ts";
 import { filesRead, inputsOf } from "./render/inputs.ts";
 import { unusedOverlays, withOverlays } from "./render/overlays.ts";
+import { documentsOf, isKustomization } from "./render/references.ts";
 import { sourceFile } from "./render/source.ts";
 import { cacheDirectory, checkout, type Repository, readRepository } from "./repository.ts";
 import { runRules } from "./rules/index.ts";
@@ -140,7 +141,10 @@ export async function loadGraph(
     applications,
     () => loading ?? platformValidator(checkout, cache),
   );
-  const { sound, defects } = await soundOf(applications, (application) => schemas.check(application));
+  const { sound, defects } = await soundOf(applications, async (application) => [
+    ...(await schemas.check(application)),
+    ...(await defectsInSources(application, repository, cache)),
+  ]);
   return new Graph({
     cluster,
     repository,
@@ -189,6 +193,36 @@ export async function soundOf(
     defects.set(kept, found);
   }
   return { sound, defects };
+}
+
+/**
+ * Wrong types in the files of an Application that does not render. Kustomize names its own file and a field of its
+ * transformer, so the mistake is looked for where it was made. A patch holds part of an object: what it lacks is no mistake.
+ */
+async function defectsInSources(
+  { name, error, files }: Application,
+  repository: Repository,
+  cache: Cache,
+): Promise<Defects> {
+  if (error === undefined) return [];
+  const validator = await platformValidator(checkout, cache);
+  return files
+    .filter((file) => /\.ya?ml$/.test(file) && !isKustomization(file))
+    .flatMap((file) => documentsOf(repository.get(file) ?? "").map((document) => ({ file, document })))
+    .filter(({ document }) => isMapping(document) && "kind" in document)
+    .flatMap(({ file, document }): Defects => {
+      const manifest = { object: document as KubernetesObject, file, application: name, foreign: false };
+      return wrongTypes(document, validator).map((defect) => ({ manifest, defect }));
+    });
+}
+
+function wrongTypes(document: unknown, validator: Validator): Defect[] {
+  try {
+    return validator.check(asObject(document)).filter(({ message }) => message === "wrong type");
+  } catch (error) {
+    const fix = "write apiVersion, kind and metadata.name as texts";
+    return [{ path: [], message: (error as Error).message, fix, isShape: true }];
+  }
 }
 
 type Defects = { manifest: Manifest; defect: Defect }[];

@@ -34,7 +34,7 @@ export class Positions {
     const own = source?.documents.find((document) => describes(document, object));
     // A generator's object stands nowhere itself; its name there has no hash of the content.
     if (!source || !own)
-      return this.ofText(file, (object.metadata?.name ?? object.kind).replace(/-[a-z0-9]{10}$/, ""));
+      return this.ofText(file, String(object.metadata?.name ?? object.kind).replace(/-[a-z0-9]{10}$/, ""));
     const rendered = path.reduce<unknown>(
       (value, key) => (value as Record<string | number, unknown> | undefined)?.[key],
       object,
@@ -106,10 +106,11 @@ export class Positions {
 // Kustomize may have put a prefix or a hash around the name that the file says.
 function describes(document: Document, object: Manifest["object"]): boolean {
   const name = document.getIn(["metadata", "name"]);
+  const rendered: unknown = object.metadata?.name;
   return (
     document.get("kind") === object.kind &&
-    (name === object.metadata?.name ||
-      (typeof name === "string" && object.metadata?.name?.includes(name) === true))
+    (name === rendered ||
+      (typeof name === "string" && typeof rendered === "string" && rendered.includes(name)))
   );
 }
 

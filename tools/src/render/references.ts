@@ -69,7 +69,8 @@ export function namesIn(text: string): string[] {
 
 const patchFields = new Set(["patch", "patchesStrategicMerge", "jsonOp", "patches"]);
 
-function documentsOf(text: string): unknown[] {
+/** The documents of a YAML text; none where it is no YAML. */
+export function documentsOf(text: string): unknown[] {
   try {
     return loadAll(text);
   } catch {

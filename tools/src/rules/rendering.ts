@@ -41,7 +41,8 @@ export function defectsOf({ input }: Graph, rule: CheckRule | undefined): Proble
     .flat()
     .filter(({ defect }) => defect.rule === rule)
     .map(({ manifest, defect }) => {
-      const name = manifest.object.metadata?.name ? describeObject(manifest.object) : undefined;
+      const isNamed = typeof manifest.object.metadata?.name === "string";
+      const name = isNamed ? describeObject(manifest.object) : undefined;
       const subject = [name, formatPath(defect.path)].filter(Boolean).join(" ");
       const message = subject ? `${subject}: ${defect.message}` : defect.message;
       return { manifest, path: defect.path, message, fix: defect.fix };

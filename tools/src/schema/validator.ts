@@ -43,6 +43,8 @@ export class Validator {
   readonly #namespaced: Set<string>;
   readonly #schemas: CompiledSchemas;
   readonly #definitions: Record<string, object>;
+  /** Definitions that are no schemas, with the reason. */
+  readonly #broken = new Map<string, string>();
   #fallback: Validator | undefined;
 
   constructor(schemas: CompiledSchemas) {
@@ -68,12 +70,16 @@ export class Validator {
   #add({ kind, namespaced, schema }: Definition): void {
     const id = `schema:${kind.replace(" ", "/")}`;
     const { properties } = schema as { properties?: object };
-    this.#ajv.addSchema({
-      ...schema,
-      properties: { ...properties, metadata: { $ref: objectMeta } },
-      $id: id,
-    });
     this.#kinds.set(kind, id);
+    try {
+      this.#ajv.addSchema({
+        ...schema,
+        properties: { ...properties, metadata: { $ref: objectMeta } },
+        $id: id,
+      });
+    } catch (error) {
+      this.#broken.set(id, (error as Error).message);
+    }
     if (namespaced) this.#namespaced.add(kind);
   }
 
@@ -96,21 +102,33 @@ export class Validator {
       const message = `no schema is known for ${object.apiVersion} ${object.kind}`;
       return [{ path: [], message, fix: this.#nearest(object) }, ...this.#metadataDefects(object)];
     }
-    let validate: ReturnType<Ajv["getSchema"]>;
-    try {
-      validate = this.#ajv.getSchema(schema);
-    } catch (error) {
-      const message = `the definition of ${object.kind} is no schema: ${(error as Error).message}`;
+    const broken = this.#broken.get(schema);
+    if (broken !== undefined) {
+      const message = `the definition of ${object.kind} is no schema: ${broken}`;
       return [{ path: [], message, fix: "correct the CustomResourceDefinition", isShape: true }];
     }
-    if (!validate) return [];
+    const validate = this.#compiled(schema);
+    if (!validate) return this.#broken.has(schema) ? this.check(object) : [];
     const defects = validate(object) ? [] : alternativesAsOne(validate.errors ?? []);
     // What follows reads lists and mappings where the schema has them.
     if (defects.some(({ isShape }) => isShape)) return defects;
+    // A definition may leave open what rules read; the pinned one of the same kind says what shape that has.
+    const open = this.#fallback?.check(object).filter(({ isShape }) => isShape) ?? [];
+    if (open.length > 0) return [...defects, ...open];
     return [
       ...defects,
       ...flawsOf(object, { $ref: schema, ...(validate.schema as object) }, this.#definitions),
     ];
+  }
+
+  #compiled(schema: string): ReturnType<Ajv["getSchema"]> {
+    try {
+      return this.#ajv.getSchema(schema);
+    } catch (error) {
+      // Fields of a definition that say nothing together, such as a $ref to nowhere, show only now.
+      this.#broken.set(schema, (error as Error).message);
+      return undefined;
+    }
   }
 
   // Of a kind that nobody defines the metadata is Kubernetes' all the same, and rules read it.
