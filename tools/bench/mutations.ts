@@ -7,8 +7,8 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { MutableCluster } from "../mutations/cluster.ts";
-import { type Mutation, mistake, mutate } from "../mutations/mutations.ts";
-import { numbers, oneOf } from "../mutations/random.ts";
+import { type Mutation, mistakeAmong, mutate } from "../mutations/mutations.ts";
+import { numbers } from "../mutations/random.ts";
 import { ApiServer, type Verdict } from "../mutations/server.ts";
 import { isStricter } from "../mutations/stricter.ts";
 import { describeObject, formatPath, type Manifest } from "../src/object.ts";
@@ -65,9 +65,9 @@ async function tryAll(): Promise<Tried[]> {
   const random = numbers(Number(values.seed));
   const chosen: { manifest: Manifest; mutation: Mutation }[] = [];
   while (chosen.length < Number(values.count)) {
-    const manifest = oneOf(known, random);
-    const mutation = mistake(manifest.object, random);
-    if (mutation && mutation.path[1] !== "namespace") chosen.push({ manifest, mutation });
+    const tried = mistakeAmong(known, random);
+    // The objects are tried in a namespace that is there.
+    if (tried.mutation.path[1] !== "namespace") chosen.push(tried);
   }
   const started = Date.now();
   const verdicts = await concurrently(chosen, ({ manifest, mutation }) =>

@@ -416,9 +416,38 @@ export const makers: Maker[] = [
 
 /** A mistake that people make, in a field where it can be made; undefined where an object has no such field. */
 export function mistake(object: KubernetesObject, random: Random): Mutation | undefined {
-  const { kind, fits, make } = oneOf(makers, random);
-  const fields = fieldsOf(object).filter(({ path }) => path[0] !== "apiVersion" && path[0] !== "kind");
-  const fitting = fields.filter(fits);
-  if (fitting.length === 0) return undefined;
-  return { kind, ...make(oneOf(fitting, random), random, object) };
+  const maker = oneOf(makers, random);
+  const fitting = fieldsToMistake(object).filter(maker.fits);
+  return fitting.length === 0 ? undefined : made(maker, oneOf(fitting, random), random, object);
+}
+
+/**
+ * One mistake in some object: first its kind is drawn, then a field of any object where it can be made, so that what few
+ * objects have comes as often as what all have.
+ */
+export function mistakeAmong<T extends { object: KubernetesObject }>(
+  manifests: readonly T[],
+  random: Random,
+): { manifest: T; mutation: Mutation } {
+  const maker = oneOf(makers, random);
+  const owners = manifests.filter(({ object }) => fieldsToMistake(object).some(maker.fits));
+  if (owners.length === 0) return mistakeAmong(manifests, random);
+  const manifest = oneOf(owners, random);
+  const field = oneOf(fieldsToMistake(manifest.object).filter(maker.fits), random);
+  return { manifest, mutation: made(maker, field, random, manifest.object) };
+}
+
+const made = ({ kind, make }: Maker, field: Field, random: Random, object: KubernetesObject): Mutation => ({
+  kind,
+  ...make(field, random, object),
+});
+
+const remembered = new WeakMap<KubernetesObject, Field[]>();
+
+function fieldsToMistake(object: KubernetesObject): Field[] {
+  const fields =
+    remembered.get(object) ??
+    fieldsOf(object).filter(({ path }) => path[0] !== "apiVersion" && path[0] !== "kind");
+  remembered.set(object, fields);
+  return fields;
 }

@@ -38,10 +38,6 @@ export const pathSegment = matches(
   (text) => text !== "." && text !== ".." && text !== "" && !/[/%]/.test(text),
   "write a name without / and %",
 );
-export const serviceName = matches(
-  (text) => isLabel(text) && /^[a-z]/.test(text),
-  "write at most 63 lower case letters, digits and dashes, beginning with a letter",
-);
 export const cronJobName = matches(
   (text) => isSubdomain(text) && text.length <= 52,
   "write lower case letters, digits, dashes and dots, at most 52: the names of its Jobs are longer",

@@ -353,6 +353,10 @@ function destinationRule(spec: Value): Defect[] {
         found.push(
           flaw([...at, "name"], `${JSON.stringify(name)} is no name`, "write letters, digits and dashes"),
         );
+      if (names.has(String(name)))
+        found.push(
+          flaw([...at, "name"], `another subset is named ${name} already`, "give it a name of its own"),
+        );
       names.add(String(name));
       return [...found, ...labelFlaws(labels, [...at, "labels"])];
     }),
@@ -366,9 +370,15 @@ function labelFlaws(labels: unknown, at: Path): Defect[] {
   });
 }
 
-function sidecar({ egress, ingress }: Value): Defect[] {
+function sidecar(spec: Value): Defect[] {
+  const { egress, ingress } = spec;
   const listeners = list(egress);
   return [
+    ...(["egress", "ingress", "outboundTrafficPolicy", "inboundConnectionPool"].every(
+      (field) => spec[field] === undefined,
+    )
+      ? [flaw(["spec"], "says nothing", "write egress or ingress")]
+      : []),
     ...(listeners.length === 0 && list(ingress).length === 0 && egress !== undefined
       ? [flaw(["spec", "egress"], "is empty", "write a listener with hosts")]
       : []),
@@ -390,12 +400,17 @@ function sidecar({ egress, ingress }: Value): Defect[] {
   ];
 }
 
+const isWhole = (value: unknown): boolean => Number.isInteger(value) && Number(value) >= 0;
+
 function envoyFilter({ configPatches }: Value): Defect[] {
   return list(configPatches).flatMap(({ applyTo, patch }, index) => {
     const at = ["spec", "configPatches", index];
     return [
       ...(applyTo === undefined
         ? [flaw([...at, "applyTo"], "is missing", "write what the patch applies to, such as HTTP_FILTER")]
+        : []),
+      ...(patch === undefined
+        ? [flaw([...at, "patch"], "is missing", "write the operation and its value")]
         : []),
       ...typeFlaws(mapping(patch).value, [...at, "patch", "value"]),
     ];
@@ -409,7 +424,8 @@ function typeFlaws(value: unknown, at: Path): Defect[] {
     const path = [...at, Array.isArray(value) ? Number(key) : key];
     const isTyped = /^typed_?[cC]onfig$/.test(key) && isMapping(content);
     const url = isTyped ? content["@type"] : undefined;
-    const isShare = key === "percentage" && !isMapping(content);
+    const isShare = key === "percentage" && !(isMapping(content) && isWhole(content.numerator ?? 0));
+    const isText = key === "name" && typeof content !== "string";
     const isRight = typeof url === "string" && /^type\.googleapis\.com\/[\w.]+$/.test(url);
     return [
       ...(isTyped && !isRight
@@ -430,6 +446,7 @@ function typeFlaws(value: unknown, at: Path): Defect[] {
             ),
           ]
         : []),
+      ...(isText ? [flaw(path, `${JSON.stringify(content)} is no name`, "write a text")] : []),
       ...typeFlaws(content, path),
     ];
   });
@@ -444,8 +461,6 @@ function authorization({ rules }: Value): Defect[] {
         ["from", from, "source"],
         ["to", to, "operation"],
       ] as const) {
-        if (Array.isArray(entries) && entries.length === 0)
-          found.push(flaw([...at, field], "is empty", `write a ${inner}, or remove it`));
         list(entries).forEach((entry, place) => {
           const content = mapping(entry[inner]);
           const path = [...at, field, place, inner];

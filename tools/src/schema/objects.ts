@@ -242,10 +242,8 @@ function volume(value: Value): Defect[] {
     : [];
 }
 
-function mount({ mountPath, subPath, subPathExpr }: Value): Defect[] {
+function mount({ subPath, subPathExpr }: Value): Defect[] {
   const found: Defect[] = [];
-  if (typeof mountPath === "string" && mountPath.includes(":"))
-    found.push(defect(["mountPath"], "holds a colon", "write a path without one", "pod-valid"));
   for (const [field, path] of Object.entries({ subPath, subPathExpr })) {
     if (typeof path !== "string" || path === "") continue;
     if (path.startsWith("/") || path.split("/").includes(".."))
@@ -497,26 +495,50 @@ const rbacGroup = "rbac.authorization.k8s.io";
 
 function roleReference({ apiGroup, kind }: Value): Defect[] {
   return [
-    ...(apiGroup === rbacGroup ? [] : [defect(["apiGroup"], `is not ${rbacGroup}`, `write ${rbacGroup}`)]),
+    ...(apiGroup === rbacGroup || isEmpty(apiGroup)
+      ? []
+      : [defect(["apiGroup"], `is not ${rbacGroup}`, `write ${rbacGroup}`)]),
     ...(kind === "Role" || kind === "ClusterRole"
       ? []
       : [defect(["kind"], "is no kind of role", "write Role or ClusterRole")]),
   ];
 }
 
-function subject({ kind, apiGroup, namespace }: Value): Defect[] {
+function subject({ kind, apiGroup }: Value): Defect[] {
   if (kind === "ServiceAccount")
     return [
       ...(isEmpty(apiGroup) ? [] : [defect(["apiGroup"], "is not that of a ServiceAccount", "remove it")]),
-      ...(isEmpty(namespace)
-        ? [defect(["namespace"], "is missing", "write the ServiceAccount's namespace")]
-        : []),
     ];
   if (kind === "User" || kind === "Group")
     return apiGroup === rbacGroup || apiGroup === undefined
       ? []
       : [defect(["apiGroup"], `is not ${rbacGroup}`, `write ${rbacGroup}`)];
   return [defect(["kind"], "is no kind of subject", "write ServiceAccount, User or Group")];
+}
+
+// In a namespace a ServiceAccount without one is of the same namespace.
+function clusterBinding(value: Value): Defect[] {
+  return list(value.subjects).flatMap(({ kind, namespace }, index) =>
+    kind === "ServiceAccount" && isEmpty(namespace)
+      ? [defect(["subjects", index, "namespace"], "is missing", "write the ServiceAccount's namespace")]
+      : [],
+  );
+}
+
+const levels = ["privileged", "baseline", "restricted"];
+
+function namespaceLabels({ metadata }: Value): Defect[] {
+  return Object.entries(mapping(mapping(metadata).labels)).flatMap(([key, level]) =>
+    /^pod-security\.kubernetes\.io\/(enforce|audit|warn)$/.test(key) && !levels.includes(String(level))
+      ? [
+          defect(
+            ["metadata", "labels", key],
+            `there is no level ${level}`,
+            `write one of ${levels.join(", ")}`,
+          ),
+        ]
+      : [],
+  );
 }
 
 function policyRule(value: Value): Defect[] {
@@ -558,7 +580,27 @@ function policyPeer({ ipBlock, podSelector, namespaceSelector }: Value): Defect[
     : [];
 }
 
+const fieldPath =
+  /^(metadata\.(name|namespace|uid|(labels|annotations)(\['.+'\])?)|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$/;
+
 const checks: Record<string, Check> = {
+  "core.v1.ObjectFieldSelector": ({ fieldPath: path }) =>
+    fieldPath.test(String(path))
+      ? []
+      : [
+          defect(
+            ["fieldPath"],
+            `${path} is no field that a pod may read`,
+            "write one such as metadata.name or status.podIP",
+            "pod-valid",
+          ),
+        ],
+  "core.v1.ConfigMapEnvSource": (value) => needs(value, "name", "pod-valid"),
+  "core.v1.SecretEnvSource": (value) => needs(value, "name", "pod-valid"),
+  "core.v1.ConfigMapKeySelector": (value) => needs(value, "name", "pod-valid"),
+  "core.v1.SecretKeySelector": (value) => needs(value, "name", "pod-valid"),
+  "core.v1.ConfigMapVolumeSource": (value) => needs(value, "name", "pod-valid"),
+  "core.v1.SecretVolumeSource": (value) => needs(value, "secretName", "pod-valid"),
   "core.v1.PodSpec": pod,
   "core.v1.Container": container,
   "core.v1.ResourceRequirements": resources,
@@ -604,6 +646,8 @@ const checks: Record<string, Check> = {
   "autoscaling.v2.HorizontalPodAutoscalerSpec": autoscaler,
   "rbac.v1.RoleRef": roleReference,
   "rbac.v1.Subject": subject,
+  "rbac.v1.ClusterRoleBinding": clusterBinding,
+  "core.v1.Namespace": namespaceLabels,
   "rbac.v1.PolicyRule": policyRule,
   "rbac.v1.Role": role,
   "networking.v1.NetworkPolicyPort": policyPort,

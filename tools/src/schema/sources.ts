@@ -93,6 +93,15 @@ async function kubernetesApi(
   return { kubernetes: strict, kinds, namespaced: [...new Set(namespaced)] };
 }
 
+const withoutDefault = new Set([
+  "action",
+  "effect",
+  "fsGroupChangePolicy",
+  "operator",
+  "unhealthyPodEvictionPolicy",
+  "whenUnsatisfiable",
+]);
+
 /**
  * Adds to definitions the values that a field may have. The published description has none; the code that it is generated
  * from has them, one function for each definition and one indented block for each field.
@@ -107,9 +116,10 @@ export function addEnumerations(definitions: Record<string, OpenApiSchema>, code
       const [, indent = "", listed = ""] = /^(\t+)Enum: +\[\]interface\{\}\{(.*)\},$/m.exec(block) ?? [];
       const values = [...listed.matchAll(/"([^"]*)"/g)].map(([, value = ""]) => value);
       const place = indent.length > 7 ? field?.items : field;
-      // Nothing is what the server fills in with its default.
-      if (place && values.length > 0)
-        place.enum = [...new Set([...values, ...(place === field ? [""] : [])])];
+      const name = block.slice(0, block.indexOf('"'));
+      // Nothing is what the server fills in with its default, where it has one.
+      const nothing = place === field && !withoutDefault.has(name) ? [""] : [];
+      if (place && values.length > 0) place.enum = [...new Set([...values, ...nothing])];
     }
   }
 }

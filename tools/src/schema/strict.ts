@@ -25,6 +25,8 @@ const kept = [
   "maxLength",
   "minItems",
   "maxItems",
+  "minProperties",
+  "maxProperties",
   "anyOf",
   "oneOf",
   "allOf",
