@@ -146,9 +146,10 @@ function containerKeeps(container: Value, path: Defect["path"]): Defect[] {
 }
 
 function container(value: Value): Defect[] {
-  const { privileged, allowPrivilegeEscalation, capabilities } = mapping(value.securityContext);
+  const { allowPrivilegeEscalation, capabilities } = mapping(value.securityContext);
   const added = mapping(capabilities).add;
-  const gains = privileged === true || (Array.isArray(added) && added.includes("SYS_ADMIN"));
+  // A privileged container is the business of pod-security, everywhere.
+  const gains = Array.isArray(added) && added.includes("SYS_ADMIN");
   return [
     ...needs(value, "image", "pod-valid"),
     ...repeated(list(value.ports), ({ name }) => name as string | undefined).map(({ index, key }) =>
@@ -163,8 +164,8 @@ function container(value: Value): Defect[] {
       ? [
           defect(
             ["securityContext", "allowPrivilegeEscalation"],
-            "is false for a container that is privileged",
-            "remove privileged and SYS_ADMIN",
+            "is false for a container with the capability SYS_ADMIN",
+            "remove SYS_ADMIN",
             "pod-valid",
           ),
         ]
@@ -485,12 +486,6 @@ function budget({ minAvailable, maxUnavailable }: Value): Defect[] {
   return found;
 }
 
-function autoscaler({ minReplicas = 1, maxReplicas }: Value): Defect[] {
-  return Number(minReplicas) > Number(maxReplicas)
-    ? [defect(["maxReplicas"], "is below minReplicas", "correct one of them")]
-    : [];
-}
-
 const rbacGroup = "rbac.authorization.k8s.io";
 
 function roleReference({ apiGroup, kind }: Value): Defect[] {
@@ -643,7 +638,6 @@ const checks: Record<string, Check> = {
   "apps.v1.StatefulSetSpec": stateful,
   "batch.v1.JobSpec": job,
   "policy.v1.PodDisruptionBudgetSpec": budget,
-  "autoscaling.v2.HorizontalPodAutoscalerSpec": autoscaler,
   "rbac.v1.RoleRef": roleReference,
   "rbac.v1.Subject": subject,
   "rbac.v1.ClusterRoleBinding": clusterBinding,

@@ -44,11 +44,10 @@ export function strictSchema(schema: OpenApiSchema): object {
   // A definition of a wrong shape allows everything here; its own schema says what is wrong with it.
   if (!isMapping(schema)) return {};
   if (schema["x-kubernetes-int-or-string"] || schema.format === "int-or-string") {
-    // A pattern is about texts alone, a number has its bounds.
+    // A pattern is about texts alone.
     const pattern =
       typeof schema.pattern === "string" && isRegExp(schema.pattern) ? { pattern: schema.pattern } : {};
-    const bounds = schema.format === "int-or-string" ? int32 : {};
-    return { type: ["integer", "string"], ...pattern, ...bounds };
+    return { type: ["integer", "string"], ...pattern };
   }
   const result: Record<string, unknown> = {};
   for (const keyword of kept) if (schema[keyword] !== undefined) result[keyword] = schema[keyword];
@@ -82,6 +81,7 @@ function isRegExp(pattern: string): boolean {
 
 // These take values that their one-word type in the API description does not say.
 const specialTypes: Record<string, object> = {
+  "io.k8s.apimachinery.pkg.util.intstr.IntOrString": { type: ["integer", "string"], ...int32 },
   "io.k8s.apimachinery.pkg.api.resource.Quantity": {
     type: ["string", "number"],
     pattern: "^[+-]?(\\d+|\\d+\\.\\d*|\\.\\d+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?\\d+)?$",
