@@ -124,6 +124,7 @@ export class Git {
       extendEnv: false,
       reject: false,
       encoding: "buffer",
+      stripFinalNewline: false,
       ...(input === undefined ? { stdin: "ignore" } : { input }),
     });
     const { failed, stdout, stderr, exitCode, originalMessage } = await child;

@@ -17,13 +17,15 @@ const manifestTypes = [
  * none, and says nothing about the image.
  */
 export type Answer =
-  | { state: "there"; digest: string }
+  | { state: "there"; digest: string | undefined }
   | { state: "absent" }
   | { state: "unsaid"; why: string; needsLogin: boolean };
 
 export interface AskOptions {
   /** Whether the registry speaks plain HTTP; by default it does where it is on this machine. */
   insecure?: boolean;
+  /** The digest is wanted, even of a registry that says it only with the whole manifest. */
+  withDigest?: boolean;
 }
 
 interface Place {
@@ -59,14 +61,14 @@ export const manifestURL = (image: string): string => placeOf(image).url.href;
  * Asks a registry whether it has an image.
  * @param image with its registry
  */
-export async function lookUp(image: string, { insecure }: AskOptions = {}): Promise<Answer> {
+export async function lookUp(image: string, { insecure, withDigest }: AskOptions = {}): Promise<Answer> {
   const place = placeOf(image, insecure);
   try {
     const { answer, authorization } = await askWithLogins(place);
     if (answer.status === 404) return { state: "absent" };
     if (!answer.ok) return unsaid(place, answer);
-    const said = answer.headers.get("docker-content-digest");
-    if (said) return { state: "there", digest: said };
+    const said = answer.headers.get("docker-content-digest") ?? undefined;
+    if (said || !withDigest) return { state: "there", digest: said };
     // The header is optional; the digest is that of the manifest's bytes.
     const whole = await ask(place.url, "GET", authorization);
     if (!whole.ok) return unsaid(place, whole);
@@ -87,10 +89,10 @@ export async function lookUp(image: string, { insecure }: AskOptions = {}): Prom
 export async function resolveDigest(image: string): Promise<string> {
   const { digest } = parseImage(image);
   if (digest) return digest;
-  const answer = await lookUp(image);
-  if (answer.state === "there") return answer.digest;
+  const answer = await lookUp(image, { withDigest: true });
+  if (answer.state === "there" && answer.digest) return answer.digest;
   const host = placeOf(image).url.host;
-  if (answer.state === "absent") throw new Failure(`${image}: ${host} answered 404`);
+  if (answer.state !== "unsaid") throw new Failure(`${image}: ${host} answered 404`);
   throw new Failure(`${image}: ${answer.why}`, answer.needsLogin ? `docker login ${host}` : undefined);
 }
 

@@ -92,8 +92,11 @@ export async function ensureImage(
     progress(`${target} is there`);
     return;
   }
-  if (answer.state === "unsaid")
-    note(`not known whether ${target} is there: ${answer.why}; it is built and pushed`);
+  if (answer.state === "unsaid") {
+    // The builder may know a login that is not kept where this one looked; where nothing listens the push will say so.
+    const tell = answer.needsLogin ? note : progress;
+    tell(`not known whether ${target} is there: ${answer.why}; it is built and pushed`);
+  }
   const builder = await findBuilder();
   setModes(context);
   const build = ["build", "--tag", target];
