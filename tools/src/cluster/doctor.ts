@@ -1,6 +1,8 @@
+import { followedBranch } from "../git/followed.ts";
 import { Git } from "../git/git.ts";
+import { pullCommand } from "../git/publish.ts";
 import { type Application, applicationTrouble } from "./applications.ts";
-import { deployCommand, get, kubectl, kubectlCommand } from "./kubectl.ts";
+import { deployCommand, get, kubectl, kubectlCommand, npmCommand } from "./kubectl.ts";
 
 /** One thing the doctor looked at: what it is, and where it is wrong the sentence that mends it. */
 export interface Diagnosis {
@@ -29,7 +31,8 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
   const remote = (await git("remote").catch(() => "")).split("\n").includes("platform")
     ? "platform"
     : "origin";
-  const main = `${remote}/main`;
+  const branch = await followedBranch(new Git(checkout), remote).catch(() => "main");
+  const main = `${remote}/${branch}`;
   const checks: Record<string, Check> = {
     "API server": async () => {
       const answer = await kubectl(["get", "--raw", "/readyz"]);
@@ -65,21 +68,21 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
       if (ahead && behind)
         return {
           finding: `HEAD and the platform have diverged (${ahead} and ${behind} commits)`,
-          remedy: `git pull --rebase ${remote} main && git push ${remote} HEAD:main`,
+          remedy: `${pullCommand(remote, branch)} && git push ${remote} HEAD:${branch}`,
         };
-      if (ahead) return { finding: `${ahead}`, remedy: `git push ${remote} HEAD:main` };
+      if (ahead) return { finding: `${ahead}`, remedy: `git push ${remote} HEAD:${branch}` };
       if (behind)
-        return { finding: `none; the platform is ${behind} ahead`, remedy: `git pull ${remote} main` };
+        return { finding: `none; the platform is ${behind} ahead`, remedy: pullCommand(remote, branch) };
       return { finding: "none" };
     },
     "what Argo CD runs": async () => {
       const [head, { status }] = [await git("rev-parse", main), await root()];
       const revision = status?.sync?.revision;
       return revision === head
-        ? { finding: `the platform's main, ${head.slice(0, 12)}` }
+        ? { finding: `the platform's ${branch}, ${head.slice(0, 12)}` }
         : {
-            finding: `${revision?.slice(0, 12) ?? "nothing"}, while main is at ${head.slice(0, 12)}`,
-            remedy: `npm run wait -- ${main}`,
+            finding: `${revision?.slice(0, 12) ?? "nothing"}, while ${branch} is at ${head.slice(0, 12)}`,
+            remedy: npmCommand("wait", main),
           };
     },
     applications: async () => {

@@ -29,7 +29,7 @@ export const registryAddress = (host: string): string => (hubNames.has(host) ? h
  */
 export async function loginsFor(repository: string): Promise<Login[]> {
   const logins: Login[] = [];
-  for (const path of authFiles()) {
+  for (const path of new Set(authFiles())) {
     const file = readAuthFile(path);
     if (file) logins.push(...(await loginsIn(file, repository)));
   }
