@@ -156,8 +156,6 @@ describe.each<Door>(["token", "basic"])(
       );
       chmodSync(shop.builder, 0o755);
       const released = release(options());
-      const { until } = await import("../src/failure.ts");
-      const { existsSync } = await import("node:fs");
       await until("the push", 60, async () => (existsSync(shop.calls) ? undefined : "not yet"));
       await registry.put(image, tag);
       expect((await released).outcome).toBe("committed");
