@@ -167,6 +167,7 @@ const neutral = [
   "status.showUntrackedFiles=all",
   ...off("status", "relativePaths", "branch", "short", "showStash"),
   "column.ui=never",
+  "branch.autoSetupMerge=false",
   ...off("push", "followTags", "gpgSign", "useForceIfIncludes"),
   "push.default=simple",
   "push.recurseSubmodules=no",

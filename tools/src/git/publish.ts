@@ -178,7 +178,13 @@ async function removeAbandonedWorktrees(checkout: Git): Promise<void> {
     const owner = new RegExp(`^${worktreePrefix}(\\d+)-`).exec(name)?.[1];
     return owner !== undefined && isMine(join(tmpdir(), name)) && !isRunning(Number(owner));
   });
-  for (const name of abandoned) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  for (const name of abandoned) {
+    try {
+      rmSync(join(tmpdir(), name), { recursive: true, force: true });
+    } catch {
+      // A builder that ran as somebody else has left files there; they are in nobody's way.
+    }
+  }
   if (abandoned.length > 0) await checkout.run("worktree", "prune");
 }
 
