@@ -40,7 +40,8 @@ export async function blastRadius(root: string, base: string): Promise<BlastRadi
   const git = new Git(root);
   const directory = mkdtempSync(join(tmpdir(), "gitops-base-"));
   try {
-    await git.with({ made: true }).run("worktree", "add", "--quiet", "--detach", "--force", directory, base);
+    // As the working tree that it is compared with was written, line ends and all.
+    await git.run("worktree", "add", "--quiet", "--detach", "--force", directory, base);
     const [before, after] = [await renderAll(directory), await renderAll(root)];
     const clusters = [...new Set([...before.keys(), ...after.keys()])].sort();
     const differences = clusters.map((cluster) =>

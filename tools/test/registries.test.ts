@@ -94,7 +94,13 @@ describe.each<Door>(["token", "basic"])(
       await release(options());
       await clone.change("two\n");
       await release(options());
-      await expect(rollback(options())).rejects.toThrow(`${image}:${one} is not there`);
+      const failure = { message: `${registry.host}/${image}:${one} is not there` };
+      const nothing = "git revert what changed services/cart, then npm run release -- cart";
+      await expect(rollback(options())).rejects.toMatchObject({ ...failure, next: nothing });
+      // Of the tags before, one is there.
+      if (door === "token") await registry.put(image, "000000000000");
+      const next = "npm run rollback -- cart --to 000000000000";
+      if (door === "token") await expect(rollback(options())).rejects.toMatchObject({ ...failure, next });
       await registry.put(image, one);
       expect((await rollback(options())).message).toBe(`deploy(cart): ${one}`);
     });

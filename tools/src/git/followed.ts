@@ -1,7 +1,8 @@
 /** Where commits have to go to be deployed: the remote, and the branch that its cluster follows. */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { Failure } from "../failure.ts";
 import { readSource, sourceFile } from "../render/source.ts";
-import { readRepository } from "../repository.ts";
 import type { Git } from "./git.ts";
 
 /** The remote that `./deploy.sh` adds for the cluster on this machine, or `origin` where there is none. */
@@ -24,10 +25,9 @@ export async function followedBranch(git: Git, remote: string): Promise<string> 
 
 /** The branches that clusters behind a remote follow; none where no cluster says so. */
 export async function followedBranches(git: Git, remote: string): Promise<string[]> {
-  const files = await readRepository(git.directory);
-  const clusters = [...files.keys()].map((path) => /^gitops\/clusters\/([^/]+)\//.exec(path)?.[1] ?? "");
-  const sources = [...new Set(clusters)]
-    .filter((cluster) => files.has(sourceFile(cluster)))
+  const clusters = join(git.directory, "gitops/clusters");
+  const sources = (existsSync(clusters) ? readdirSync(clusters).sort() : [])
+    .filter((cluster) => existsSync(join(git.directory, sourceFile(cluster))))
     .map((cluster) => ({ cluster, ...readSource(git.directory, cluster) }))
     .filter(({ branch }) => typeof branch === "string");
   const url = await git.try("config", "--get", `remote.${remote}.url`);

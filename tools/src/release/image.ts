@@ -61,12 +61,12 @@ export function askRegistry(image: string, registry: Registry): Promise<Answer> 
 export async function requireImage(
   image: string,
   registry: Registry,
-  { next, strict }: { next: string; strict: boolean },
+  { next, strict }: { next: () => string | Promise<string>; strict: boolean },
 ): Promise<void> {
   const target = pushReference(image, registry);
   const answer = await askRegistry(image, registry);
   if (answer.state === "there") return;
-  if (answer.state === "absent") throw new Failure(`${target} is not there`, next);
+  if (answer.state === "absent") throw new Failure(`${target} is not there`, await next());
   const said = `not known whether ${target} is there: ${answer.why}`;
   if (!strict) return note(said);
   const [host] = target.split("/");

@@ -30,6 +30,7 @@ export function faultFile(environment: string): string {
  * person committed, or added to a commit of the tool, is theirs whatever its message says.
  */
 export async function isOwn(git: Git, commit: string): Promise<boolean> {
+  if ((await git.resolve(`${commit}^`)) === undefined) return false;
   const expected = await expectedFiles(git, commit);
   if (expected === undefined || expected.size === 0) return false;
   const printed = await git.run("diff-tree", "--no-commit-id", "--raw", "--no-renames", "-r", "-z", commit);

@@ -38,7 +38,7 @@ export async function promote(options: PromoteOptions): Promise<Published> {
     const image = `${target.name}:${tag}`;
     const whose = from === defaultEnvironment ? "" : ` --environment ${from}`;
     await requireImage(image, registry, {
-      next: `npm run release -- ${service}${whose}`,
+      next: () => `npm run release -- ${service}${whose}`,
       strict: registry.mirror !== undefined,
     });
     const source = tags.get(tag);

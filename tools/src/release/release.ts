@@ -116,9 +116,7 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
     if (files.size === 0) return { done: `${service} is at ${tag} already` };
     const others = earlier.filter((candidate) => candidate !== tag && candidate !== deployed.tag);
     await requireImage(`${deployed.name}:${tag}`, registry, {
-      next: others[0]
-        ? `npm run rollback -- ${service} --to ${others[0]}`
-        : `npm run release -- ${service}, after a git revert of its sources`,
+      next: () => otherRollback(options, deployed.name, others),
       strict: false,
     });
     // What was promoted is told by the tag alone; the default environment has what the sources are.
@@ -135,6 +133,18 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
     return { files, subject: `deploy(${service}): ${tag}`, trailers };
   };
   return publish({ ...options, plan, isOwn });
+}
+
+// Of the tags that ran before, the newest whose image there still is.
+async function otherRollback(
+  { service, registry }: RollbackOptions,
+  name: string,
+  tags: string[],
+): Promise<string> {
+  for (const tag of tags)
+    if ((await askRegistry(`${name}:${tag}`, registry)).state === "there")
+      return `npm run rollback -- ${service} --to ${tag}`;
+  return `git revert what changed services/${service}, then npm run release -- ${service}`;
 }
 
 /** Sets an environment's share of delayed requests, in percent. */
