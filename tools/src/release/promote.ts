@@ -1,5 +1,5 @@
 /** Promotion: an environment gets the image that another one runs. Nothing is built. */
-import { defaultEnvironment, environmentTrailers } from "../environment.ts";
+import { defaultEnvironment, environmentOption, environmentTrailers } from "../environment.ts";
 import { Failure } from "../failure.ts";
 import { type Base, type Plan, type Published, publish } from "../git/publish.ts";
 import { committedTags, imageTrailer, lastRolledBack } from "../git/source-tag.ts";
@@ -36,9 +36,8 @@ export async function promote(options: PromoteOptions): Promise<Published> {
       await refuseRolledBack(base, options, tag);
     }
     const image = `${target.name}:${tag}`;
-    const whose = from === defaultEnvironment ? "" : ` --environment ${from}`;
     await requireImage(image, registry, {
-      next: () => `npm run release -- ${service}${whose}`,
+      next: () => `npm run release -- ${service}${environmentOption(from)}`,
       strict: registry.mirror !== undefined,
     });
     const source = tags.get(tag);
@@ -71,7 +70,7 @@ async function refuseDowngrade(
   if (!ours || !theirs || !(await git.isAncestor(ours, theirs))) return;
   throw new Failure(
     `${to} runs ${service} ${present} of ${theirs.slice(0, 12)}, newer than ${tag} of ${from}: this would be a downgrade`,
-    `npm run rollback -- ${service} --environment ${to}, or --force`,
+    `npm run rollback -- ${service}${environmentOption(to)}, or --force`,
   );
 }
 

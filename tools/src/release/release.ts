@@ -1,7 +1,7 @@
 /** Releasing a service, taking a release back, and the share of delayed requests: commits of one scalar. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { defaultEnvironment, environmentTrailers } from "../environment.ts";
+import { defaultEnvironment, environmentOption, environmentTrailers } from "../environment.ts";
 import { Failure } from "../failure.ts";
 import { Git } from "../git/git.ts";
 import {
@@ -137,14 +137,15 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
 
 // Of the tags that ran before, the newest whose image there still is.
 async function otherRollback(
-  { service, registry }: RollbackOptions,
+  { service, registry, environment = defaultEnvironment }: RollbackOptions,
   name: string,
   tags: string[],
 ): Promise<string> {
+  const where = environmentOption(environment);
   for (const tag of tags)
     if ((await askRegistry(`${name}:${tag}`, registry)).state === "there")
-      return `npm run rollback -- ${service} --to ${tag}`;
-  return `git revert what changed services/${service}, then npm run release -- ${service}`;
+      return `npm run rollback -- ${service}${where} --to ${tag}`;
+  return `git revert what changed services/${service}, then npm run release -- ${service}${where}`;
 }
 
 /** Sets an environment's share of delayed requests, in percent. */
@@ -237,7 +238,7 @@ async function refuseDowngrade(
     if (running && tree?.startsWith(running) && (await git.isAncestor(ours, commit))) {
       throw new Failure(
         `${service} ${running} of the newer commit ${commit.slice(0, 12)} is deployed: this would be a downgrade`,
-        `${pullCommand(remote, branch)}, or npm run rollback -- ${service}`,
+        `${pullCommand(remote, branch)}, or npm run rollback -- ${service}${environmentOption(environment)}`,
       );
     }
   }
