@@ -44,7 +44,7 @@ async function looked(root: string, cache: boolean): Promise<Validation> {
   if ((await new Git(root).try("rev-parse", "--git-dir")) === undefined)
     throw new UnreadableRepository(
       `${root} is in no Git repository: the files to look at are those that Git has or could have`,
-      `git -C ${root} init, or name the root of a repository with gitops/clusters/NAME/kustomization.yaml`,
+      `git init ${root}, or name the root of a repository with gitops/clusters/NAME/kustomization.yaml`,
     );
   const validation = await validate(root, cache ? {} : { cache: new Cache(undefined) });
   if (validation.clusters.length === 0) throw nothingToRead(root);
