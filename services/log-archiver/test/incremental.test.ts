@@ -1,11 +1,11 @@
 /** Many runs: each line is archived once, none is lost, whatever is killed, dropped or goes between them. */
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { archiveName, type Manifest, manifestName } from "../src/manifest.ts";
-import { sha256Of } from "../src/storage.ts";
+import { manifestName } from "../src/manifest.ts";
+import { age, archived, idsOf, manifestsOf, newestOf, removePod } from "./archives.ts";
 import { Platform, type Pod, post } from "./platform.ts";
 import { collect, Store } from "./stores.ts";
 
@@ -16,57 +16,9 @@ beforeEach(async () => {
 });
 afterEach(() => platform.stop());
 
-const manifests = (): Manifest[] =>
-  platform
-    .stored()
-    .filter((name) => name.endsWith(".json"))
-    .map((name) => JSON.parse(readFileSync(join(platform.archives, name), "utf8")) as Manifest);
-const newest = (): Manifest =>
-  manifests()
-    .toSorted((a, b) => (a.sequence ?? 0) - (b.sequence ?? 0))
-    .at(-1) as Manifest;
-const ids = (lines: string[]): string[] => lines.map((line) => line.split(" ")[1] ?? "");
-const archive = async (...args: string[]): Promise<string> => {
-  const { exitCode, stdout, stderr } = await platform.run("archive", ...args);
-  expect([exitCode, stderr]).toEqual([0, ""]);
-  return stdout;
-};
-const remove = (pod: Pod): void => {
-  platform.pods.splice(platform.pods.indexOf(pod), 1);
-  pod.process?.kill("SIGKILL");
-};
-
-/** Puts the days of what is stored back, as if the runs had been then. */
-async function age(days: number): Promise<void> {
-  const earlier = (time: string): string =>
-    time === "" ? "" : new Date(Date.parse(time) - days * 86_400_000).toISOString();
-  for (const manifest of manifests()) {
-    const scratch = platform.path("aging");
-    const old = join(platform.archives, manifest.archive);
-    await execa("tar", ["-xzf", old, "-C", scratch, "--transform", "s,.*/,,", "--wildcards", "*.log"], {
-      reject: false,
-    });
-    mkdirSync(join(scratch, "app/logs"), { recursive: true });
-    for (const pod of manifest.pods) {
-      const text = readFileSync(join(scratch, pod.file), "utf8");
-      const aged = text.replace(/^\S+Z(?= )/gm, earlier);
-      writeFileSync(join(scratch, "app/logs", pod.file), aged);
-      pod.sha256 = await sha256Of(join(scratch, "app/logs", pod.file));
-      pod.first = earlier(pod.first);
-      pod.last = earlier(pod.last);
-    }
-    rmSync(old);
-    rmSync(join(platform.archives, manifestName(manifest.archive)));
-    manifest.archive = archiveName(new Date(earlier(manifest.started)));
-    await execa("tar", ["-czf", join(platform.archives, manifest.archive), "app/logs/"], { cwd: scratch });
-    manifest.sha256 = await sha256Of(join(platform.archives, manifest.archive));
-    manifest.bytes = readFileSync(join(platform.archives, manifest.archive)).length;
-    manifest.started = earlier(manifest.started);
-    manifest.finished = earlier(manifest.finished);
-    writeFileSync(join(platform.archives, manifestName(manifest.archive)), JSON.stringify(manifest));
-    rmSync(scratch, { recursive: true });
-  }
-}
+const manifests = () => manifestsOf(platform);
+const newest = () => newestOf(platform);
+const archive = (...args: string[]) => archived(platform, ...args);
 
 test("fourteen runs, the store emptied after each: every line is restored, once", async () => {
   const pod = await platform.startPod("app-a");
@@ -85,7 +37,7 @@ test("fourteen runs, the store emptied after each: every line is restored, once"
     expect(newest().lines).toBe(10);
     store.empty();
   }
-  expect(ids(await platform.restored("--from", "all"))).toEqual(sent);
+  expect(idsOf(await platform.restored("--from", "all"))).toEqual(sent);
 });
 
 test("pods that come and go, stores that turn over and runs killed at random moments lose nothing", async () => {
@@ -130,7 +82,7 @@ test("pods that come and go, stores that turn over and runs killed at random mom
     if (round % 7 === 6) {
       collectAll();
       const [old] = alive.splice(0, 1);
-      if (old) remove(old.pod);
+      if (old) removePod(platform, old.pod);
       await start();
     }
     // Before the store drops what no archive has; the next test is about that.
@@ -139,7 +91,7 @@ test("pods that come and go, stores that turn over and runs killed at random mom
   expect(killed).toBe(kills);
   collectAll();
   await archive();
-  const restored = ids(await platform.restored());
+  const restored = idsOf(await platform.restored());
   expect(restored.toSorted()).toEqual(sent.toSorted());
   expect(manifests().flatMap(({ sources }) => sources.filter(({ droppedBytes }) => droppedBytes))).toEqual(
     [],
@@ -157,7 +109,7 @@ describe("bytes that were dropped before an archive had them", () => {
     await archive();
     for (let i = 1; i <= 12; i++) await post(pod, "x".repeat(300), `id-${i}`);
     const { stdout } = await platform.run("archive");
-    const got = ids(await platform.restored());
+    const got = idsOf(await platform.restored());
     const missing = 13 - got.length;
     expect(missing).toBeGreaterThan(3);
     expect(stdout).toMatch(/pod app-a: DROPPED \d+ bytes before they were archived/);
@@ -185,7 +137,7 @@ describe("bytes that were dropped before an archive had them", () => {
       if (i === 2) await archive();
     }
     await archive();
-    expect(ids(await platform.restored())).toEqual(Array.from({ length: 12 }, (_, i) => `id-${i}`));
+    expect(idsOf(await platform.restored())).toEqual(Array.from({ length: 12 }, (_, i) => `id-${i}`));
     expect(dropped()).toEqual([undefined, undefined]);
   });
 
@@ -197,7 +149,7 @@ describe("bytes that were dropped before an archive had them", () => {
     await archive();
     for (let i = 1; i <= 20; i++) await post(pod, "x".repeat(200), `id-${i}`);
     store.append(collect(platform, pod).slice(1));
-    remove(pod);
+    removePod(platform, pod);
     await platform.run("archive");
     const [bytes = 0] = newest().sources.flatMap(({ kind, droppedBytes }) =>
       kind === "node-store" ? (droppedBytes ?? 0) : [],
@@ -216,7 +168,7 @@ test("a log that was removed or is another one is read whole", async () => {
   for (let i = 0; i < 9; i++) await post(pod, `after ${i}`, `new-${i}`);
   await archive();
   expect(newest().lines).toBe(9);
-  expect(ids(await platform.restored())).toHaveLength(14);
+  expect(idsOf(await platform.restored())).toHaveLength(14);
 });
 
 test("more than one archive takes goes into several of the same run", async () => {
@@ -226,7 +178,7 @@ test("more than one archive takes goes into several of the same run", async () =
   store.append(collect(platform, pod));
   await archive("--largest", "1");
   expect(manifests().length).toBeGreaterThan(3);
-  expect(ids(await platform.restored())).toEqual(Array.from({ length: 90 }, (_, i) => `id-${i}`));
+  expect(idsOf(await platform.restored())).toEqual(Array.from({ length: 90 }, (_, i) => `id-${i}`));
   const sizes = manifests().map(({ sources }) => sources.reduce((sum, { bytes }) => sum + bytes, 0));
   expect(Math.max(...sizes)).toBeLessThanOrEqual(1024 * 1024);
   await archive("--largest", "1");
@@ -247,7 +199,7 @@ describe("archives of closed days", () => {
       store.append(collect(platform, pod).slice(run * 5));
       await archive();
     }
-    await age(1);
+    await age(platform, 1);
     return sent;
   }
 
@@ -262,11 +214,11 @@ describe("archives of closed days", () => {
     expect(days[0]?.replaces).toHaveLength(3);
     expect(platform.stored()).toHaveLength(4);
     const after = await platform.restored();
-    expect(ids(after)).toEqual(sent);
+    expect(idsOf(after)).toEqual(sent);
     expect(after).toEqual(before);
     await archive();
     expect(platform.stored()).toHaveLength(6);
-    expect(ids(await platform.restored())).toEqual(sent);
+    expect(idsOf(await platform.restored())).toEqual(sent);
   });
 
   test("are whole after a kill at any moment, and the next run ends what was begun", async () => {
@@ -281,9 +233,9 @@ describe("archives of closed days", () => {
       const run = platform.run("archive");
       setTimeout(() => run.kill("SIGKILL"), took * (0.55 + kill * 0.06));
       await run;
-      expect(ids(await platform.restored())).toEqual(sent);
+      expect(idsOf(await platform.restored())).toEqual(sent);
       await archive();
-      expect(ids(await platform.restored())).toEqual(sent);
+      expect(idsOf(await platform.restored())).toEqual(sent);
       expect(manifests().filter(({ replaces }) => replaces)).toHaveLength(1);
     }
   });
@@ -299,15 +251,15 @@ describe("archives of closed days", () => {
     const rest = await platform.run("restore", "--skip-damaged");
     expect(rest.exitCode).toBe(3);
     expect(rest.stderr).toContain(`left out: ${join(platform.archives, first)} is damaged`);
-    expect(ids(rest.stdout.split("\n"))).toEqual(sent.slice(5));
+    expect(idsOf(rest.stdout.split("\n"))).toEqual(sent.slice(5));
   });
 
   test("go when all their lines are older than KEEP_DAYS, and not a day before", async () => {
     await severalDays();
-    await age(28);
+    await age(platform, 28);
     await archive();
-    expect(ids(await platform.restored())).toHaveLength(15);
-    await age(2);
+    expect(idsOf(await platform.restored())).toHaveLength(15);
+    await age(platform, 2);
     expect(await archive()).toContain("removed, all its lines are older than 30 days");
     expect(await platform.restored()).toEqual([]);
   });
@@ -327,11 +279,11 @@ test("archives of version 1 are restored beside the new ones", async () => {
   await archive();
   // Nothing says how far it was read: whole once more.
   expect(newest().lines).toBe(4);
-  expect(ids(await platform.restored())).toEqual(["id-0", "id-1", "id-2", "id-3"]);
-  await age(1);
+  expect(idsOf(await platform.restored())).toEqual(["id-0", "id-1", "id-2", "id-3"]);
+  await age(platform, 1);
   await archive();
-  expect(ids(await platform.restored())).toEqual(["id-0", "id-1", "id-2", "id-3"]);
-  await age(40);
+  expect(idsOf(await platform.restored())).toEqual(["id-0", "id-1", "id-2", "id-3"]);
+  await age(platform, 40);
   await archive();
   expect(await platform.restored()).toEqual([]);
 });

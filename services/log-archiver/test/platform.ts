@@ -30,6 +30,8 @@ export class Platform {
   readonly archives = this.path("archives");
   readonly pods: Pod[] = [];
   readonly stores: Pod[] = [];
+  /** What runs have in their environment besides. */
+  env: Record<string, string> = {};
   readonly #servers: Server[] = [];
   readonly #processes: ChildProcess[] = [];
   #api = 0;
@@ -115,8 +117,14 @@ export class Platform {
 
   /** Starts the archiver's command; what is returned resolves at its end, whatever that is. */
   run(...args: string[]) {
+    return this.runWith({}, ...args);
+  }
+
+  /** The same, with something on standard input, or as the head of a process group that a test kills as a whole. */
+  runWith(options: { inputFile?: string; detached?: boolean }, ...args: string[]) {
     return execa(process.execPath, [join(compiled, "main.js"), ...args], {
       reject: false,
+      ...options,
       env: {
         KUBERNETES_API: `http://127.0.0.1:${this.#api}`,
         POD_HOST: "{ip}",
@@ -124,6 +132,7 @@ export class Platform {
         TEMPORARY_DIR: this.path("tmp"),
         ARCHIVES_DIR: this.archives,
         PATIENCE_SECONDS: "0",
+        ...this.env,
       },
     });
   }
