@@ -1,10 +1,14 @@
 /** `npm run archive`, `restore` and `import`: the archiver on the platform that kubectl talks to, or without one. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Command } from "commander";
 import { execa } from "execa";
-import { pairsIn } from "../src/import.ts";
+import { exitCode, Failure, reasonOf } from "../src/failure.ts";
+import { type Manifest, manifestName } from "../src/manifest.ts";
+import { directoryShelf, remoteShelf, type Shelf, unreadableIn } from "../src/restore.ts";
+import { verify } from "../src/tar.ts";
+import { idlePod, needsNoPlatform, type PodTemplate } from "./place.ts";
 
 const namespace = "logging";
 const cronJob = "log-archiver";
@@ -52,94 +56,97 @@ program
   .option("--timeout <seconds>", "give up waiting for the pod after so long", "120")
   .action(async ({ fromDir, fromRemote, timeout }) => {
     if ((fromDir === undefined) === (fromRemote === undefined))
-      throw new Error("import takes one of --from-dir and --from-remote\nnext: npm run import -- --help");
+      throw new Failure("import takes one of --from-dir and --from-remote", {
+        next: "npm run import -- --help",
+      });
     const scratch = await mkdtemp(join(tmpdir(), "log-archiver-import-"));
     const pod = `${cronJob}-import-${Date.now()}`;
     try {
-      if (fromRemote)
-        await execa("rclone", ["copy", "--max-depth", "1", "--include", "app-logs-*", fromRemote, scratch]);
-      const directory = fromDir ?? scratch;
-      const pairs = await pairsIn(directory);
-      if (pairs.length === 0) throw new Error(`there is no archive in ${fromRemote ?? directory}`);
+      const shelf = await (fromRemote === undefined
+        ? directoryShelf(fromDir)
+        : remoteShelf(fromRemote, scratch));
+      const { manifests, name, next } = shelf;
+      if (manifests.length === 0) throw new Failure(`there is no archive in ${name}`, { next });
+      for (const name of shelf.unreadable) leaveOut(unreadableIn(shelf, name));
       await startIdle(pod, Number(timeout));
-      for (const [index, { names, bytes }] of pairs.entries()) {
-        console.log(`${index + 1} of ${pairs.length}: ${names[0]}, ${bytes} bytes`);
-        await sendTo(pod, directory, names);
+      for (const [index, manifest] of manifests.entries()) {
+        console.log(`${index + 1} of ${manifests.length}: ${manifest.archive}, ${manifest.bytes} bytes`);
+        await sendTo(pod, shelf, manifest);
       }
     } finally {
-      await kubectl("delete", "pod", pod, "--ignore-not-found", "--grace-period=1", "--wait=false");
+      // Where there is no cluster, that is not what should be told.
+      await kubectl("delete", "pod", pod, "--ignore-not-found", "--grace-period=1", "--wait=false").catch(
+        () => undefined,
+      );
       await rm(scratch, { recursive: true, force: true });
     }
   });
 
-/** True where archives are read that are not on the platform's volume, or where only the help is asked for. */
-const needsNoPlatform = (options: string[]): boolean =>
-  options.some((option) => /^(--from-dir|--from-remote|--archives|--help|-h)(=|$)/.test(option)) ||
-  options.some((option, index) => option.includes("/") && options[index - 1] === "--from");
-
 async function here(...args: string[]): Promise<number> {
   const main = join(import.meta.dirname, "../src/main.ts");
-  const { exitCode } = await execa(
-    process.execPath,
-    ["--import", import.meta.resolve("tsx"), main, ...args],
-    {
-      stdio: "inherit",
-      reject: false,
-      env: { TEMPORARY_DIR: process.env.TEMPORARY_DIR ?? tmpdir() },
-    },
-  );
-  return exitCode ?? 1;
+  const ended = await execa(process.execPath, ["--import", import.meta.resolve("tsx"), main, ...args], {
+    stdio: "inherit",
+    reject: false,
+    env: { TEMPORARY_DIR: process.env.TEMPORARY_DIR ?? tmpdir() },
+  });
+  return ended.exitCode ?? exitCode.failed;
 }
 
 async function inKeeper(...args: string[]): Promise<number> {
   const inside = ["node", "/app/dist/main.js", ...args];
-  const { exitCode } = await execa(
+  const ended = await execa(
     "kubectl",
     ["--namespace", namespace, "exec", holder, "--container", "log-archive", "--quiet", "--", ...inside],
     { stdio: "inherit", reject: false },
   );
-  return exitCode ?? 1;
+  return ended.exitCode ?? exitCode.failed;
 }
 
-/** Starts a pod that is a run's in all but what it does: it has the volume, and waits. */
+/** Starts a pod with the volume, and waits until it is ready. */
 async function startIdle(pod: string, timeoutSeconds: number): Promise<void> {
   const { stdout } = await kubectl("get", "cronjob", cronJob, "--output", "json");
-  const { metadata, spec } = (JSON.parse(stdout) as CronJob).spec.jobTemplate.spec.template;
-  const containers = spec.containers.map((container) => ({ ...container, args: ["serve"] }));
-  const manifest = {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: { ...metadata, name: pod },
-    spec: { ...spec, containers },
-  };
+  const { template } = (JSON.parse(stdout) as CronJob).spec.jobTemplate.spec;
   await execa("kubectl", ["--namespace", namespace, "create", "--filename", "-"], {
-    input: JSON.stringify(manifest),
+    input: JSON.stringify(idlePod(pod, template)),
   });
   await kubectl("wait", `pod/${pod}`, "--for=condition=Ready", `--timeout=${timeoutSeconds}s`);
 }
 
 interface CronJob {
-  spec: { jobTemplate: { spec: { template: { metadata: object; spec: { containers: object[] } } } } };
+  spec: { jobTemplate: { spec: { template: PodTemplate } } };
 }
 
-async function sendTo(pod: string, directory: string, names: string[]): Promise<void> {
+function leaveOut(reason: string): void {
+  console.error(`left out: ${reason}`);
+  process.exitCode = exitCode.incomplete;
+}
+
+/** Sends an archive with its manifest. One that is refused does not keep the others from being sent. */
+async function sendTo(pod: string, shelf: Shelf, manifest: Manifest): Promise<void> {
+  const { archive } = manifest;
+  let path: string;
+  try {
+    path = await shelf.pathOf(archive);
+    await verify(path, manifest);
+  } catch (error) {
+    return leaveOut(reasonOf(error));
+  }
   const inside = ["node", "/app/dist/main.js", "import", "--from-stdin"];
-  const to = [
-    "--namespace",
-    namespace,
-    "exec",
-    "--stdin",
-    pod,
-    "--container",
-    cronJob,
-    "--quiet",
-    "--",
-    ...inside,
-  ];
-  await execa("tar", ["-cf", "-", "-C", directory, ...names]).pipe("kubectl", to, {
-    stdout: "inherit",
-    stderr: "inherit",
-  });
+  const exec = ["--namespace", namespace, "exec", "--stdin", pod, "--container", cronJob, "--quiet", "--"];
+  const ended = await execa({ reject: false })("tar", [
+    "-cf",
+    "-",
+    "-C",
+    dirname(path),
+    archive,
+    manifestName(archive),
+  ]).pipe("kubectl", [...exec, ...inside], { stdout: "inherit", stderr: "inherit", reject: false });
+  await shelf.release(path);
+  if (ended.exitCode === exitCode.incomplete) process.exitCode = exitCode.incomplete;
+  else if (ended.exitCode !== 0)
+    throw new Failure(`${archive} could not be stored on the platform's volume`, {
+      next: `kubectl --namespace ${namespace} describe pod ${pod}`,
+    });
 }
 
 interface PodStatus {
@@ -184,7 +191,7 @@ async function pause(job: string, deadline: number): Promise<void> {
 try {
   await program.parseAsync();
 } catch (error) {
-  const { stderr, message } = error as { stderr?: string; message: string };
-  console.error(stderr || message);
-  process.exitCode = 1;
+  console.error((error as { stderr?: string }).stderr || reasonOf(error));
+  if (error instanceof Failure && error.next !== undefined) console.error(`next: ${error.next}`);
+  process.exitCode = exitCode.failed;
 }

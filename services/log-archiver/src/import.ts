@@ -1,9 +1,7 @@
 /** Putting archives of another platform, or of this one before it was lost, onto the volume. */
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
-import { Failure } from "./failure.ts";
-import { type Manifest, manifestName } from "./manifest.ts";
-import type { Shelf } from "./restore.ts";
+import { Failure, reasonOf } from "./failure.ts";
+import type { Manifest } from "./manifest.ts";
+import { type Shelf, unreadableIn } from "./restore.ts";
 import { keep, manifestsIn } from "./storage.ts";
 import { verify } from "./tar.ts";
 
@@ -12,12 +10,14 @@ export interface Imported {
   stored: number;
   /** Archives that were there already. */
   present: number;
+  /** Why others were not stored: each is damaged, or has the name of another one. */
+  refused: string[];
 }
 
 /**
- * Verifies each archive of a shelf and stores it in a directory, beside what is there. Their cursors stay behind: the
- * sources that they speak of are another platform's.
- * @throws Failure for one that is damaged, or that has the name of another one; those before it are stored
+ * Verifies each archive of a shelf and stores it in a directory, beside what is there; one that is refused does not
+ * keep the others from being stored. Their cursors stay behind: the sources that they speak of are another platform's.
+ * @throws Failure where there is none, or one could not be stored; those before it are
  */
 export async function importArchives(
   shelf: Shelf,
@@ -26,9 +26,10 @@ export async function importArchives(
 ): Promise<Imported> {
   const there = new Map((await manifestsIn(directory)).map((manifest) => [manifest.archive, manifest]));
   const replaced = new Set([...there.values()].flatMap(({ replaces }) => replaces ?? []));
-  const imported: Imported = { stored: 0, present: 0 };
+  const refused = shelf.unreadable.map((name) => unreadableIn(shelf, name));
+  const imported: Imported = { stored: 0, present: 0, refused };
   if (shelf.manifests.length === 0)
-    throw new Failure(`there is no archive in ${shelf.name}`, { next: "restore --list" });
+    throw new Failure(`there is no archive in ${shelf.name}`, { next: shelf.next });
   for (const manifest of shelf.manifests) {
     const { archive, sha256 } = manifest;
     const known = there.get(archive);
@@ -36,12 +37,14 @@ export async function importArchives(
       imported.present++;
       continue;
     }
-    if (known)
-      throw new Failure(`${directory} has another archive named ${archive}`, {
-        next: `restore --from ${archive} --verify`,
-      });
-    const path = await shelf.pathOf(archive);
-    await verify(path, manifest);
+    if (known) {
+      imported.refused.push(`${directory} has another archive named ${archive}`);
+      continue;
+    }
+    const path = await soundPath(shelf, manifest).catch((error: unknown) => {
+      imported.refused.push(reasonOf(error));
+    });
+    if (path === undefined) continue;
     const { cursors, sequence, ...rest } = manifest;
     const kept: Manifest = { ...rest, imported: manifest.imported ?? new Date().toISOString() };
     await keep(path, kept, directory);
@@ -52,13 +55,13 @@ export async function importArchives(
   return imported;
 }
 
-/** The files of a directory that an import takes: each archive with its manifest, oldest first. */
-export async function pairsIn(directory: string): Promise<{ names: string[]; bytes: number }[]> {
-  const manifests = await manifestsIn(directory);
-  return Promise.all(
-    manifests.map(async ({ archive }) => ({
-      names: [archive, manifestName(archive)],
-      bytes: (await stat(join(directory, archive))).size,
-    })),
-  );
+async function soundPath(shelf: Shelf, manifest: Manifest): Promise<string> {
+  const path = await shelf.pathOf(manifest.archive);
+  try {
+    await verify(path, manifest);
+    return path;
+  } catch (error) {
+    await shelf.release(path);
+    throw error;
+  }
 }

@@ -8,7 +8,7 @@ import { sourcesOf } from "./endpoints.ts";
 import { exitCode, Failure, reasonOf } from "./failure.ts";
 import { importArchives } from "./import.ts";
 import type { Manifest } from "./manifest.ts";
-import { directoryShelf, type Restored, remoteShelf, restore, type Shelf } from "./restore.ts";
+import { directoryShelf, type Restored, remoteShelf, restore, type Shelf, unreadableIn } from "./restore.ts";
 import { serve } from "./serve.ts";
 import { StoreWatch } from "./store-watch.ts";
 
@@ -121,7 +121,11 @@ program
   .command("restore")
   .description("verify archives and print their lines, each once, merged by time")
   .option("--from <archive>", "all, latest, an archive's name or path", "all")
-  .option("--from-dir <directory>", "read another directory than the platform's")
+  .addOption(
+    new Option("--from-dir <directory>", "read another directory than the platform's").conflicts(
+      "fromRemote",
+    ),
+  )
   .option("--from-remote <remote>", "read an rclone remote, such as s3:bucket/path")
   .option("--since <time>", "only lines from then on: a time, or an age such as 2h", moment)
   .option("--grep <pattern>", "only lines that match a regular expression", pattern)
@@ -146,7 +150,9 @@ program
       const scratch = await mkdtemp(join(temporary, "shelf-"));
       try {
         const shelf = await (fromRemote === undefined
-          ? directoryShelf(from.includes("/") ? dirname(from) : (fromDir ?? archives))
+          ? fromDir === undefined
+            ? directoryShelf(from.includes("/") ? dirname(from) : archives, "restore --list")
+            : directoryShelf(fromDir)
           : remoteShelf(fromRemote, scratch));
         if (list) return printList(shelf);
         const none = verify ? /(?!)/ : grep;
@@ -179,8 +185,10 @@ program
       const shelf = fromRemote
         ? await remoteShelf(fromRemote, scratch)
         : await directoryShelf(fromDir ?? scratch);
-      const { stored, present } = await importArchives(shelf, archives, (line) => console.log(line));
-      console.log(`${stored} archives stored, ${present} were there already`);
+      const imported = await importArchives(shelf, archives, (line) => console.log(line));
+      console.log(`${imported.stored} archives stored, ${imported.present} were there already`);
+      for (const reason of imported.refused) console.error(`left out: ${reason}`);
+      if (imported.refused.length > 0) process.exitCode = exitCode.incomplete;
     } finally {
       await rm(scratch, { recursive: true, force: true });
     }
@@ -218,7 +226,10 @@ program
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => server.close());
   });
 
-function printList({ manifests }: Shelf): void {
+function printList(shelf: Shelf): void {
+  const { manifests, unreadable } = shelf;
+  for (const name of unreadable) console.error(unreadableIn(shelf, name));
+  if (unreadable.length > 0) process.exitCode = exitCode.incomplete;
   for (const { archive, lines, pods, bytes, complete } of manifests) {
     const state = complete ? "complete" : "incomplete";
     console.log([archive, `${lines} lines`, `${pods.length} pods`, `${bytes} bytes`, state].join("\t"));

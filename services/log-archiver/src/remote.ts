@@ -1,35 +1,81 @@
 /** A further copy of the archives on an rclone remote, such as `s3:bucket/path`. */
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { execa } from "execa";
+import { type ExecaError, execa } from "execa";
 import { Failure } from "./failure.ts";
-import { isArchiveName, isManifestName, type Manifest, manifestName } from "./manifest.ts";
+import { isArchiveName, isManifestName, type Manifest, manifestName, parseManifest } from "./manifest.ts";
 import { manifestsIn, sha256Of } from "./storage.ts";
 
 // A bucket that is not there is a mistake, not one to be made. Ten low-level retries against a server that is away take
 // longer than the Job has.
 const flags = ["--s3-no-check-bucket", "--retries", "5", "--low-level-retries", "3"];
-const rclone = (...args: string[]) =>
-  execa("rclone", [...args, ...flags], { maxBuffer: 1e9, timeout: 300_000 });
+
+// rclone's exit code for a directory that is not there.
+const notFound = 3;
+
+/** rclone's last words, without the time of day and without what its earlier attempts said. */
+class RcloneFailure extends Failure {
+  override name = "RcloneFailure";
+  readonly exitCode: number | undefined;
+  constructor({ stderr, shortMessage, code, exitCode }: ExecaError) {
+    const words = String(stderr ?? "").split(/^\d{4}\/\d\d\/\d\d [\d:]+ /m);
+    const last = words
+      .at(-1)
+      ?.trim()
+      .replaceAll(/\s*\n\s*/g, " ");
+    if (code === "ENOENT") super("rclone is not on the PATH", { next: "apt-get install rclone" });
+    else super(last || shortMessage);
+    this.exitCode = exitCode;
+  }
+}
+
+/** Runs rclone and returns what it prints. */
+async function rclone(...args: string[]): Promise<string> {
+  const { AWS_CA_BUNDLE: bundle } = process.env;
+  // rclone 1.60 refuses every S3 remote where this variable is set ("unsupported transport"); it has one of its own.
+  const env = bundle ? { RCLONE_CA_CERT: bundle, ...process.env, AWS_CA_BUNDLE: "" } : {};
+  try {
+    return (await execa("rclone", [...args, ...flags], { env, maxBuffer: 1e9, timeout: 300_000 })).stdout;
+  } catch (error) {
+    throw new RcloneFailure(error as ExecaError);
+  }
+}
 
 const within = (remote: string, name: string): string =>
   remote.endsWith(":") ? `${remote}${name}` : `${remote.replace(/\/$/, "")}/${name}`;
 
-/** The names of archives and manifests on a remote; none where its directory is not there yet. */
-async function namesOn(remote: string): Promise<Set<string>> {
+/** Where one looks for what a remote should have been called: one directory up. */
+export const above = (remote: string): string => remote.replace(/[^/:]*\/?$/, "").replace(/\/$/, "");
+
+/** What is to be thrown where a remote cannot be read. */
+function unreadable(remote: string, cause: unknown): Failure {
+  if (!(cause instanceof RcloneFailure)) return new Failure(`${remote} cannot be read`, { cause });
+  if (cause.exitCode === notFound)
+    return new Failure(`there is no ${remote}`, { cause, next: `rclone lsf ${above(remote)}` });
+  const next = cause.message.includes("didn't find section") ? "rclone listremotes" : `rclone lsf ${remote}`;
+  return new Failure(`${remote} cannot be read`, { cause, next: cause.next ?? next });
+}
+
+/** The sizes of the archives and manifests on a remote, by name; none where its directory is not there yet. */
+async function sizesOn(remote: string): Promise<Map<string, number>> {
   try {
-    const { stdout } = await rclone("lsf", "--files-only", remote);
-    return new Set(stdout.split("\n").filter((name) => isArchiveName(name) || isManifestName(name)));
-  } catch (cause) {
-    // rclone's exit code for a directory that is not there.
-    if ((cause as { exitCode?: number }).exitCode === 3) return new Set();
-    throw new Failure(`${remote} cannot be listed`, { cause, next: `rclone lsf ${remote}` });
+    const listing = await rclone("lsf", "--files-only", "--format", "sp", "--separator", "\t", remote);
+    const files = listing.split("\n").map((line) => line.split("\t"));
+    return new Map(
+      files.flatMap(([size, name = ""]) =>
+        isArchiveName(name) || isManifestName(name) ? [[name, Number(size)]] : [],
+      ),
+    );
+  } catch (error) {
+    if (error instanceof RcloneFailure && error.exitCode === notFound) return new Map();
+    throw unreadable(remote, error);
   }
 }
 
 /**
  * Copies to a remote what it lacks of a directory's archives, each read back, and removes there what an archive of a
- * whole day stands for by now. An archive without its manifest does not count there either.
+ * whole day stands for by now. An archive without its manifest does not count there either, and one of another size
+ * than it should have is copied again.
  * @returns the names of what was copied
  * @throws Failure with rclone's last words
  */
@@ -38,13 +84,17 @@ export async function copyToRemote(
   manifests: Manifest[],
   remote: string,
 ): Promise<string[]> {
-  const there = await namesOn(remote);
+  const there = await sizesOn(remote);
   const copied: string[] = [];
   const failures: unknown[] = [];
-  for (const { archive, sha256 } of manifests) {
+  for (const manifest of manifests) {
+    const { archive, bytes, sha256 } = manifest;
     const described = manifestName(archive);
-    if (there.has(described)) continue;
     try {
+      if (there.has(described)) {
+        if (there.get(archive) === bytes) continue;
+        await refuseAnother(manifest, remote);
+      }
       await copy(directory, archive, sha256, remote);
       await copy(directory, described, await sha256Of(join(directory, described)), remote);
       copied.push(archive);
@@ -63,38 +113,59 @@ export async function copyToRemote(
   return copied;
 }
 
+/** Two platforms that copy to one place would each take the other's archive of a day for its own. */
+async function refuseAnother({ archive, sha256 }: Manifest, remote: string): Promise<void> {
+  const theirs = await rclone("cat", within(remote, manifestName(archive)));
+  let known = false;
+  try {
+    known = parseManifest(theirs).sha256 === sha256;
+  } catch {
+    // Damaged as the archive is: both are replaced.
+    known = true;
+  }
+  if (!known)
+    throw new Failure(`${within(remote, archive)} is another platform's archive`, {
+      next: "give each platform a path of its own in ARCHIVE_REMOTE",
+    });
+}
+
 async function copy(directory: string, name: string, sha256: string, remote: string): Promise<void> {
   const target = within(remote, name);
+  const found = await sha256Of(join(directory, name));
+  if (found !== sha256)
+    throw new Failure(`${join(directory, name)} is damaged and was not copied: its SHA-256 is ${found}`, {
+      next: "restore --verify",
+    });
   try {
     await rclone("copyto", join(directory, name), target);
-    const { stdout } = await rclone("hashsum", "sha256", "--download", target);
-    if (stdout.split(" ")[0] !== sha256) throw new Failure(`${target} has another content there: ${stdout}`);
+    const [copied] = (await rclone("hashsum", "sha256", "--download", target)).split(" ");
+    if (copied !== sha256) throw new Failure(`${target} has SHA-256 ${copied} there, not ${sha256}`);
   } catch (cause) {
     throw new Failure(`${name} could not be copied to ${remote}`, { cause });
   }
 }
 
-/** The manifests on a remote, by way of a directory. What cannot be read as one is named to `unreadable`. */
+/**
+ * The manifests on a remote, by way of a directory. What cannot be had, or not be read as one, is named to `broken`.
+ * @throws Failure where the remote cannot be listed
+ */
 export async function manifestsOn(
   remote: string,
   directory: string,
-  unreadable: (name: string) => void,
+  broken: (name: string) => void,
 ): Promise<Manifest[]> {
   try {
-    await rclone(
-      "copy",
-      "--max-depth",
-      "1",
-      "--size-only",
-      "--include",
-      "app-logs-*.json",
-      remote,
-      directory,
+    const only = ["--max-depth", "1", "--size-only", "--include", "app-logs-*.json"];
+    await rclone("copy", ...only, remote, directory);
+  } catch (error) {
+    const fetched = await readdir(directory);
+    if (fetched.length === 0) throw unreadable(remote, error);
+    const missing = [...(await sizesOn(remote)).keys()].filter(
+      (name) => isManifestName(name) && !fetched.includes(name),
     );
-  } catch (cause) {
-    throw new Failure(`${remote} cannot be read`, { cause, next: `rclone lsf ${remote}` });
+    for (const name of missing) broken(name);
   }
-  return manifestsIn(directory, unreadable);
+  return manifestsIn(directory, broken);
 }
 
 /** Fetches one archive from a remote into a directory and returns its path. */

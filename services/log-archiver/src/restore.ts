@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Failure, reasonOf } from "./failure.ts";
 import { linesIn, partsOf, printable, textOf } from "./lines.ts";
 import { type Manifest, manifestName } from "./manifest.ts";
-import { fetchFrom, manifestsOn } from "./remote.ts";
+import { above, fetchFrom, manifestsOn } from "./remote.ts";
 import { grouped, groupsOf, pad, sorted } from "./rows.ts";
 import { manifestBeside, manifestsIn } from "./storage.ts";
 import { type Member, membersOf } from "./tar.ts";
@@ -24,18 +24,28 @@ export interface Selection {
 export interface Shelf {
   /** For messages: a directory or a remote. */
   name: string;
+  /** The command that shows what is there. */
+  next: string;
   manifests: Manifest[];
+  /** The names of manifests that are damaged. */
+  unreadable: string[];
   /** An archive's path on this machine. */
   pathOf(archive: string): Promise<string>;
   /** To be called when an archive was read. */
   release(path: string): Promise<void>;
 }
 
-/** The archives in a directory. */
-export async function directoryShelf(directory: string): Promise<Shelf> {
+/** The archives in a directory. Throws a Failure where it cannot be read. */
+export async function directoryShelf(directory: string, next = `ls ${directory}`): Promise<Shelf> {
+  const unreadable: string[] = [];
+  const manifests = await manifestsIn(directory, (name) => unreadable.push(name)).catch((cause) => {
+    throw new Failure(`${directory} cannot be read`, { cause, next });
+  });
   return {
     name: directory,
-    manifests: await manifestsIn(directory, complain),
+    next,
+    manifests,
+    unreadable,
     pathOf: async (archive) => join(directory, archive),
     release: async () => undefined,
   };
@@ -43,15 +53,21 @@ export async function directoryShelf(directory: string): Promise<Shelf> {
 
 /** The archives on an rclone remote, of which one at a time is fetched into a directory to work in. */
 export async function remoteShelf(remote: string, scratch: string): Promise<Shelf> {
+  const unreadable: string[] = [];
+  const manifests = await manifestsOn(remote, scratch, (name) => unreadable.push(name));
   return {
     name: remote,
-    manifests: await manifestsOn(remote, scratch, complain),
+    next: `rclone lsf ${manifests.length > 0 ? remote : above(remote)}`,
+    manifests,
+    unreadable,
     pathOf: (archive) => fetchFrom(remote, archive, scratch),
     release: (path) => rm(path, { force: true }),
   };
 }
 
-const complain = (name: string): void => console.error(`${name} is unreadable`);
+/** What is said of a manifest that is none: its archive is there, and does not count. */
+export const unreadableIn = ({ name }: Shelf, manifest: string): string =>
+  `${manifest} in ${name} is unreadable, and its archive cannot be verified`;
 
 /** What was restored. */
 export interface Restored {
@@ -103,20 +119,26 @@ type Add = (row: string) => Promise<void> | undefined;
 async function read(shelf: Shelf, selection: Selection, restored: Restored, add: Add): Promise<void> {
   const pods = new Map<string, number>();
   let ordinal = 0;
-  for (const { path, manifest } of await find(shelf, selection)) {
+  const chosen = await find(shelf, selection);
+  for (const reason of selection.from === "all" ? shelf.unreadable.map((n) => unreadableIn(shelf, n)) : []) {
+    if (!selection.skipDamaged) throw new Failure(reason, { next: shelf.next });
+    restored.damaged.push(reason);
+  }
+  for (const { path, manifest } of chosen) {
+    let archive = path;
     try {
-      const archive = path ?? (await shelf.pathOf(manifest.archive));
+      archive ??= await shelf.pathOf(manifest.archive);
       for await (const member of membersOf(archive, manifest)) {
         const pod = pods.get(member.pod.pod) ?? pods.size;
         pods.set(member.pod.pod, pod);
         await readMember(member, pod, ordinal, selection, add);
       }
-      if (path === undefined) await shelf.release(archive);
       restored.read.push(manifest);
     } catch (error) {
       if (!selection.skipDamaged) throw error;
       restored.damaged.push(reasonOf(error));
     }
+    if (archive !== undefined && path === undefined) await shelf.release(archive);
     ordinal += Math.max(1, ...manifest.pods.map(({ segments }) => segments?.length ?? 1));
   }
 }
@@ -201,7 +223,7 @@ async function find(
   { from, since }: Selection,
 ): Promise<{ manifest: Manifest; path?: string }[]> {
   if (from.includes("/")) return [{ path: from, manifest: await manifestBeside(from) }];
-  const { manifests, name } = shelf;
+  const { manifests, name, next } = shelf;
   const chosen =
     from === "all"
       ? manifests
@@ -210,7 +232,7 @@ async function find(
         : manifests.filter(({ archive }) => archive === from || manifestName(archive) === from);
   if (chosen.length === 0) {
     const what = from === "latest" || from === "all" ? "no archive" : `no archive named ${from}`;
-    throw new Failure(`there is ${what} in ${name}`, { next: "restore --list" });
+    throw new Failure(`there is ${what} in ${name}`, { next });
   }
   const oldest = since?.toISOString() ?? "";
   const recent = ({ pods }: Manifest): boolean => pods.some(({ last }) => last === "" || last >= oldest);

@@ -1,0 +1,21 @@
+/** Where a command of the operator's works, and in what. */
+
+/** True where archives are read that are not on the platform's volume, or where only the help is asked for. */
+export const needsNoPlatform = (options: string[]): boolean =>
+  options.some((option) => /^(--from-dir|--from-remote|--archives|--help|-h)(=|$)/.test(option)) ||
+  options.some((option) => /^--from=.*\//.test(option)) ||
+  options.some((option, index) => option.includes("/") && options[index - 1] === "--from");
+
+/** What a CronJob makes its pods of. */
+export interface PodTemplate {
+  metadata: object;
+  spec: { containers: object[] };
+}
+
+/** A pod that is a run's in all but what it does: it has the volume, and waits. */
+export const idlePod = (name: string, { metadata, spec }: PodTemplate): object => ({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { ...metadata, name },
+  spec: { ...spec, containers: spec.containers.map((container) => ({ ...container, args: ["serve"] })) },
+});
