@@ -80,6 +80,7 @@ export async function startS3({ host = "127.0.0.1" }: { host?: string } = {}): P
     rmSync(directory, { recursive: true, force: true });
   };
 
+  const direct = [process.env.no_proxy ?? process.env.NO_PROXY, host].filter(Boolean).join(",");
   const env = {
     RCLONE_CONFIG: "/dev/null",
     RCLONE_CONFIG_S3_TYPE: "s3",
@@ -90,8 +91,8 @@ export async function startS3({ host = "127.0.0.1" }: { host?: string } = {}): P
     RCLONE_CONFIG_S3_SECRET_ACCESS_KEY: secret,
     // rclone 1.60 refuses every S3 remote where this variable is set ("unsupported transport").
     AWS_CA_BUNDLE: "",
-    no_proxy: host,
-    NO_PROXY: host,
+    no_proxy: direct,
+    NO_PROXY: direct,
   };
   try {
     await restart();
