@@ -1,16 +1,32 @@
 #!/usr/bin/env bash
 # Brings the logging platform up, on this machine or on a cluster at hand, or completes what an earlier run left undone.
 set -euo pipefail
+# What a shell, a hook or `sudo` hands down and what would change where cd, Git, tar and kubectl look.
+unset CDPATH BASH_ENV ENV KUBE_CONTEXT TAR_OPTIONS
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_COMMON_DIR GIT_NAMESPACE GIT_PREFIX
+# Left empty, a tilde would be nothing too.
+[ -n "${HOME:-}" ] || unset HOME
+export HOME=${HOME:-~}
 
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repository=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 export STATE_DIR=${STATE_DIR:-/var/lib/logging-platform}
 export CACHE_DIR=${CACHE_DIR:-/var/cache/logging-platform}
 export DEPLOY_LOG=${DEPLOY_LOG:-/var/log/logging-platform.log}
+for name in STATE_DIR CACHE_DIR DEPLOY_LOG; do
+  # Programs with other working directories are given these too.
+  case ${!name} in /*) ;; *) printf -v "$name" %s "$PWD/${!name}" ;; esac
+done
+# Of a directory whose configuration is the user's, not ours, nothing is read.
+export TSX_TSCONFIG_PATH=$repository/tsconfig.json
 lock=/run/lock/logging-platform.lock
+# Where the cluster on this machine is, for whoever sends everything else through a proxy.
+unproxied="localhost 127.0.0.1 ::1 10.250.0.1 10.250.0.0/24 10.244.0.0/16 10.96.0.0/16 .svc .cluster.local"
 cluster=
 stage_count=11
 stage_number=0
 build_id=
+link=
+STAGE_TITLE=
 # A cluster at hand: its context, and the options that the stages of bootstrap/upstream are given.
 context=
 target=()
@@ -48,10 +64,11 @@ Options for a cluster at hand (docs/own-cluster.md)
 
 Exit codes
   0  done
-  1  a stage failed: the last lines name the object, its condition and the next command
+  1  a stage failed, or the checkout is not one to deploy: the last lines name the object, its condition and the next
+     command
   2  the command line is wrong
-  3  the machine lacks something that cannot be installed: root, Node 20, npm, Go 1.21, git; for a cluster at hand
-     kubectl instead of root, for --kind docker and kind too
+  3  the machine lacks something that cannot be installed: root, Node 20, npm, Go 1.21, git, flock; for a cluster at
+     hand kubectl instead of root, for --kind docker and kind too
 
 Environment
   STATE_DIR    what the running platform lives in (default /var/lib/logging-platform)
@@ -60,11 +77,12 @@ Environment
   DEPLOY_LOG   what every command printed (default /var/log/logging-platform.log)
                For a cluster at hand and not as root, cache and log are below ~/.cache and ~/.local/state.
   KUBECONFIG   where contexts are (default ~/.kube/config)
+  HTTPS_PROXY  and its like are used for downloads; NO_PROXY is given the addresses of the cluster on this machine
 TEXT
 }
 
 main() {
-  local command= purge= dry_run= http_port= kind= yes=
+  local command= purge= dry_run= http_port= kind= yes= locks=
   while [ $# -gt 0 ]; do
     case $1 in
       bootstrap | status | env | doctor | destroy)
@@ -98,19 +116,28 @@ main() {
   command=${command:-bootstrap}
   if [ -n "$purge" ] && [ "$command" != destroy ]; then wrong_usage "--purge belongs to destroy"; fi
   if [ -n "$yes" ] && [ "$command" != destroy ]; then wrong_usage "--yes belongs to destroy"; fi
+  case $command in bootstrap | destroy) [ -n "$dry_run" ] || locks=flock ;; esac
+  require_temporary_directory
+  case $repository in *\?*) link_repository ;; esac
   if [ -n "$kind" ]; then use_kind; fi
   if [ -n "$context" ]; then
-    at_hand "$command" "$kind" "$yes" "$dry_run" "$http_port$purge"
+    at_hand "$command" "$kind" "$yes" "$dry_run" "$http_port$purge" "$locks"
     return
   fi
   if [ ${#target[@]} -gt 0 ]; then wrong_usage "${target[0]} belongs to --context"; fi
   if [ -n "$yes" ]; then wrong_usage "--yes belongs to --context"; fi
   cluster=${cluster:-embedded}
   require_root
-  require_programs git node npm go
+  # `su` leaves these out.
+  PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+  # Pods and their users read what is written here; secrets have modes of their own.
+  umask 022
+  spare_the_proxy
+  require_programs git node npm go ${locks:+flock setsid}
   require_versions
+  if [ "$command" = bootstrap ]; then require_whole_checkout; fi
   mkdir -p "$(dirname "$DEPLOY_LOG")"
-  case $command in bootstrap | destroy) [ -n "$dry_run" ] || take_lock ;; esac
+  [ -z "$locks" ] || take_lock
   install_node_packages
   case $command in
     bootstrap) if [ -n "$dry_run" ]; then embedded plan; else bootstrap "$http_port"; fi ;;
@@ -138,16 +165,16 @@ use_kind() {
   case " ${target[*]} " in *" --registry "*) ;; *) target+=(--registry localhost:5001/docker.io/logging-platform) ;; esac
 }
 
-# at_hand COMMAND KIND YES DRY_RUN OTHERS: everything for a cluster that somebody has.
+# at_hand COMMAND KIND YES DRY_RUN OTHERS LOCKS: everything for a cluster that somebody has.
 at_hand() {
-  local command=$1 kind=$2 yes=$3 dry_run=$4
+  local command=$1 kind=$2 yes=$3 dry_run=$4 locks=$6
   [ -z "$5" ] || wrong_usage "--http-port and --purge belong to the cluster on this machine"
   [ "$command" != env ] || wrong_usage "env belongs to the cluster on this machine: kubectl config use-context $context"
   if [ "$command" = destroy ] && [ -z "$yes$kind$dry_run" ]; then
     wrong_usage "destroy deletes what the platform stored on the cluster of $context: add --yes, or --dry-run to see what"
   fi
   if [ "$(id -u)" != 0 ]; then as_user; fi
-  require_programs git node npm go kubectl ${kind:+docker kind}
+  require_programs git node npm go kubectl $locks ${kind:+docker kind}
   require_versions
   if [ -z "$kind" ] && ! kubectl config get-contexts "$context" >/dev/null 2>&1; then
     wrong_usage "the kubeconfig has no context $context (kubectl config get-contexts lists them)"
@@ -158,8 +185,9 @@ at_hand() {
   fi
   target+=(--context "$context" --cluster "$cluster")
   export KUBE_CONTEXT=$context
+  if [ "$command" = bootstrap ]; then require_checkout; fi
   mkdir -p "$(dirname "$DEPLOY_LOG")" "$CACHE_DIR"
-  case $command in bootstrap | destroy) [ -n "$dry_run" ] || take_lock ;; esac
+  [ -z "$locks" ] || take_lock
   install_node_packages
   case $command in
     bootstrap) if [ -n "$dry_run" ]; then upstream plan; else bootstrap_at_hand "$kind"; fi ;;
@@ -297,6 +325,7 @@ stage() {
 finish() {
   local status=$?
   stop_compiling
+  [ -z "$link" ] || rm -rf "${link%/*}"
   if [ "$status" != 0 ] && [ -n "${STAGE_TITLE:-}" ]; then
     printf '%s failed\n' "$STAGE_TITLE" >&2
     exit 1
@@ -306,8 +335,7 @@ finish() {
 # Tools are compiled in the order they are needed while the cluster already starts.
 start_compiling() {
   # A session of its own, so that the compiler ends with it; without the lock, which is this run's.
-  setsid node --import "$repository/node_modules/tsx/dist/loader.mjs" "$repository/bootstrap/embedded/src/cli.ts" build \
-    >/dev/null 2>&1 9>&- &
+  setsid node --import "$(loader)" "$repository/bootstrap/embedded/src/cli.ts" build >/dev/null 2>&1 9>&- &
   build_id=$!
 }
 
@@ -342,26 +370,77 @@ require_versions() {
     exit 3
   fi
   # From 1.21 on, Go fetches the toolchain that a module asks for.
-  if ! go env GOTOOLCHAIN 2>/dev/null | grep -q .; then
+  if [ -z "$(GOFLAGS='' go env GOTOOLCHAIN 2>/dev/null)" ]; then
     echo "$(go version) is too old: Go 1.21 or newer is needed (next: install it and run ./deploy.sh again)" >&2
     exit 3
   fi
 }
 
+# One that is left over from another login or machine fails whoever writes a file first, far from its cause.
+require_temporary_directory() {
+  if [ -n "${TMPDIR:-}" ] && ! { [ -d "$TMPDIR" ] && [ -w "$TMPDIR" ]; }; then
+    echo "TMPDIR is $TMPDIR, which is no directory that can be written: /tmp is used" >&2
+    unset TMPDIR
+  fi
+}
+
+# Git says itself where it does not read a checkout: one of another owner, or none at all.
+require_checkout() {
+  if ! shallow=$(git -C "$repository" rev-parse --is-shallow-repository); then
+    echo "Git does not read $repository (next: do what Git says, and run ./deploy.sh again)" >&2
+    exit 1
+  fi
+}
+
+require_whole_checkout() {
+  require_checkout
+  if [ "$shallow" = true ]; then
+    echo "this clone is shallow: the platform's Git server cannot take half a history" >&2
+    echo "next: git fetch --unshallow, and ./deploy.sh again" >&2
+    exit 1
+  fi
+}
+
+# A proxy reaches neither this machine nor the cluster on it; whoever lists what it is not for rarely knows of the latter.
+spare_the_proxy() {
+  local - address list given="${NO_PROXY:-} ${no_proxy:-}"
+  if [ -z "${HTTPS_PROXY:-}${HTTP_PROXY:-}${ALL_PROXY:-}${https_proxy:-}${http_proxy:-}${all_proxy:-}" ]; then return; fi
+  list=,
+  # With commas, blanks or both between them; an asterisk is no pattern of files.
+  set -f
+  for address in ${given//,/ } $unproxied; do
+    case $list in *",$address,"*) ;; *) list+=$address, ;; esac
+  done
+  list=${list#,}
+  export NO_PROXY=${list%,} no_proxy=${list%,}
+}
+
 # One run at a time; a killed one lets go of the lock by itself.
 take_lock() {
-  exec 9>"$lock"
-  if ! flock --wait 120 9; then
-    echo "another deploy.sh is at work and did not end within 120 s (next: fuser -v $lock)" >&2
+  local status=0 holder
+  mkdir -p "$(dirname "$lock")"
+  # Appended to, for until the lock is had the file says who has it.
+  exec 9>>"$lock"
+  flock --wait 120 --conflict-exit-code 75 9 || status=$?
+  if [ "$status" = 75 ]; then
+    holder=$(cat "$lock")
+    echo "another deploy.sh${holder:+, process $holder,} is at work and did not end within 120 s" >&2
+    echo "next: wait for it, or kill that process, and ./deploy.sh again" >&2
+    exit 1
+  elif [ "$status" != 0 ]; then
+    echo "flock cannot lock $lock (next: what flock says, and ./deploy.sh again)" >&2
     exit 1
   fi
   # destroy removes the file: whoever waited on it meanwhile starts over with the one that stands there now.
   if ! [ "$lock" -ef /proc/self/fd/9 ]; then take_lock; fi
+  echo $$ >|"$lock"
 }
 
 install_node_packages() {
   if ! [ "$repository/node_modules/.package-lock.json" -nt "$repository/package-lock.json" ]; then
-    npm ci --prefix "$repository" --ignore-scripts --no-audit --no-fund >>"$DEPLOY_LOG" 2>&1 \
+    # Whatever NODE_ENV and npm's own settings leave out: everything here is a development dependency.
+    npm ci --prefix "$repository" --no-global --include=dev --include=optional --ignore-scripts --no-audit --no-fund \
+      >>"$DEPLOY_LOG" 2>&1 \
       || { echo "npm ci failed (next: tail $DEPLOY_LOG)" >&2 && exit 1; }
   fi
 }
@@ -381,7 +460,26 @@ embedded() { typescript bootstrap/embedded/src/cli.ts "$@"; }
 upstream() { typescript bootstrap/upstream/src/cli.ts "$@" "${target[@]}"; }
 gitops() { on_cluster typescript tools/src/cli.ts "$@"; }
 on_cluster() { KUBECONFIG=$STATE_DIR/kubeconfig/admin.yaml PATH=$STATE_DIR/bin:$PATH "$@"; }
-typescript() { node --import "$repository/node_modules/tsx/dist/loader.mjs" "$repository/$1" "${@:2}"; }
+typescript() { node --import "$(loader)" "$repository/$1" "${@:2}"; }
+
+# tsx cuts every path at a question mark: it is given one without, and Node takes links as they are.
+link_repository() {
+  local directory
+  directory=$(mktemp -d 2>/dev/null) || return 0
+  link=$directory/checkout
+  ln -s "$repository" "$link" || return 0
+  repository=$link
+  export NODE_OPTIONS="${NODE_OPTIONS:-} --preserve-symlinks --preserve-symlinks-main"
+}
+
+# Node takes a loader for a URL, where these characters of a path mean something else.
+loader() {
+  local url=$repository/node_modules/tsx/dist/loader.mjs
+  url=${url//%/%25}
+  url=${url//\#/%23}
+  url=${url//\?/%3F}
+  echo "file://${url//\\/%5C}"
+}
 
 trap finish EXIT
 main "$@"

@@ -52,7 +52,9 @@ const script = (code: string): Promise<string> =>
   inPod(namespace, pod, "node", "-e", `const fs = require("node:fs"); ${code}`);
 
 const files = async (): Promise<string[]> =>
-  JSON.parse(await script("console.log(JSON.stringify(fs.readdirSync('/archive').sort()))")) as string[];
+  (
+    JSON.parse(await script("console.log(JSON.stringify(fs.readdirSync('/archive').sort()))")) as string[]
+  ).filter((name) => name !== ".lock");
 
 const damaged = async (): Promise<string | undefined> => {
   const page = await script("fetch('http://127.0.0.1:9090/metrics').then((r) => r.text()).then(console.log)");

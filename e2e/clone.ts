@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { execa } from "execa";
+import { Git } from "../tools/src/git/git.ts";
 import { exported } from "./platform.ts";
 
 /** A temporary clone with the branch main checked out. */
@@ -23,7 +23,7 @@ export class Clone {
 
   /** Runs git in the clone and returns what it prints. */
   async git(...args: string[]): Promise<string> {
-    return (await execa("git", args, { cwd: this.directory, timeout: 120_000 })).stdout;
+    return new Git(this.directory).run(...args);
   }
 
   /** Rewrites a file. */

@@ -2,9 +2,10 @@
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { execa } from "execa";
-import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, type TestContext, test } from "vitest";
 import { sleep, until } from "../tools/src/failure.ts";
 import { linesWith, post, send } from "./app.ts";
+import { evidence, somethingFailed } from "./evidence.ts";
 import { get, type KubernetesObject, kubectl, list, secret } from "./kubectl.ts";
 import { cacheDirectory, cgroupProcesses, platformListeners, stateDirectory, traces } from "./machine.ts";
 import { deploy, exported, type Run, repository } from "./platform.ts";
@@ -186,6 +187,10 @@ describe("every process killed", () => {
 
 describe("the end", () => {
   let ports: string[];
+
+  beforeEach((context) => {
+    if (somethingFailed()) context.skip(`an earlier test failed: its evidence is in ${evidence()}`);
+  });
 
   beforeAll(async () => {
     ports = (await platformListeners()).map((listener) => listener.split(" ")[2] ?? "");

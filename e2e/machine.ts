@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
+import { Git } from "../tools/src/git/git.ts";
 
 const project = "logging-platform";
 
@@ -72,11 +73,9 @@ export async function traces(): Promise<string[]> {
   const lines = async (command: string, ...args: string[]): Promise<string[]> =>
     (await execa(command, args)).stdout.split("\n");
   const mounts = read("/proc/self/mountinfo").split("\n");
-  const checkout = { reject: false } as const;
-  const remotes = (await execa("git", ["remote"], checkout)).stdout.split("\n");
-  const settings = (
-    await execa("git", ["config", "--local", "--get-regexp", "^(credential|remote)"], checkout)
-  ).stdout;
+  const git = new Git(process.cwd());
+  const remotes = ((await git.try("remote")) ?? "").split("\n");
+  const settings = (await git.try("config", "--local", "--get-regexp", "^(credential|remote)")) ?? "";
   const found: Record<string, string[]> = {
     process: relatedProcesses().map((id) => `${id} ${read(`/proc/${id}/cmdline`).replaceAll("\0", " ")}`),
     mount: mounts.filter((line) => line.includes(project) || /\/run\/netns\/lp-/.test(line)),

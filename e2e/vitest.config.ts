@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { evidence, KeepEvidence } from "./evidence.ts";
 
 // From reading to writing to taking apart: each file leaves the platform as the next one needs it.
 const order = [
@@ -28,11 +29,13 @@ export default defineConfig({
   test: {
     include: order.map((name) => `e2e/${name}`),
     globalSetup: "e2e/platform.ts",
+    setupFiles: "e2e/failing.ts",
     sequence: { sequencer: GivenOrder },
     fileParallelism: false,
     maxWorkers: 1,
     testTimeout: 300_000,
     hookTimeout: 300_000,
-    reporters: ["verbose"],
+    reporters: ["verbose", new KeepEvidence()],
+    env: { E2E_EVIDENCE: evidence() },
   },
 });

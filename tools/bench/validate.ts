@@ -7,6 +7,7 @@ import { cpus, loadavg, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { dump } from "js-yaml";
+import { Git } from "../src/git/git.ts";
 import { concurrently } from "../src/render/cluster.ts";
 import { kubernetes, moduleSource } from "../src/render/go.ts";
 import { renderYaml } from "../src/render/kustomize.ts";
@@ -179,7 +180,7 @@ for (const applications of sizes.length > 0 ? sizes : [125, 250, 500]) {
   const root = mkdtempSync(join(tmpdir(), "bench-"));
   try {
     generate(root, applications);
-    await execa("git", ["init", "--quiet"], { cwd: root });
+    await new Git(root).run("init", "--quiet");
     note(await measure(`${applications} Applications, nothing cached`, "node", [...cli, root, "--no-cache"]));
     await measure("", "node", [...cli, root]);
     note(await measure(`${applications} Applications, unchanged`, "node", [...cli, root]));

@@ -7,7 +7,7 @@ import { Git } from "./git/git.ts";
 import { describeObject, type FieldPath, formatPath, identify, type KubernetesObject } from "./object.ts";
 import { Cache } from "./render/cache.ts";
 import { clusterNames, renderCluster } from "./render/cluster.ts";
-import { cacheDirectory, readRepository } from "./repository.ts";
+import { cacheDirectory, nothingToRead, readRepository } from "./repository.ts";
 
 /** The trailer of a commit that means a deletion: `Deletes: Service shop/cart`, one for each object. */
 export const deletesTrailer = "Deletes";
@@ -35,14 +35,24 @@ export interface BlastRadius {
   unacknowledged: string[];
 }
 
-/** Compares the working tree with a revision. */
-export async function blastRadius(root: string, base: string): Promise<BlastRadius> {
+/**
+ * Compares the working tree with a revision.
+ * @param cache what was rendered before
+ * @throws where neither has a cluster
+ */
+export async function blastRadius(
+  root: string,
+  base: string,
+  cache = new Cache(cacheDirectory),
+): Promise<BlastRadius> {
   const git = new Git(root);
   const directory = mkdtempSync(join(tmpdir(), "gitops-base-"));
   try {
+    // As the working tree that it is compared with was written, line ends and all.
     await git.run("worktree", "add", "--quiet", "--detach", "--force", directory, base);
-    const [before, after] = [await renderAll(directory), await renderAll(root)];
+    const [before, after] = [await renderAll(directory, cache), await renderAll(root, cache)];
     const clusters = [...new Set([...before.keys(), ...after.keys()])].sort();
+    if (clusters.length === 0) throw nothingToRead(root);
     const differences = clusters.map((cluster) =>
       compare(cluster, before.get(cluster) ?? [], after.get(cluster) ?? []),
     );
@@ -55,11 +65,11 @@ export async function blastRadius(root: string, base: string): Promise<BlastRadi
   }
 }
 
-async function renderAll(root: string): Promise<Map<string, KubernetesObject[]>> {
+async function renderAll(root: string, cache: Cache): Promise<Map<string, KubernetesObject[]>> {
   const repository = await readRepository(root);
   const rendered = new Map<string, KubernetesObject[]>();
   for (const cluster of clusterNames(repository)) {
-    const applications = await renderCluster(root, repository, cluster, new Cache(cacheDirectory));
+    const applications = await renderCluster(root, repository, cluster, cache);
     for (const { name, error } of applications)
       if (error) throw new Error(`Application ${name} does not render: ${error}`);
     rendered.set(

@@ -15,3 +15,8 @@ export function environmentOf(path: string): string | undefined {
 export function environmentTrailers(environment: string): Record<string, string> {
   return environment === defaultEnvironment ? {} : { [environmentTrailer]: environment };
 }
+
+/** How a command line names an environment, for messages that say what to run next; nothing for the default one. */
+export function environmentOption(environment: string): string {
+  return environment === defaultEnvironment ? "" : ` --environment ${environment}`;
+}

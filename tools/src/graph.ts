@@ -1,5 +1,7 @@
 /** All objects of a cluster, and how they are found. */
-import type { FieldPath, KubernetesObject, Manifest } from "./object.ts";
+
+import type { Link } from "./git/files.ts";
+import { type FieldPath, isMapping, type KubernetesObject, type Manifest } from "./object.ts";
 import { type Application, bootstrap } from "./render/cluster.ts";
 import { type Position, Positions } from "./render/position.ts";
 import type { Repository } from "./repository.ts";
@@ -21,16 +23,30 @@ export interface GraphInput {
   /** The overlays that are tried in the place of the cluster's own, to see whether a cluster could take them. */
   variant?: string;
   repository: Repository;
+  /** Those of their objects that have the shape of their kind: rules read lists and mappings without asking again. */
   applications: Application[];
-  /** Schema defects by Application and the index of the manifest in it. */
-  defects: Map<Application, { index: number; defect: Defect }[]>;
+  /** Schema defects by Application, those of objects without their shape included. */
+  defects: Map<Application, { manifest: Manifest; defect: Defect }[]>;
   /** Services of the repository by directory name. */
   tags: Map<string, ServiceTag>;
   /** Pinned versions that may stand in one file only. */
   pins: { name: string; value: string; home: string }[];
+  /** The links that Git tracks or could track. */
+  links?: Link[];
+  /** Files that are rendered and that Git ignores, with the file that names each. */
+  ignored?: { file: string; by: string }[];
   /** Files that take part in the rendering of any cluster; one that only another uses is no stray. */
   used?: ReadonlySet<string>;
 }
+
+/** A control plane that deploy.sh installs, with its gateways. */
+export interface IstioInstallation {
+  namespace: string;
+  gateways: { name: string; namespace: string; enabled: boolean; labels: Record<string, string> }[];
+}
+
+const mappingOr = (value: unknown): Record<string, unknown> => (isMapping(value) ? value : {});
+const textOr = (value: unknown, otherwise: string): string => (typeof value === "string" ? value : otherwise);
 
 /** The objects of one cluster, indexed so that a rule takes time linear in their number. */
 export class Graph {
@@ -55,6 +71,11 @@ export class Graph {
       append(this.#byNamespace, `${kind} ${metadata.namespace ?? ""}`, manifest);
       append(this.#byName, `${kind} ${metadata.namespace ?? ""}/${metadata.name}`, manifest);
     }
+  }
+
+  /** True where an object was left out because it has not the shape of its kind: what others refer to may be missing. */
+  get hasHoles(): boolean {
+    return [...this.input.defects.values()].flat().some(({ defect }) => defect.isShape);
   }
 
   /** Objects of a kind, in all namespaces or in one. */
@@ -100,9 +121,24 @@ export class Graph {
     return this.ofKind("AppProject").find(({ object }) => object.metadata.name === name);
   }
 
-  /** IstioOperators of deploy.sh: what `istioctl` installs is rendered nowhere. */
-  istioOperators(): KubernetesObject[] {
-    return this.#bootstrapObjects().filter(({ kind }) => kind === "IstioOperator");
+  /** What IstioOperators of deploy.sh say, which `istioctl` installs: they are rendered nowhere and have no schema here. */
+  istioOperators(): IstioInstallation[] {
+    return this.#bootstrapObjects()
+      .filter(({ kind }) => kind === "IstioOperator")
+      .map(({ metadata, spec }) => {
+        const namespace = textOr(metadata.namespace, "istio-system");
+        const { ingressGateways, egressGateways } = mappingOr(mappingOr(spec).components);
+        const gateways = [ingressGateways, egressGateways].flat().filter(isMapping);
+        return {
+          namespace,
+          gateways: gateways.map((gateway) => ({
+            name: textOr(gateway.name, ""),
+            namespace: textOr(gateway.namespace, namespace),
+            enabled: gateway.enabled !== false,
+            labels: mappingOr(gateway.label) as Record<string, string>,
+          })),
+        };
+      });
   }
 
   /** Namespaces that are there before any Application: Kubernetes' own and those of deploy.sh. */
@@ -110,7 +146,8 @@ export class Graph {
     const given = this.#bootstrapObjects().flatMap(({ kind, metadata, spec }) => {
       if (kind === "Namespace") return metadata.name;
       if (kind !== "IstioOperator") return [];
-      return (spec?.values?.global?.istioNamespace ?? metadata?.namespace ?? "istio-system") as string;
+      const { istioNamespace } = mappingOr(mappingOr(mappingOr(spec).values).global);
+      return textOr(istioNamespace, textOr(metadata.namespace, "istio-system"));
     });
     // Argo CD's is there before Argo CD can sync anything.
     return new Set(["argocd", "default", "kube-system", "kube-public", "kube-node-lease", ...given]);

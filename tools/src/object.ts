@@ -29,10 +29,36 @@ export interface Manifest {
 /** Keys and indexes that lead from an object to one of its fields. */
 export type FieldPath = readonly (string | number)[];
 
-/** Reads the objects of a YAML stream; empty documents are skipped. */
+/**
+ * Reads the objects of a YAML stream; empty documents are skipped.
+ * @throws where a document is no object of Kubernetes: everything that reads objects relies on kind, apiVersion and metadata
+ */
 export function parseObjects(yaml: string): KubernetesObject[] {
-  return loadAll(yaml).filter((document) => document != null) as KubernetesObject[];
+  return loadAll(yaml)
+    .filter((document) => document != null)
+    .map(asObject);
 }
+
+/** Takes a document for an object. @throws where it is none */
+export function asObject(document: unknown): KubernetesObject {
+  if (!isMapping(document))
+    throw new Error("a document is a list or a text, not an object with apiVersion and kind");
+  const { apiVersion, kind, metadata } = document;
+  const missing = { apiVersion, kind };
+  for (const [field, value] of Object.entries(missing))
+    if (typeof value !== "string" || value === "")
+      throw new Error(`an object has no ${field} that is a text`);
+  if (metadata !== undefined && !isMapping(metadata))
+    throw new Error(`${kind} has metadata that is no mapping`);
+  for (const field of ["name", "namespace"])
+    if (!["string", "undefined"].includes(typeof metadata?.[field]))
+      throw new Error(`${kind} has a metadata.${field} that is no text`);
+  return { ...document, metadata: metadata ?? {} } as KubernetesObject;
+}
+
+/** True for what YAML calls a mapping. */
+export const isMapping = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Names an object the way kubectl users do: `Deployment logging/app`. */
 export function describeObject({ kind, metadata }: KubernetesObject): string {

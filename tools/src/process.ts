@@ -17,7 +17,7 @@ export function log(line: string): void {
 export interface RunOptions {
   cwd?: string;
   env?: Record<string, string>;
-  input?: string;
+  input?: string | Uint8Array;
   /** Exit codes that are answers rather than failures. */
   accept?: number[];
   /** Called with each line of standard error while the program runs. */

@@ -1,8 +1,9 @@
 import { readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { execa } from "execa";
 import { load } from "js-yaml";
+import { Failure } from "./failure.ts";
+import { Git } from "./git/git.ts";
 
 /** The text files of a repository, by path from its root. */
 export type Repository = ReadonlyMap<string, string>;
@@ -24,11 +25,21 @@ export function pinnedVersions(root: string): Record<string, string> {
   return Object.fromEntries(Object.entries(parsed).map(([name, version]) => [name, String(version)]));
 }
 
+/** What to say of a repository that has no cluster: "0 findings" would be a verdict about something that nobody read. */
+export function nothingToRead(directory: string): UnreadableRepository {
+  return new UnreadableRepository(
+    `${directory} has no cluster that this tool could read: there is no gitops/clusters/NAME/kustomization.yaml`,
+    "add one, or name the root of a repository that has it; docs/gitops-tool.md describes the layout",
+  );
+}
+
+/** A repository of another layout, or none at all. */
+export class UnreadableRepository extends Failure {}
+
 /** Reads every file that is tracked or could be: ignored files and those deleted from the working tree are left out. */
 export async function readRepository(directory: string): Promise<Repository> {
-  const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-  const { stdout } = await execa("git", args, { cwd: directory });
-  const paths = [...new Set(stdout.split("\0"))].filter(
+  const listed = await new Git(directory).run("ls-files", "-z", "--cached", "--others", "--exclude-standard");
+  const paths = [...new Set(listed.split("\0"))].filter(
     // A link to a directory and a submodule are listed like files.
     (path) => path !== "" && statSync(join(directory, path), { throwIfNoEntry: false })?.isFile(),
   );

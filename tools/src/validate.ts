@@ -1,21 +1,24 @@
 /** The whole of `validate`: render everything, check every object's schema, apply every rule. */
-import { readFileSync } from "node:fs";
-import { join, posix } from "node:path";
+import { posix } from "node:path";
 import { type Finding, sortFindings } from "./finding.ts";
+import { ignoredAmong, type Link, trackedLinks } from "./git/files.ts";
 import { serviceTags } from "./git/source-tag.ts";
 import { Graph, type GraphInput } from "./graph.ts";
-import type { KubernetesObject } from "./object.ts";
+import { asObject, isMapping, type KubernetesObject, type Manifest } from "./object.ts";
+import { sourcesOf } from "./render/application.ts";
 import { Cache, digest } from "./render/cache.ts";
 import {
   type Application,
   clusterNames,
   concurrently,
-  ownCode,
   readYaml,
   renderCluster,
+  rendererVersion,
 } from "./render/cluster.ts";
 import { moduleFile, pinnedModules, pinnedVersion } from "./render/go.ts";
+import { filesRead, inputsOf } from "./render/inputs.ts";
 import { unusedOverlays, withOverlays } from "./render/overlays.ts";
+import { documentsOf, isKustomization } from "./render/references.ts";
 import { sourceFile } from "./render/source.ts";
 import { cacheDirectory, checkout, type Repository, readRepository } from "./repository.ts";
 import { runRules } from "./rules/index.ts";
@@ -50,26 +53,34 @@ export async function validate(
 ): Promise<Validation> {
   const repository = await readRepository(root);
   const tags = await serviceTags(root, repository);
+  const inputs = inputsOf(root, renderedFrom);
+  const links = await trackedLinks(root);
   const key = digest(
+    JSON.stringify(links),
     ...[...repository].flat(),
+    ...(inputs ?? []),
     JSON.stringify([...tags], (_, value) => (value instanceof Set ? [...value] : value)),
-    ownCode(join(checkout, "tools/src")),
-    readFileSync(join(checkout, "package-lock.json"), "utf8"),
+    rendererVersion(),
+    platformSchemasKey(checkout),
   );
-  const known = process.env.HELM_CHARTS ? undefined : cache.get<Validation>("validation", key);
+  const known = inputs && cache.get<Validation>("validation", key);
   if (known) return known;
-  const result = await look(root, repository, tags, cache);
+  const { result, isFollowed } = await look(root, repository, tags, links, cache);
   // A finding may be of a tool or a chart that was not at hand.
-  if (result.findings.length === 0 && !process.env.HELM_CHARTS) cache.set("validation", key, result);
+  if (inputs && isFollowed && result.findings.length === 0) cache.set("validation", key, result);
   return result;
 }
+
+// What lies here counts with every byte, whether Git has it or not.
+const renderedFrom = ["gitops", "bootstrap/argocd"];
 
 async function look(
   root: string,
   repository: Repository,
   tags: GraphInput["tags"],
+  links: Link[],
   cache: Cache,
-): Promise<Validation> {
+): Promise<{ result: Validation; isFollowed: boolean }> {
   const result: Validation = {
     findings: [],
     clusters: clusterNames(repository),
@@ -85,6 +96,7 @@ async function look(
   const used = new Set(graphs.flatMap(({ input }) => input.applications.flatMap(({ files }) => files)));
   for (const graph of graphs) {
     graph.input.used = used;
+    graph.input.links = links;
     result.findings.push(...runRules(graph));
     result.applications += graph.input.applications.length - 1;
     result.objects += graph.manifests.length;
@@ -99,7 +111,15 @@ async function look(
   );
   for (const variant of variants) if (variant) result.findings.push(...runRules(variant));
   result.findings = sortFindings(result.findings);
-  return result;
+  const looked = [...graphs, ...variants].flatMap((graph) => graph?.input.applications ?? []);
+  return { result, isFollowed: looked.every(isFollowedHere) };
+}
+
+function isFollowedHere({ manifest, isFollowed }: Application): boolean {
+  const paths = manifest ? sourcesOf(manifest.object).flatMap(({ path }) => path ?? []) : [];
+  return (
+    isFollowed && paths.every((path) => renderedFrom.some((place) => `${path}/`.startsWith(`${place}/`)))
+  );
 }
 
 /** Renders one cluster and checks its objects against their schemas. */
@@ -121,13 +141,16 @@ export async function loadGraph(
     applications,
     () => loading ?? platformValidator(checkout, cache),
   );
-  const defects = new Map<Application, { index: number; defect: Defect }[]>();
-  for (const application of applications) defects.set(application, await schemas.check(application));
+  const { sound, defects } = await soundOf(applications, async (application) => [
+    ...(await schemas.check(application)),
+    ...(await defectsInSources(application, repository, cache)),
+  ]);
   return new Graph({
     cluster,
     repository,
-    applications,
+    applications: sound,
     defects,
+    ignored: await ignoredFiles(root, repository, cluster, applications),
     tags,
     pins: pinsOf(root, repository, cluster),
   });
@@ -146,11 +169,63 @@ async function loadVariant(
   const schemas = new Schemas(cache, `${input.cluster} as ${name}`, applications, () =>
     platformValidator(checkout, cache),
   );
-  const defects: GraphInput["defects"] = new Map();
-  for (const application of applications)
-    defects.set(application, input.defects.get(application) ?? (await schemas.check(application)));
-  return new Graph({ ...input, applications, defects, variant: name });
+  const { sound, defects } = await soundOf(
+    applications,
+    async (application) => input.defects.get(application) ?? schemas.check(application),
+  );
+  const ignored = await ignoredFiles(root, input.repository, input.cluster, applications);
+  return new Graph({ ...input, applications: sound, defects, ignored, variant: name });
 }
+
+/** Applications without the objects that lack their kind's shape, and every defect. */
+export async function soundOf(
+  applications: Application[],
+  check: (application: Application) => Promise<Defects>,
+): Promise<{ sound: Application[]; defects: GraphInput["defects"] }> {
+  const defects: GraphInput["defects"] = new Map();
+  const sound: Application[] = [];
+  for (const application of applications) {
+    const found = await check(application);
+    const shapeless = new Set(found.flatMap(({ manifest, defect }) => (defect.isShape ? manifest : [])));
+    const manifests = application.manifests.filter((manifest) => !shapeless.has(manifest));
+    const kept = shapeless.size === 0 ? application : { ...application, manifests };
+    sound.push(kept);
+    defects.set(kept, found);
+  }
+  return { sound, defects };
+}
+
+/**
+ * Wrong types in the files of an Application that does not render. Kustomize names its own file and a field of its
+ * transformer, so the mistake is looked for where it was made. A patch holds part of an object: what it lacks is no mistake.
+ */
+async function defectsInSources(
+  { name, error, files }: Application,
+  repository: Repository,
+  cache: Cache,
+): Promise<Defects> {
+  if (error === undefined) return [];
+  const validator = await platformValidator(checkout, cache);
+  return files
+    .filter((file) => /\.ya?ml$/.test(file) && !isKustomization(file))
+    .flatMap((file) => documentsOf(repository.get(file) ?? "").map((document) => ({ file, document })))
+    .filter(({ document }) => isMapping(document) && "kind" in document)
+    .flatMap(({ file, document }): Defects => {
+      const manifest = { object: document as KubernetesObject, file, application: name, foreign: false };
+      return wrongTypes(document, validator).map((defect) => ({ manifest, defect }));
+    });
+}
+
+function wrongTypes(document: unknown, validator: Validator): Defect[] {
+  try {
+    return validator.check(asObject(document)).filter(({ message }) => message === "wrong type");
+  } catch (error) {
+    const fix = "write apiVersion, kind and metadata.name as texts";
+    return [{ path: [], message: (error as Error).message, fix, isShape: true }];
+  }
+}
+
+type Defects = { manifest: Manifest; defect: Defect }[];
 
 /** Schema checks, remembered per Application; the schemas are only loaded when one has changed. */
 class Schemas {
@@ -176,7 +251,7 @@ class Schemas {
     this.#key = digest(platformSchemasKey(checkout), JSON.stringify(this.#definitions));
   }
 
-  async check(application: Application): Promise<{ index: number; defect: Defect }[]> {
+  async check(application: Application): Promise<Defects> {
     const entry = `schema ${this.#cluster} ${application.name}`;
     const key = digest(this.#key, application.key);
     type Checked = { defects: { index: number; defect: Defect }[]; clusterWide: number[] };
@@ -199,13 +274,17 @@ class Schemas {
       this.#cache.set(entry, key, checked);
     }
     const clusterWide = new Set(checked.clusterWide);
-    const namespace = application.manifest?.object.spec?.destination?.namespace as string | undefined;
+    const named: unknown = application.manifest?.object.spec?.destination?.namespace;
+    const namespace = typeof named === "string" ? named : undefined;
     application.manifests.forEach(({ object }, index) => {
       // As Argo CD does: what names no namespace goes to the destination's.
       if (clusterWide.has(index)) delete object.metadata?.namespace;
       else if (namespace && object.metadata) object.metadata.namespace ??= namespace;
     });
-    return checked.defects;
+    return checked.defects.flatMap(({ index, defect }) => {
+      const manifest = application.manifests[index];
+      return manifest ? [{ manifest, defect }] : [];
+    });
   }
 
   async #load(): Promise<Validator> {
@@ -214,12 +293,37 @@ class Schemas {
   }
 }
 
+/** What is read from the working tree, by a kustomization or as a plain manifest, and is not among the files of the repository. */
+async function ignoredFiles(
+  root: string,
+  repository: Repository,
+  cluster: string,
+  applications: Application[],
+): Promise<{ file: string; by: string }[]> {
+  const directories = [
+    ...applications.flatMap(({ manifest }) =>
+      manifest ? sourcesOf(manifest.object).flatMap(({ path }) => path ?? []) : [],
+    ),
+    ...["root", "install"].map((stage) => `bootstrap/argocd/${stage}/${cluster}`),
+  ];
+  const named = new Map<string, string>();
+  for (const { file, by } of filesRead(root, directories)) if (!repository.has(file)) named.set(file, by);
+  const ignored = await ignoredAmong(root, [...named.keys()]);
+  return ignored.flatMap((file) => {
+    const by = named.get(file);
+    return by === undefined ? [] : [{ file, by }];
+  });
+}
+
 function pinsOf(root: string, repository: Repository, cluster: string): GraphInput["pins"] {
   const home = sourceFile(cluster);
-  const { data } = readYaml<{ data?: { repository?: string; branch?: string } }>(repository, home) ?? {};
+  const { data } = readYaml<{ data?: unknown }>(repository, home) ?? {};
+  const source = isMapping(data) ? data : {};
   const pins: GraphInput["pins"] = [];
-  if (data?.repository) pins.push({ name: "the repository", value: data.repository, home });
-  if (data?.branch) pins.push({ name: "the branch", value: `targetRevision: ${data.branch}`, home });
+  if (typeof source.repository === "string" && source.repository !== "")
+    pins.push({ name: "the repository", value: source.repository, home });
+  if (typeof source.branch === "string" && source.branch !== "")
+    pins.push({ name: "the branch", value: `targetRevision: ${source.branch}`, home });
   for (const [name, value] of Object.entries(
     readYaml<Record<string, unknown>>(repository, "versions.yaml") ?? {},
   )) {

@@ -1,5 +1,14 @@
 /** The corpus of broken repositories: each is the valid one with a mistake put in. */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { execa } from "execa";
@@ -15,6 +24,8 @@ interface Edit {
   replace?: string;
   with?: string;
   write?: string;
+  /** A symbolic link to this is put there. */
+  link?: string;
   remove?: boolean;
 }
 
@@ -70,15 +81,20 @@ export class Sample {
 
   async restore(): Promise<void> {
     await this.git("reset", "--quiet", "--hard", this.#first);
-    await this.git("clean", "--quiet", "--force", "-d");
+    await this.git("clean", "--quiet", "--force", "-d", "-x");
   }
 
   remove(): void {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
-  #apply({ file, replace, with: by, write, remove }: Edit): void {
+  #apply({ file, replace, with: by, write, link, remove }: Edit): void {
     const path = join(this.directory, file);
+    if (link !== undefined) {
+      mkdirSync(dirname(path), { recursive: true });
+      symlinkSync(link, path);
+      return;
+    }
     if (remove) {
       rmSync(path, { recursive: true });
       return;

@@ -1,9 +1,11 @@
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { execa, execaSync } from "execa";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { bridge, podCIDR, serviceCIDR } from "../../bootstrap/embedded/src/layout.ts";
 import { checkout } from "../src/repository.ts";
 
 // deploy.sh itself runs, as a copy, with everything that it starts replaced by programs that only write down what they were asked.
@@ -38,7 +40,7 @@ case "$tool $*" in
 esac
 `;
 // All that deploy.sh and its stand-ins take from the machine.
-const names = "bash cat date dirname flock grep mkdir mv rm setsid sh sleep";
+const names = "bash cat date dirname env flock grep ln mkdir mktemp mv rm setsid sh sleep stat";
 const borrowed = execaSync("sh", ["-c", `command -v ${names.replaceAll(" ", "; command -v ")}`]).stdout.split(
   "\n",
 );
@@ -306,7 +308,9 @@ describe("bootstrap", () => {
     expect(await calls()).toEqual(["gitops status"]);
     await utimes(path("package-lock.json"), 3000, 3000);
     await deploy(["status"]);
-    expect((await calls())[1]).toMatch(/^npm ci .*--ignore-scripts/);
+    // Whatever NODE_ENV and the user's npmrc leave out.
+    for (const option of ["--ignore-scripts", "--include=dev", "--include=optional", "--no-global"])
+      expect((await calls())[1]).toMatch(new RegExp(`^npm ci .*${option}( |$)`));
   });
 
   it("ends with 1 and the log to read where that fails", async () => {
@@ -491,5 +495,315 @@ describe("a cluster of kind", () => {
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(/\[ \d\/7\] (kind|Images) +failed$/);
     expect((await calls()).at(-1)).toBe(`upstream ${stage} ${options}`);
+  });
+});
+
+describe("what the shell hands down", () => {
+  // What every stage is started with, of which its variables are the last.
+  const telling = (text: string): string => `${node}\necho "${text}" >> "$CALLS"`;
+  const told = async (text: string, environment: Record<string, string>, args = ["status"]) => {
+    await replace("node", telling(text));
+    const { exitCode, stderr } = await deploy(args, environment);
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    return (await calls()).at(-1);
+  };
+
+  it.each([
+    ["a GOFLAGS that Go refuses", { GOFLAGS: "-mod vendor" }],
+    ["a shell that overwrites no file", { SHELLOPTS: "noclobber" }],
+  ])("changes nothing where it is %s", async (_, environment) => {
+    await replace("go", 'case "$GOFLAGS" in *" vendor") exit 2 ;; esac; echo auto');
+    await writeFile(path("lock"), "");
+    expect(
+      await deploy(["--context", "mine", "--dry-run"], environment as Record<string, string>),
+    ).toMatchObject({
+      exitCode: 0,
+      stderr: expect.not.stringMatching(/old|missing|no cluster/),
+    });
+    expect(await deploy(["destroy"], environment as Record<string, string>)).toMatchObject({ exitCode: 0 });
+    expect(await calls()).toEqual(["upstream plan --context mine --cluster upstream", "embedded destroy"]);
+  });
+
+  it("changes nothing where it is another run's stage", async () => {
+    const environment = { STAGE_TITLE: "[ 1/1] Other", FAILS: "gitops status" };
+    expect(await deploy(["status"], environment)).toMatchObject({ exitCode: 7, stderr: "it is broken" });
+  });
+
+  it("changes nothing where it is a CDPATH, wherever the shell is", async () => {
+    const { exitCode, stderr } = await execa(
+      "bash",
+      [`${basename(directory)}/deploy.sh`, "--context", "mine"],
+      {
+        cwd: dirname(directory),
+        env: {
+          PATH: `${path("bin")}:${path("machine")}`,
+          CALLS: path("calls"),
+          CACHE_DIR: path("cache"),
+          DEPLOY_LOG: path("log/deploy.log"),
+          CDPATH: dirname(directory),
+        },
+        extendEnv: false,
+        reject: false,
+      },
+    );
+    expect([exitCode, stderr]).toEqual([0, ""]);
+  });
+
+  it.each([
+    ["KUBE_CONTEXT", "other"],
+    ["GIT_DIR", "/elsewhere/.git"],
+    ["GIT_WORK_TREE", "/elsewhere"],
+    ["GIT_INDEX_FILE", "/elsewhere/index"],
+    ["BASH_ENV", "/dev/null"],
+    ["TAR_OPTIONS", "--verbose"],
+  ])("of %s no stage hears", async (name, value) => {
+    expect(await told(`is \${${name}-unset}`, { [name]: value })).toBe("is unset");
+  });
+
+  it("of KUBECONFIG the cluster on this machine has its own", async () => {
+    expect(await told("$KUBECONFIG", { KUBECONFIG: "/home/me/other" })).toBe(
+      path("state/kubeconfig/admin.yaml"),
+    );
+  });
+
+  it.each([
+    ["not set", {}],
+    ["empty", { HOME: "" }],
+  ])("of HOME that is %s there is what the machine knows", async (_, environment) => {
+    expect(await told("$HOME", environment)).toMatch(/^\/\S+$/);
+    await replace("id", "echo 1000");
+    const directories = {
+      CACHE_DIR: path("cache"),
+      DEPLOY_LOG: path("log/deploy.log"),
+      XDG_STATE_HOME: path("xdg"),
+    };
+    expect(await deploy(["status", "--context", "mine"], { ...environment, ...directories })).toMatchObject({
+      exitCode: 0,
+      stderr: "",
+    });
+  });
+
+  it("of relative directories there are whole ones", async () => {
+    await replace("node", telling("$STATE_DIR $CACHE_DIR $DEPLOY_LOG"));
+    const { exitCode } = await execa("bash", [path("deploy.sh"), "status"], {
+      cwd: directory,
+      env: {
+        PATH: `${path("bin")}:${path("machine")}`,
+        CALLS: path("calls"),
+        STATE_DIR: "state",
+        CACHE_DIR: "./cache",
+        DEPLOY_LOG: "log/deploy.log",
+      },
+      extendEnv: false,
+    });
+    expect(exitCode).toBe(0);
+    expect((await calls()).at(-1)).toBe(`${path("state")} ${directory}/./cache ${path("log/deploy.log")}`);
+  });
+
+  it.each(["gone", "file"])(
+    "of a TMPDIR %s that nothing can be written to nobody hears, but once",
+    async (name) => {
+      const TMPDIR = path(name);
+      await writeFile(path("file"), "");
+      await replace("node", telling(`\${${"TMPDIR"}-unset}`));
+      const { exitCode, stderr } = await deploy(["status"], { TMPDIR });
+      expect([exitCode, stderr]).toEqual([
+        0,
+        `TMPDIR is ${TMPDIR}, which is no directory that can be written: /tmp is used`,
+      ]);
+      expect((await calls()).at(-1)).toBe("unset");
+    },
+  );
+
+  it("of a TMPDIR with a blank in its name everybody hears", async () => {
+    await mkdir(path("with blank"));
+    expect(await told("$TMPDIR", { TMPDIR: path("with blank") })).toBe(path("with blank"));
+  });
+
+  it("of a PATH without sbin the cluster on this machine has it for all that", async () => {
+    expect(await told("$PATH", {})).toMatch(/:\/usr\/sbin:\/sbin$/);
+  });
+
+  it.each(["077", "027", "0777"])("of the umask %s what is written can be read by others", async (umask) => {
+    await replace("node", `${node}\necho > "${path("written")}"`);
+    await execa("sh", ["-c", `umask ${umask}; exec bash "$0" status`, path("deploy.sh")], {
+      env: {
+        PATH: `${path("bin")}:${path("machine")}`,
+        CALLS: path("calls"),
+        STATE_DIR: path("state"),
+        CACHE_DIR: path("cache"),
+        DEPLOY_LOG: path("log/deploy.log"),
+      },
+      extendEnv: false,
+    });
+    const modes = await execa("stat", ["--format", "%a", path("log"), path("written")]);
+    expect(modes.stdout.split("\n")).toEqual(["755", "644"]);
+  });
+});
+
+describe("a proxy", () => {
+  const own = ["127.0.0.1", "10.250.0.1", bridge.cidr, podCIDR, serviceCIDR, ".svc", ".cluster.local"];
+  const exceptions = async (environment: Record<string, string>): Promise<string[]> => {
+    await replace("node", `${node}\necho "$\{NO_PROXY-unset} $\{no_proxy-unset}" >> "$CALLS"`);
+    expect(await deploy(["env"], environment)).toMatchObject({ exitCode: 0, stderr: "" });
+    return ((await calls()).at(-1) ?? "").split(" ");
+  };
+
+  it.each(["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"])(
+    "that %s names is not for the cluster on this machine",
+    async (name) => {
+      const [capitals = "", small] = await exceptions({ [name]: "http://proxy.example:3128" });
+      expect(capitals.split(",")).toEqual(expect.arrayContaining(own));
+      expect(small).toBe(capitals);
+    },
+  );
+
+  it.each([
+    [{ NO_PROXY: "localhost,127.0.0.1" }],
+    [{ no_proxy: "localhost, 127.0.0.1, intranet.example" }],
+    [{ NO_PROXY: ".corp.example", no_proxy: "localhost" }],
+    [{ NO_PROXY: "*" }],
+    [{ NO_PROXY: "10.250.0.0/24,10.250.0.1", no_proxy: "10.250.0.0/24,10.250.0.1" }],
+  ])("keeps its exceptions %j, each once", async (given) => {
+    const [list = ""] = await exceptions({ HTTPS_PROXY: "http://proxy.example:3128", ...given });
+    const entries = list.split(",");
+    expect(entries).toEqual(expect.arrayContaining(own));
+    expect(entries).toEqual(
+      expect.arrayContaining(Object.values(given).flatMap((text) => text.split(/, ?/))),
+    );
+    expect(new Set(entries).size).toBe(entries.length);
+    expect(list).not.toContain(",,");
+  });
+
+  it("that there is none of has no exceptions", async () => {
+    expect(await exceptions({})).toEqual(["unset", "unset"]);
+    expect(await exceptions({ NO_PROXY: "intranet.example" })).toEqual(["intranet.example", "unset"]);
+  });
+});
+
+describe("a checkout", () => {
+  const words = "fatal: detected dubious ownership in repository at '/somewhere'";
+
+  it.each([["bootstrap"], ["bootstrap", "--dry-run"]])(
+    "that is shallow is refused before stage 1: %s %s",
+    async (...args) => {
+      await replace("git", 'case "$*" in *--is-shallow-repository) echo true ;; esac');
+      const { exitCode, stdout, stderr } = await deploy(args.filter(Boolean));
+      expect([exitCode, stdout]).toEqual([1, ""]);
+      expect(stderr).toBe(
+        "this clone is shallow: the platform's Git server cannot take half a history\nnext: git fetch --unshallow, and ./deploy.sh again",
+      );
+      expect(await calls()).toEqual([]);
+    },
+  );
+
+  it("that is shallow will do for a cluster at hand, whose Argo CD reads another repository", async () => {
+    await replace("git", 'case "$*" in *--is-shallow-repository) echo true ;; esac');
+    expect(await deploy(["--context", "mine"])).toMatchObject({ exitCode: 0 });
+  });
+
+  it.each([[["bootstrap"]], [["--dry-run"]], [["--context", "mine"]], [["--context", "mine", "--dry-run"]]])(
+    "that Git does not read is refused by %j with Git's own words",
+    async (args) => {
+      await replace("git", `echo "${words}" >&2; exit 128`);
+      const { exitCode, stderr } = await deploy(args);
+      expect(exitCode).toBe(1);
+      expect(stderr).toBe(
+        `${words}\nGit does not read ${directory} (next: do what Git says, and run ./deploy.sh again)`,
+      );
+      expect(await calls()).toEqual([]);
+    },
+  );
+
+  it.each(["#", "?", "%41", "#?%41 &;'$x", "a\\b"])("may have %s in its path", async (name) => {
+    // The loader that Node is given as a URL, and the program, found where they are.
+    await replace(
+      "node",
+      `case $1 in --import) echo "$2" > "$CALLS.url"; shift 2 ;; *) echo 20; exit ;; esac
+test -e "$1" && echo "there" >> "$CALLS"`,
+    );
+    await mkdir(path("state"));
+    const odd = path(name);
+    await mkdir(join(odd, "bootstrap/upstream/src"), { recursive: true });
+    await writeFile(join(odd, "bootstrap/upstream/src/cli.ts"), "");
+    await mkdir(join(odd, "node_modules/tsx/dist"), { recursive: true });
+    await writeFile(join(odd, "node_modules/tsx/dist/loader.mjs"), "");
+    await mkdir(join(odd, "gitops/clusters/upstream"), { recursive: true });
+    await writeFile(join(odd, "gitops/clusters/upstream/kustomization.yaml"), "");
+    await writeFile(join(odd, "package-lock.json"), "{}");
+    await utimes(join(odd, "package-lock.json"), 1000, 1000);
+    await writeFile(join(odd, "node_modules/.package-lock.json"), "{}");
+    await symlink(path("deploy.sh"), join(odd, "deploy.sh"));
+    const { exitCode, stderr } = await execa(
+      "bash",
+      [join(odd, "deploy.sh"), "--context", "mine", "--dry-run"],
+      {
+        env: {
+          PATH: `${path("bin")}:${path("machine")}`,
+          CALLS: path("calls"),
+          CACHE_DIR: path("cache"),
+          DEPLOY_LOG: path("log/deploy.log"),
+          TMPDIR: path("state"),
+          CDPATH: "/",
+        },
+        extendEnv: false,
+        reject: false,
+      },
+    );
+    expect([exitCode, stderr]).toEqual([0, expect.not.stringContaining("not")]);
+    expect(await calls()).toEqual(["there"]);
+    const url = (await readFile(path("calls.url"), "utf8")).trimEnd();
+    const loader = fileURLToPath(url);
+    expect(loader.endsWith("/node_modules/tsx/dist/loader.mjs")).toBe(true);
+    if (name.includes("?")) expect(url).not.toMatch(/[?]|%3F/);
+    else expect(loader).toBe(join(odd, "node_modules/tsx/dist/loader.mjs"));
+    expect(await readdir(path("state"))).toEqual([]);
+  });
+});
+
+describe("programs that a run stands on", () => {
+  it.each([
+    ["flock", []],
+    ["setsid", []],
+    ["flock", ["destroy"]],
+    ["flock", ["--context", "mine"]],
+  ] as [string, string[]][])("%s is missed by name by %j", async (name, args) => {
+    await rm(path("machine", name));
+    const { exitCode, stderr } = await deploy(args, { PATH: `${path("bin")}:${path("machine")}` });
+    // The machine's own sbin is looked at too, and has neither.
+    expect(exitCode).toBe(3);
+    expect(stderr).toBe(`missing: ${name} (next: install ${name} and run ./deploy.sh again)`);
+    expect(await calls()).toEqual([]);
+  });
+
+  it.each([["status"], ["doctor"], ["env"], ["--dry-run"]])(
+    "flock is not asked for by %s",
+    async (command) => {
+      await rm(path("machine", "flock"));
+      expect(await deploy([command])).toMatchObject({ exitCode: 0 });
+    },
+  );
+
+  it("a lock that cannot be had says why, and does not speak of another run", async () => {
+    await replace("flock", 'echo "flock: 9: No locks available" >&2; exit 71');
+    const { exitCode, stderr } = await deploy([]);
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain("No locks available\nflock cannot lock ");
+    expect(stderr).not.toContain("another");
+  });
+
+  it("a lock that another run has names that run's process", async () => {
+    await writeFile(path("lock"), "4711\n");
+    await replace("flock", "exit 75");
+    const { exitCode, stderr } = await deploy([]);
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain(
+      "another deploy.sh, process 4711, is at work and did not end within 120 s\nnext: ",
+    );
+  });
+
+  it("a lock that was had names this run's process", async () => {
+    await deploy([]);
+    expect(await readFile(path("lock"), "utf8")).toMatch(/^\d+\n$/);
   });
 });

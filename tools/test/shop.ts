@@ -2,6 +2,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { execa } from "execa";
 import { Git } from "../src/git/git.ts";
 import { parseRegistry } from "../src/release/image.ts";
 import type { ReleaseOptions } from "../src/release/release.ts";
@@ -62,6 +63,15 @@ export class Shop {
     return existsSync(this.calls) ? readFileSync(this.calls, "utf8").trim().split("\n") : [];
   }
 
+  /** Somebody else pushes a commit, so that whoever pushes next has to rebase. */
+  async move(file = "theirs.txt", text = "theirs\n"): Promise<string> {
+    const other = await this.clone(`other-${Math.random()}`);
+    other.write(file, text);
+    const commit = await other.commit("docs: theirs");
+    await other.git.run("push", "--quiet", "origin", "HEAD:main");
+    return commit;
+  }
+
   /** A file of the remote branch. */
   remote(file: string): Promise<string> {
     return this.bare.run("show", `main:${file}`);
@@ -80,6 +90,28 @@ export class Clone {
   constructor(directory: string) {
     this.directory = directory;
     this.git = new Git(directory);
+  }
+
+  /** Git as the person runs it: with their configuration, their hooks and nothing neutralised. */
+  async person(...args: string[]): Promise<string> {
+    return (await execa("git", args, { cwd: this.directory, env: { GIT_EDITOR: "true" } })).stdout;
+  }
+
+  /** Runs a command line, such as one that a failure names, in the clone. */
+  async shell(line: string): Promise<{ exitCode: number | undefined; all: string }> {
+    const { exitCode, all } = await execa("sh", ["-c", line], {
+      cwd: this.directory,
+      all: true,
+      reject: false,
+      env: { GIT_EDITOR: "true" },
+    });
+    return { exitCode, all };
+  }
+
+  /** Puts a hook into the clone. */
+  hook(name: string, script: string): void {
+    this.write(`.git/hooks/${name}`, `#!/bin/sh\n${script}\n`);
+    chmodSync(join(this.directory, ".git/hooks", name), 0o755);
   }
 
   read(file: string): string {

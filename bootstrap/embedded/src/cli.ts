@@ -150,6 +150,9 @@ program
     };
     for (const endpoint of endpoints(settings().httpPort)) lines[endpoint.variable] = url(endpoint.name);
     Object.assign(lines, builderEnvironment());
+    // Of a shell with a proxy: deploy.sh has put the cluster's addresses there.
+    for (const name of ["NO_PROXY", "no_proxy"])
+      if (process.env[name] !== undefined) lines[name] = process.env[name];
     const git = Object.entries(gitCredentialSettings(url("git")));
     lines.GIT_CONFIG_COUNT = String(git.length);
     git.forEach(([name, value], index) => {

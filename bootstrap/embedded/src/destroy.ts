@@ -10,10 +10,17 @@ import { namespaceName, removeNetwork } from "./network.ts";
 
 /** Mount points at or below a directory, deepest last, from the text of /proc/self/mountinfo. */
 export function mountsBelow(mountinfo: string, directory: string): string[] {
-  return mountinfo
-    .split("\n")
-    .map((line) => line.split(" ")[4] ?? "")
-    .filter((path) => path === directory || path.startsWith(`${directory}/`));
+  return (
+    mountinfo
+      .split("\n")
+      // The kernel writes a blank and its like in octal digits.
+      .map((line) =>
+        (line.split(" ")[4] ?? "").replace(/\\([0-7]{3})/g, (_, digits) =>
+          String.fromCharCode(parseInt(digits, 8)),
+        ),
+      )
+      .filter((path) => path === directory || path.startsWith(`${directory}/`))
+  );
 }
 
 const mounts = (directory: string): string[] =>
@@ -30,7 +37,10 @@ export async function destroy(purge: boolean): Promise<void> {
   for (const directory of [stateDirectory, join(cacheDirectory, "containers")]) {
     for (const path of mounts(directory).reverse()) await run("umount", [path], { accept: [32] });
     if (mounts(directory).length > 0)
-      throw new Failure(`still mounted: ${mounts(directory).join(" ")}`, `fuser -vm ${mounts(directory)[0]}`);
+      throw new Failure(
+        `still mounted: ${mounts(directory).join(" ")}`,
+        `grep -l '${mounts(directory)[0]}' /proc/[0-9]*/mountinfo`,
+      );
   }
   progress("removing network");
   await removeNetwork();

@@ -11,13 +11,13 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { Failure } from "../../../tools/src/failure.ts";
-import { unpackCommitted } from "../../../tools/src/git/source-tag.ts";
+import { sourceTag, unpackCommitted } from "../../../tools/src/git/source-tag.ts";
+import { plainMode, setModes } from "../../../tools/src/modes.ts";
 import { log, run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { istioTag } from "../../../tools/src/render/go.ts";
@@ -201,16 +201,17 @@ const folder = (image: Image): string =>
 
 const sha = (text: string): string => createHash("sha256").update(text).digest("hex");
 
-function contentOf(directory: string): string {
+/** What a directory's files are, as text that is the same in every checkout, whatever its umask and its language. */
+export function contentOf(directory: string): string {
   const entries = readdirSync(directory, { withFileTypes: true }).sort((a, b) =>
-    a.name.localeCompare(b.name),
+    a.name.localeCompare(b.name, "en"),
   );
   return entries
     .map((entry) => {
       const path = join(directory, entry.name);
       return entry.isDirectory()
         ? `${entry.name}/${contentOf(path)}`
-        : `${entry.name}:${statSync(path).mode}:${sha(readFileSync(path, "utf8"))}`;
+        : `${entry.name}:${0o100000 | plainMode(path)}:${sha(readFileSync(path, "utf8"))}`;
     })
     .join("\n");
 }
@@ -229,8 +230,7 @@ function manifestTag(component: string, name: string): string {
 
 /** A service's tag: the first 12 digits of the Git tree hash of its committed sources. */
 export async function serviceTag(name: string): Promise<string> {
-  const hash = await run("git", ["-C", repository, "rev-parse", `HEAD:services/${name}`], { quiet: true });
-  return hash.trim().slice(0, 12);
+  return sourceTag(repository, `services/${name}`);
 }
 
 /** An image's name with its tag. */
@@ -329,6 +329,7 @@ async function stage(image: Image, directory: string): Promise<void> {
       linkSync(join(binaries(module), binary), join(directory, "bin", binary));
   }
   await image.stage?.(directory);
+  setModes(directory);
 }
 
 /** Mounts that let `npm` inside a build trust what the machine trusts; under a name of their own, as packages replace the usual one. */

@@ -1,9 +1,10 @@
 /** Looking without touching: what bootstrap would do, and what is wrong with the machine. */
 import { existsSync, statfsSync } from "node:fs";
 import { createServer } from "node:net";
-import type { Diagnosis } from "../../../tools/src/cluster/doctor.ts";
+import { type Diagnosis, words } from "../../../tools/src/cluster/doctor.ts";
+import { Git } from "../../../tools/src/git/git.ts";
 import { imagesToBuild } from "./images.ts";
-import { cacheDirectory, endpoints, stateDirectory } from "./layout.ts";
+import { cacheDirectory, endpoints, repository, stateDirectory } from "./layout.ts";
 import { inspectMachine } from "./machine.ts";
 import { isBuilt, modules, moduleVersion } from "./modules.ts";
 import { missingPackages } from "./packages.ts";
@@ -31,6 +32,20 @@ const portIsFree = (port: number): Promise<boolean> =>
       .listen(port, "127.0.0.1", () => server.close(() => answer(true)));
   });
 
+/** Whether this checkout can be pushed to the platform's Git server: Git reads it, and it has its whole history. */
+export async function examineCheckout(directory = repository): Promise<Diagnosis> {
+  const what = "checkout";
+  try {
+    const shallow = await new Git(directory).run("rev-parse", "--is-shallow-repository");
+    return shallow.trim() === "true"
+      ? { what, finding: "a shallow clone, which cannot be pushed", remedy: "git fetch --unshallow" }
+      : { what, finding: "has its whole history" };
+  } catch (error) {
+    const { stderr, message } = error as Error & { stderr?: string };
+    return { what, ...words(stderr || message) };
+  }
+}
+
 /** Checks what the embedded cluster needs of the machine, and its components where it runs. */
 export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
   const { cgroups, canLowerOomScore } = inspectMachine();
@@ -40,6 +55,7 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
       finding: `cgroup ${cgroups}, ${canLowerOomScore ? "with" : "without"} CAP_SYS_RESOURCE`,
     },
   ];
+  diagnoses.push(await examineCheckout());
   const missing = missingPackages();
   diagnoses.push({
     what: "Debian packages",

@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { Failure } from "../../../tools/src/failure.ts";
 import { log, run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
-import { istioTag } from "../../../tools/src/render/go.ts";
+import { istioTag, withoutGoSettings } from "../../../tools/src/render/go.ts";
 import { cache, repository, state } from "./layout.ts";
 
 export interface Module {
@@ -138,7 +138,9 @@ export const binaries = (name: string): string => cache("bin", `${name}-${module
 /** True when the module's binaries are in the cache. */
 export const isBuilt = (name: string): boolean => existsSync(binaries(name));
 
-const environment = (): Record<string, string> => ({
+/** The environment of Go's commands: caches and flags that are the platform's, whatever the shell has for itself. */
+export const goEnvironment = (): Record<string, string> => ({
+  ...withoutGoSettings,
   GOCACHE: cache("go-build"),
   GOMODCACHE: cache("go-mod"),
   GOTOOLCHAIN: "auto",
@@ -161,7 +163,7 @@ async function build(module: Module): Promise<void> {
     progress(text);
   };
   say(`fetching ${module.name}`);
-  const options = { cwd: directory(module.name), env: environment() };
+  const options = { cwd: directory(module.name), env: goEnvironment() };
   const total = new Set(
     (
       await run("go", ["list", "-deps", ...flags(module).slice(0, -2), packages], { ...options, quiet: true })
@@ -252,7 +254,7 @@ export async function moduleSource(name: string): Promise<string> {
   if (!path) throw new Failure(`${name} has no source module`);
   const out = await run("go", ["mod", "download", "-json", path], {
     cwd: directory(name),
-    env: environment(),
+    env: goEnvironment(),
     quiet: true,
   });
   return (JSON.parse(out) as { Dir: string }).Dir;

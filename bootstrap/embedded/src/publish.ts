@@ -1,14 +1,15 @@
 /** Handing the checkout's commits to the platform's Git server, as a remote like any other. */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { Failure, until } from "../../../tools/src/failure.ts";
-import { run, succeeds } from "../../../tools/src/process.ts";
+import { followedBranch } from "../../../tools/src/git/followed.ts";
+import { Git } from "../../../tools/src/git/git.ts";
 import { note, progress } from "../../../tools/src/progress.ts";
 import { credentials } from "./addons.ts";
 import { repository, state } from "./layout.ts";
 
 const remote = "platform";
 const credentialFile = (): string => state("secrets", "git-credentials");
-const git = (args: string[]): Promise<string> => run("git", ["-C", repository, ...args]);
+const git = new Git(repository);
 
 /** Git settings under which pushes to the platform carry their credentials. */
 export const gitCredentialSettings = (gitURL: string): Record<string, string> => ({
@@ -29,8 +30,8 @@ export function writeGitCredentials(gitURL: string): void {
 }
 
 /**
- * Adds the remote `platform` and pushes HEAD to its main branch, never by force.
- * @returns the commit that the platform's main branch is at afterwards
+ * Adds the remote `platform` and pushes HEAD to the branch that the cluster follows, never by force.
+ * @returns the commit that this branch is at afterwards
  * @throws Failure where the two have diverged
  */
 export async function publish(gitURL: string): Promise<string> {
@@ -45,49 +46,41 @@ export async function publish(gitURL: string): Promise<string> {
     },
     "kubectl -n git describe pod git-server-0",
   );
-  if (await succeeds("git", ["-C", repository, "remote", "get-url", remote]))
-    await git(["remote", "set-url", remote, gitURL]);
-  else await git(["remote", "add", remote, gitURL]);
+  const known = (await git.try("remote", "get-url", remote)) !== undefined;
+  await git.run("remote", known ? "set-url" : "add", remote, gitURL);
   for (const [name, value] of Object.entries(gitCredentialSettings(gitURL)))
-    await git(["config", name, value]);
-  if ((await git(["rev-parse", "--is-shallow-repository"])).trim() === "true") {
+    await git.run("config", name, value);
+  if (await git.isShallow())
     throw new Failure("this clone is shallow: a server cannot take half a history", "git fetch --unshallow");
-  }
-  await git(["fetch", "--quiet", "--prune", remote]);
-  const head = (await git(["rev-parse", "HEAD"])).trim();
-  const theirs = (
-    await run("git", ["-C", repository, "rev-parse", "--verify", "--quiet", `refs/remotes/${remote}/main`], {
-      accept: [1],
-    })
-  ).trim();
-  const dirty = (await git(["status", "--porcelain"])).trim();
+  await git.run("fetch", "--quiet", "--prune", remote);
+  const branch = await followedBranch(git, remote);
+  const head = await git.run("rev-parse", "HEAD");
+  const theirs = await git.resolve(`refs/remotes/${remote}/${branch}`);
+  const dirty = await git.run("status", "--porcelain");
   if (dirty) note(`${dirty.split("\n").length} uncommitted changes stay here: only commits are deployed`);
   if (theirs === head) return head;
-  if (theirs && (await succeeds("git", ["-C", repository, "merge-base", "--is-ancestor", head, theirs]))) {
-    const ahead = (await git(["rev-list", "--count", `${head}..${theirs}`])).trim();
+  if (theirs && (await git.isAncestor(head, theirs))) {
+    const ahead = await git.run("rev-list", "--count", `${head}..${theirs}`);
     note(
-      `the platform is ${ahead} commits ahead of this checkout and stays there; to follow: git pull ${remote} main`,
+      `the platform is ${ahead} commits ahead of this checkout and stays there; to follow: git pull ${remote} ${branch}`,
     );
     return theirs;
   }
-  if (theirs && !(await succeeds("git", ["-C", repository, "merge-base", "--is-ancestor", theirs, head]))) {
+  if (theirs && !(await git.isAncestor(theirs, head))) {
     throw new Failure(
-      `HEAD (${head.slice(0, 9)}) and the platform's main (${theirs.slice(0, 9)}) have diverged`,
-      `git pull --rebase ${remote} main && ./deploy.sh`,
+      `HEAD (${head.slice(0, 9)}) and the platform's ${branch} (${theirs.slice(0, 9)}) have diverged`,
+      `git pull --rebase --autostash ${remote} ${branch} && ./deploy.sh`,
     );
   }
-  await git(["push", "--quiet", remote, `${head}:refs/heads/main`]);
+  await git.with({ hooks: true }).run("push", "--quiet", remote, `${head}:refs/heads/${branch}`);
   return head;
 }
 
 /** Takes remote and settings out of the checkout again. */
 export async function unpublish(gitURL: string): Promise<void> {
   if (!existsSync(repository)) return;
-  await run("git", ["-C", repository, "remote", "remove", remote], { accept: [2], quiet: true });
-  const section = `credential.${new URL(gitURL).origin}`;
-  await run("git", ["-C", repository, "config", "--remove-section", section], {
-    accept: [5, 128],
-    quiet: true,
-  });
+  // Where they are gone already there is nothing to take out.
+  await git.try("remote", "remove", remote);
+  await git.try("config", "--remove-section", `credential.${new URL(gitURL).origin}`);
   rmSync(credentialFile(), { force: true });
 }

@@ -26,3 +26,16 @@ it("keeps every layer of a mount point that was mounted over, for as many umount
   const at = mountsBelow(twice, "/srv/lp").filter((path) => path === "/srv/lp/namespaces");
   expect(at).toHaveLength(2);
 });
+
+it.each([
+  ["a blank", "/srv/l p", "/srv/l\\040p"],
+  ["a tab", "/srv/l\tp", "/srv/l\\011p"],
+  ["a backslash", "/srv/l\\p", "/srv/l\\134p"],
+  ["a number sign", "/srv/l#p", "/srv/l\\043p"],
+])(
+  "knows a directory with %s in its name, which the kernel writes in octal digits",
+  (_, directory, written) => {
+    const line = `46 22 254:1 ${written} ${written}/nodes rw - ext4 /dev/root rw\n`;
+    expect(mountsBelow(line, directory)).toEqual([`${directory}/nodes`]);
+  },
+);

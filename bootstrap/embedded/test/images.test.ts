@@ -1,7 +1,19 @@
-import { existsSync, readFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type Image, images } from "../src/images.ts";
+import { setModes } from "../../../tools/src/modes.ts";
+import { contentOf, type Image, images } from "../src/images.ts";
 import { mirroredRegistries, pinnedVersions, repository } from "../src/layout.ts";
 import { modules } from "../src/modules.ts";
 
@@ -92,5 +104,49 @@ describe.each(images)("the image $name", (image) => {
     for (const pin of image.pins ?? []) expect(Object.keys(pinnedVersions())).toContain(pin);
     for (const [, name = ""] of dockerfile(image).matchAll(/^ARG (\w+)/gm))
       expect(Object.keys(pinnedVersions())).toContain(name.toLowerCase());
+  });
+});
+
+describe("a directory that an image is made of", () => {
+  /** A directory as a checkout under a umask has it. */
+  function checkedOut(umask: number): string {
+    const directory = mkdtempSync(join(tmpdir(), "image-"));
+    mkdirSync(join(directory, "src"));
+    for (const [name, mode] of [
+      ["Dockerfile", 0o666],
+      ["apt-keeps-nothing", 0o666],
+      ["src/run", 0o777],
+    ] as const) {
+      writeFileSync(join(directory, name), name);
+      chmodSync(join(directory, name), mode & ~umask);
+    }
+    for (const name of ["src", "."]) chmodSync(join(directory, name), 0o777 & ~umask);
+    return directory;
+  }
+  const modes = (directory: string): string[] =>
+    [".", "src", "src/run", "Dockerfile"].map((name) =>
+      (statSync(join(directory, name)).mode & 0o777).toString(8),
+    );
+
+  it.each([0o022, 0o002, 0o077, 0o027])("is readable for everybody inside, with the umask %o", (umask) => {
+    const directory = checkedOut(umask);
+    symlinkSync("/nowhere", join(directory, "src/link"));
+    try {
+      setModes(directory);
+      expect(modes(directory)).toEqual(["755", "755", "755", "644"]);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  it.each([0o002, 0o077, 0o027])("is the same content with the umask %o as with another", (umask) => {
+    const [one, other] = [checkedOut(0o022), checkedOut(umask)];
+    try {
+      expect(contentOf(other)).toBe(contentOf(one));
+      chmodSync(join(other, "src/run"), 0o600);
+      expect(contentOf(other)).not.toBe(contentOf(one));
+    } finally {
+      for (const directory of [one, other]) rmSync(directory, { recursive: true });
+    }
   });
 });

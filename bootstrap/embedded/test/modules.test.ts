@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { execa } from "execa";
 import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
 
 const source = join(import.meta.dirname, "../modules");
@@ -17,7 +18,7 @@ const copy = mkdtempSync(join(tmpdir(), "modules-"));
 const directory = join(copy, "bootstrap/embedded/modules");
 vi.stubEnv("CACHE_DIR", join(copy, "cache"));
 vi.doMock("../src/layout.ts", async (original) => ({ ...(await original<object>()), repository: copy }));
-const { binaries, isBuilt, moduleKey, moduleNamed, modules, moduleVersion } = await import(
+const { binaries, goEnvironment, isBuilt, moduleKey, moduleNamed, modules, moduleVersion } = await import(
   "../src/modules.ts"
 );
 
@@ -141,5 +142,31 @@ describe("a module's key", () => {
     expect(isBuilt("pause")).toBe(true);
     appendFileSync(join(directory, "pause", "main.go"), "\n");
     expect(isBuilt("pause")).toBe(false);
+  });
+});
+
+describe("Go's commands", () => {
+  it.each([
+    ["GOFLAGS", "-mod=vendor"],
+    ["GO111MODULE", "off"],
+    ["GOARCH", "s390x"],
+    ["GOOS", "plan9"],
+    ["GOBIN", "/nonexistent/bin"],
+    ["GOROOT", "/nonexistent/go"],
+    ["GOEXPERIMENT", "nosuchexperiment"],
+    ["GOWORK", "/nonexistent/go.work"],
+    ["GOTOOLCHAIN", "local"],
+  ])("are those of this machine where the shell's %s is %s", async (name, value) => {
+    const ask = ["list", "-f", "{{.Name}} {{.Module.Path}} {{context.GOOS}}/{{context.GOARCH}}", "."];
+    const options = { cwd: join(directory, "pause"), reject: false } as const;
+    const asked = (env: Record<string, string>) =>
+      execa("go", ask, { ...options, env: { ...env, ...goEnvironment() } });
+    const [plain, other] = await Promise.all([asked({}), asked({ [name]: value })]);
+    expect(plain).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringContaining("main logging-platform/pause "),
+    });
+    expect(other.stdout).toBe(plain.stdout);
+    expect(goEnvironment()).toHaveProperty(name);
   });
 });

@@ -59,9 +59,10 @@ function addStage(program: Command, name: string, description: string, action: A
     .option("--kind", "the cluster is one of kind that is created")
     .action(async (options: Options) => {
       process.env.KUBE_CONTEXT = options.context;
-      const origin = await originURL();
       // What removes things reads no repository.
-      await action(resolveTarget(options, /^(destroy|remains)/.test(name) ? (origin ?? "none") : origin));
+      const readsNone = /^(destroy|remains)/.test(name);
+      const origin = options.repo || readsNone ? "none" : await originURL();
+      await action(resolveTarget(options, origin));
     });
 }
 
@@ -106,5 +107,7 @@ const stages: Record<string, { description: string; action: Action }> = {
   "destroy-kind": { description: "remove the kind cluster and its registry", action: destroyKind },
 };
 
-if (process.argv[1] && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href)
+// Under its own path or, where Node takes links as they are, under the link's.
+const [, started = ""] = process.argv;
+if (started && [started, realpathSync(started)].some((path) => import.meta.url === pathToFileURL(path).href))
   process.exitCode = await main(process.argv.slice(2));

@@ -26,6 +26,16 @@ export async function find<T>(args: string[]): Promise<T | undefined> {
   }
 }
 
+/** Reads a list of objects: empty where their kind does not exist, undefined where the cluster says nothing. */
+export async function findAll<T>(args: string[]): Promise<T[] | undefined> {
+  try {
+    return (await find<{ items: T[] }>(args))?.items ?? [];
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
 /** How many seconds a wait may take: WAIT_SECONDS, or what the wait itself finds right. */
 export const deadline = (seconds: number): string => `${process.env.WAIT_SECONDS ?? seconds}s`;
 

@@ -69,10 +69,19 @@ export function parseCredentials(text: string, file: string): Credentials {
   );
 }
 
-/** True for `ssh://…` and `user@host:path`. */
-export function isSsh(repository: string): boolean {
-  return /^ssh:\/\//.test(repository) || /^[^/:]+@[^/:]+:/.test(repository);
+/** The host and port of a repository that is reached by SSH: `ssh://…`, and `[user@]host:path` as Git reads it. */
+export function sshAddress(repository: string): { host: string; port: string } | undefined {
+  const [, host, port = "22"] =
+    /^(?:ssh|git\+ssh|ssh\+git):\/\/(?:[^@/]*@)?(\[[^\]/]+\]|[^:/]+)(?::(\d+))?(?:\/|$)/i.exec(repository) ??
+    // A host with a port stands in brackets; a path before the colon means a file.
+    /^\[(?:[^@/\]]*@)?([^:/\]]+):(\d+)\]:/.exec(repository) ??
+    /^(?:[^@/]*@)?(\[[^\]/]+\]|[^:/@[\]]+):(?!\/\/)/.exec(repository) ??
+    [];
+  return host === undefined ? undefined : { host, port };
 }
+
+/** True for a repository that is reached by SSH. */
+export const isSsh = (repository: string): boolean => sshAddress(repository) !== undefined;
 
 /** The Secret that tells Argo CD the credentials; one per repository, so that another keeps its own. */
 export function repositorySecret(repository: string, credentials: Credentials): string {

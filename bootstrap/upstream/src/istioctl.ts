@@ -6,6 +6,7 @@ import { execa } from "execa";
 import { Failure } from "../../../tools/src/failure.ts";
 import { log, run } from "../../../tools/src/process.ts";
 import { note, progress } from "../../../tools/src/progress.ts";
+import { fetchThroughProxy } from "../../../tools/src/proxy.ts";
 import { pinned } from "./target.ts";
 
 const releases = (): string =>
@@ -83,7 +84,8 @@ async function download(version: string, directory: string): Promise<void> {
 }
 
 async function fetchBytes(url: string, next: string): Promise<Buffer> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(300_000) }).catch((error: Error) => {
+  const signal = AbortSignal.timeout(300_000);
+  const response = await fetchThroughProxy(url, { signal }).catch((error: Error) => {
     const { cause } = error as Error & { cause?: Error };
     throw new Failure(`${url} cannot be fetched: ${cause?.message || error.message}`, next);
   });

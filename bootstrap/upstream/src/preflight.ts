@@ -8,8 +8,9 @@ import { childrenOf } from "../../../tools/src/render/start.ts";
 import { checkout } from "../../../tools/src/repository.ts";
 import { find } from "./cluster.ts";
 import { hasSecret, readCredentials } from "./credentials.ts";
-import { gatewayURL, hasLoadBalancer, type Node, type Service, workers } from "./gateway.ts";
+import { hasLoadBalancer, type Node, type Service, workers } from "./gateway.ts";
 import { istioctlVersion } from "./istioctl.ts";
+import { keptGateway, meshChecks } from "./mesh.ts";
 import { type Answer, ProbeFailure, probe } from "./probe.ts";
 import { pinned, type Target } from "./target.ts";
 
@@ -32,7 +33,7 @@ export async function preflight(target: Target): Promise<Diagnosis[]> {
     nodes: async () => nodeCount((await get<{ items: Node[] }>(["nodes"])).items, target),
     "default storage class": storageClass,
     gateway: () => gateway(target),
-    Istio: () => istio(target),
+    ...(target.keepIstio ? meshChecks(target) : { Istio: () => istio(target) }),
     "Argo CD": argocd,
     "repository and registry from inside the cluster": () => inside(target),
   };
@@ -181,27 +182,12 @@ export async function surroundings(): Promise<{ nodes: Node[]; loadBalancer: boo
 
 async function gateway({ keepIstio }: Target): Promise<Finding> {
   const { nodes, loadBalancer, gateways } = await surroundings();
-  if (keepIstio) {
-    const [service] = gateways;
-    return service
-      ? {
-          finding: `Service ${service.metadata.namespace}/${service.metadata.name}: ${gatewayURL(service, nodes)}`,
-        }
-      : {
-          finding: "no Service has the label istio=ingressgateway, which the platform's Gateway selects",
-          remedy: "install an ingress gateway with it, or leave --keep-istio out",
-        };
-  }
+  if (keepIstio) return keptGateway(gateways, nodes);
   return { finding: loadBalancer ? "a load balancer gives it an address" : "a port of the nodes (30080)" };
 }
 
-async function istio({ keepIstio, context }: Target): Promise<Finding> {
+async function istio({ context }: Target): Promise<Finding> {
   const istiod = await find(["deployment", "istiod", "-n", "istio-system"]);
-  if (keepIstio) {
-    return istiod
-      ? { finding: "is there and is left alone" }
-      : { finding: "istio-system has no Deployment istiod", remedy: "leave --keep-istio out" };
-  }
   if (!istiod) return { finding: "is not there yet" };
   const [key = "", value] = ownership.split("=");
   const namespace = await find<{ metadata: { labels?: Record<string, string> } }>([

@@ -4,7 +4,7 @@ import { type Pod, podTrouble } from "../../../tools/src/cluster/pods.ts";
 import { Failure, FinalFailure, until } from "../../../tools/src/failure.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { kubectl } from "./cluster.ts";
-import { isSsh } from "./credentials.ts";
+import { sshAddress } from "./credentials.ts";
 
 const namespace = "platform-preflight";
 
@@ -13,10 +13,10 @@ export type Answer = "open" | "asks for credentials";
 
 /** The address that is asked whether a repository is there. */
 export function probeAddress(repository: string): string {
-  if (!isSsh(repository)) return `${repository.replace(/\/+$/, "")}/info/refs?service=git-upload-pack`;
-  const [, host = "", port = "22"] =
-    /^ssh:\/\/(?:[^@/]+@)?([^:/]+)(?::(\d+))?\//.exec(repository) ?? /^[^@]+@([^:]+):/.exec(repository) ?? [];
-  return `tcp://${host}:${port}`;
+  const ssh = sshAddress(repository);
+  return ssh
+    ? `tcp://${ssh.host}:${ssh.port}`
+    : `${repository.replace(/\/+$/, "")}/info/refs?service=git-upload-pack`;
 }
 
 // Prints one word that the repository is judged by; runs in the pod, as the image of services/app has Node.

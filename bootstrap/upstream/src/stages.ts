@@ -13,6 +13,7 @@ import { apply, deadline, kubectl, troubleIn, waitForWorkloads } from "./cluster
 import { readCredentials, repositorySecret } from "./credentials.ts";
 import { gatewayURL, istioPlatform, type Service } from "./gateway.ts";
 import { findIstioctl } from "./istioctl.ts";
+import { chooseGateway } from "./mesh.ts";
 import { ownership, surroundings } from "./preflight.ts";
 import type { Target } from "./target.ts";
 
@@ -116,7 +117,7 @@ export async function deployApplications({ cluster, wishes }: Target): Promise<s
 /** The Service of the gateway that the platform's Gateway selects. @throws Failure where there is none */
 async function gatewayService(): Promise<{ service: Service; url: string | undefined }> {
   const { gateways, nodes } = await surroundings();
-  const [service] = gateways;
+  const service = chooseGateway(gateways);
   if (!service) throw new Failure("no Service has the label istio=ingressgateway", deployCommand("doctor"));
   return { service, url: gatewayURL(service, nodes) };
 }

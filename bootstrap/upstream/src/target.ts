@@ -74,10 +74,24 @@ export function resolveTarget(options: Options, origin: string | undefined): Tar
   };
 }
 
-/** The URL of the remote `origin`, if there is one. */
-export async function originURL(): Promise<string | undefined> {
-  return (await new Git(checkout).try("remote", "get-url", "origin"))?.trim() || undefined;
+/**
+ * The URL of the remote `origin` as it was configured, if there is one. What this machine's `url.….insteadOf` makes of
+ * it says how this machine reaches the repository, not how Argo CD does.
+ * @throws with Git's own words where it does not read the checkout
+ */
+export async function originURL(directory = checkout): Promise<string | undefined> {
+  const git = new Git(directory);
+  const remotes = (await git.run("remote")).split("\n");
+  if (!remotes.includes("origin")) return undefined;
+  const [configured] = ((await git.try("config", "--get-all", "remote.origin.url")) ?? "").split("\n");
+  if (configured && isAddress(configured)) return configured;
+  // A shorthand such as `gh:me/fork` is an address only once Git has spelt it out.
+  return (await git.run("remote", "get-url", "origin")) || undefined;
 }
+
+/** True for `scheme://…`, `user@host:path` and `host.domain:path`, which mean the same on every machine. */
+const isAddress = (url: string): boolean =>
+  /^[a-z][a-z\d+.-]*:\/\//i.test(url) || /^([^/:@]+@[^/:]+|[^/:@]+\.[^/:@]+):/.test(url);
 
 /** The pins that the path of a cluster at hand uses. */
 export const pinned = (name: "istio" | "registry"): string => pinnedVersions(checkout)[name] ?? "";

@@ -163,6 +163,58 @@ describe("istioctl of another version", () => {
     expect(stubs.calls().some((call) => call.startsWith("istioctl install"))).toBe(false);
   });
 
+  describe("behind a proxy", () => {
+    const seen: string[] = [];
+    let proxy: Server;
+    const named = (): string => `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+
+    beforeEach(async () => {
+      seen.length = 0;
+      // Hands requests for any host on to the server of the release; of a tunnel it only says who asked for one.
+      proxy = createServer((request, response) => {
+        const url = new URL(request.url ?? "");
+        seen.push(`${request.method} ${url.host}`);
+        fetch(`${environment().ISTIO_RELEASES}${url.pathname}`).then(
+          async (answer) => void response.end(Buffer.from(await answer.arrayBuffer())),
+        );
+      }).on("connect", (request, socket) => {
+        seen.push(`CONNECT ${request.url}`);
+        socket.end("HTTP/1.1 403 Forbidden\r\n\r\n");
+      });
+      await new Promise<void>((done) => proxy.listen(0, "127.0.0.1", done));
+    });
+    afterEach(() => new Promise((done) => proxy.close(done)));
+
+    it.each(["http_proxy", "HTTP_PROXY", "ALL_PROXY"])("is fetched through that of %s", async (name) => {
+      const releases = { ...environment(), ISTIO_RELEASES: "http://releases.example", [name]: named() };
+      expect(await stubs.run(["istio", ...context, ...repo], releases)).toMatchObject({ exitCode: 0 });
+      expect(seen).toEqual(["GET releases.example", "GET releases.example"]);
+    });
+
+    it.each(["https_proxy", "HTTPS_PROXY"])("asks that of %s for a tunnel", async (name) => {
+      const releases = { ...environment(), ISTIO_RELEASES: "https://releases.example", [name]: named() };
+      const { exitCode, stderr } = await stubs.run(["istio", ...context, ...repo], releases);
+      expect(exitCode).toBe(1);
+      expect(stderr).toContain("https://releases.example/");
+      expect(seen[0]).toBe("CONNECT releases.example:443");
+    });
+
+    it.each([
+      { HTTP_PROXY: true, NO_PROXY: "127.0.0.1,localhost" },
+      { http_proxy: true, no_proxy: "localhost, 127.0.0.1" },
+      { HTTPS_PROXY: true },
+    ])("is fetched without it where it is not for that address: %j", async (settings) => {
+      const given = Object.fromEntries(
+        Object.entries(settings).map(([name, value]) => [name, value === true ? named() : `${value}`]),
+      );
+      expect(await stubs.run(["istio", ...context, ...repo], { ...environment(), ...given })).toMatchObject({
+        exitCode: 0,
+      });
+      expect(seen).toEqual([]);
+      expect(asked).toHaveLength(2);
+    });
+  });
+
   it("stops everything where the release's sum is another", async () => {
     sum = () => "0".repeat(64);
     const { exitCode, stderr } = await stubs.run(["istio", ...context, ...repo], environment());

@@ -65,10 +65,8 @@ function isRetry({ headers }: IncomingMessage): boolean {
 /** The request's body. Rejects with a Problem if it is larger than `limit` or is not sent as it is. */
 function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const encoding = req.headers["content-encoding"] ?? "identity";
-    if (encoding !== "identity") {
-      return reject(new Problem(415, `the body must not be encoded as ${encoding}`));
-    }
+    const encoding = encodingOf(req);
+    if (encoding) return reject(new Problem(415, `the body must not be encoded as ${encoding}`));
     const tooLarge = () => reject(new Problem(413, `the body must not be larger than ${limit} bytes`));
     if (Number(req.headers["content-length"]) > limit) return tooLarge();
     const chunks: Buffer[] = [];
@@ -81,6 +79,12 @@ function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
     req.on("end", () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
     req.on("error", () => reject(new Problem(400, "the body ended too early")));
   });
+}
+
+/** The first content coding that is one; names of codings are the same in capitals (RFC 9110, 8.4.1). */
+function encodingOf({ headers }: IncomingMessage): string | undefined {
+  const codings = (headers["content-encoding"] ?? "").split(",").map((coding) => coding.trim());
+  return codings.find((coding) => !["", "identity"].includes(coding.toLowerCase()));
 }
 
 /** The message in a body. Throws a Problem that says what is wrong with it. */

@@ -209,12 +209,25 @@ describe("POST /log", () => {
     expect((await entriesOf(file)).map((entry) => entry.message)).toEqual(["ééééé"]);
   });
 
-  test("an encoded body is 415", async () => {
-    const { url } = await startHere();
-    await expectProblem(await post(url, "hello", { "Content-Encoding": "gzip" }), 415);
-  });
+  test.each(["gzip", "GZIP", "identity, br", "Identity,deflate", "x-identity"])(
+    "a body encoded as %s is 415",
+    async (encoding) => {
+      const { url } = await startHere();
+      const problem = await expectProblem(await post(url, "hello", { "Content-Encoding": encoding }), 415);
+      expect(problem.detail).toContain(encoding.replace(/^identity, ?/i, ""));
+    },
+  );
 
-  test.each(["/log/", "/LOG", "/log?a=b"])("%s is the same to POST to", async (path) => {
+  test.each(["identity", "Identity", "IDENTITY", "identity, Identity", ""])(
+    "a body encoded as %j is sent as it is",
+    async (encoding) => {
+      const { url, file } = await startHere();
+      expect((await post(url, "hello", { "Content-Encoding": encoding })).status).toBe(200);
+      expect(await entriesOf(file)).toHaveLength(1);
+    },
+  );
+
+  test.each(["/log/", "/LOG", "/Log/", "/log?a=b"])("%s is the same to POST to", async (path) => {
     const { url, file } = await startHere();
     const response = await fetch(url + path, { method: "POST", body: '{"message":"hello"}' });
     expect(response.status).toBe(200);

@@ -36,6 +36,17 @@ const settled = async (amount: number): Promise<void> =>
 
 // Built by `./deploy.sh`, which a machine that only runs the tests has not done.
 describe.skipIf(findCollector() === undefined)("the agent", () => {
+  test.each(["::1", "0:0:0:0:0:0:0:1", "::ffff:127.77.0.1", "127.77.0.1"])(
+    "starts on the pod address %s, and says there what it has done",
+    async (address) => {
+      await agent.startAt(address);
+      writeFileSync(join(agent.volume("uid-1"), "app.log"), lines(3));
+      await settled(3);
+      await expect.poll(() => agent.counted(), { timeout: 30_000 }).toBe(3);
+      expect(await agent.sent()).toBe(3);
+    },
+  );
+
   test("prints and stores each line to the byte, with where it is from", async () => {
     await agent.start();
     const file = join(agent.volume("uid-1"), "app.log");

@@ -60,6 +60,7 @@ export class Agent {
   readonly state = join(this.directory, "state");
   metricsPort = 0;
   #ownPort = 0;
+  #host = "127.0.0.1";
   #process: ChildProcess | undefined;
   #run = 0;
 
@@ -80,14 +81,25 @@ export class Agent {
     this.metricsPort = await freePort();
     this.#ownPort = await freePort();
     const healthPort = await freePort();
-    const processors = "[memory_limiter, transform/identity, filter/app, transform/line]";
-    const set = [
-      `service::pipelines::logs::processors=${processors}`,
+    await this.#collect("127.0.0.1", healthPort, [
       `exporters::prometheus::endpoint=127.0.0.1:${this.metricsPort}`,
       `extensions::health_check::endpoint=127.0.0.1:${healthPort}`,
       `service::telemetry::metrics::readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: ${this.#ownPort}}}}}]`,
       ...settings,
-    ];
+    ]);
+  }
+
+  /** Starts the collector at the ports that are deployed, on an address as a pod has it. */
+  async startAt(podIP: string): Promise<void> {
+    this.metricsPort = 9464;
+    this.#ownPort = 8888;
+    await this.#collect(podIP, 13133, []);
+  }
+
+  async #collect(podIP: string, healthPort: number, settings: string[]): Promise<void> {
+    this.#host = podIP.includes(":") ? `[${podIP}]` : podIP;
+    const processors = "[memory_limiter, transform/identity, filter/app, transform/line]";
+    const set = [`service::pipelines::logs::processors=${processors}`, ...settings];
     this.#run++;
     const out = openSync(this.#output(this.#run), "a");
     const errors = openSync(join(this.directory, "errors"), "a");
@@ -102,7 +114,7 @@ export class Agent {
         env: {
           GOMEMLIMIT: memoryLimit,
           NODE_NAME: "node1",
-          POD_IP: "127.0.0.1",
+          POD_IP: podIP,
           PODS_DIR: this.pods,
           STATE_DIR: this.state,
         },
@@ -110,7 +122,7 @@ export class Agent {
       },
     );
     for (let attempt = 0; ; attempt++) {
-      const answer = await fetch(`http://127.0.0.1:${healthPort}/`).catch(() => undefined);
+      const answer = await fetch(`http://${this.#host}:${healthPort}/`).catch(() => undefined);
       if (answer?.ok) return;
       if (attempt > 600 || this.#process.exitCode !== null)
         throw new Error(
@@ -139,14 +151,14 @@ export class Agent {
 
   /** Lines that the agent's own metric counts. */
   async counted(): Promise<number> {
-    const page = await (await fetch(`http://127.0.0.1:${this.metricsPort}/metrics`)).text();
+    const page = await (await fetch(`http://${this.#host}:${this.metricsPort}/metrics`)).text();
     const samples = [...page.matchAll(/^log_agent_lines_total\{.*\} (\S+)$/gm)];
     return samples.reduce((sum, [, value]) => sum + Number(value), 0);
   }
 
   /** Lines that this run has printed, as the collector counts them for itself. */
   async sent(): Promise<number> {
-    const page = await (await fetch(`http://127.0.0.1:${this.#ownPort}/metrics`)).text();
+    const page = await (await fetch(`http://${this.#host}:${this.#ownPort}/metrics`)).text();
     return Number(
       /^otelcol_exporter_sent_log_records\{.*exporter="file\/stdout".*\} (\S+)$/m.exec(page)?.[1] ?? 0,
     );

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { compactDays } from "./compaction.ts";
 import { type Cluster, type Source, sourcesOf } from "./endpoints.ts";
 import { Failure, reasonOf } from "./failure.ts";
+import { withLock } from "./lock.ts";
 import { archiveName, type Cursors, type Manifest, newestCursors, type SourceReport } from "./manifest.ts";
 import { merge } from "./merge.ts";
 import { fetchStore, type StorePart } from "./node-store.ts";
@@ -37,6 +38,8 @@ export interface Run {
   keepDays: number;
   /** How long a source that serves is tried again, in milliseconds; each is tried at least once. */
   patienceMs: number;
+  /** How long another run is waited for, in seconds. */
+  lockSeconds: number;
   /** Bytes that are read for one archive; a run makes several where there is more. */
   largest: number;
   /** After so many milliseconds a run begins no further archive. */
@@ -51,7 +54,11 @@ export interface Run {
  * @returns the manifests of the archives that were made
  * @throws Failure where nothing could be archived, or not be stored; what was stored earlier stays
  */
-export async function archive(run: Run): Promise<Manifest[]> {
+export function archive(run: Run): Promise<Manifest[]> {
+  return withLock(run.archives, run.lockSeconds, () => archiveAlone(run));
+}
+
+async function archiveAlone(run: Run): Promise<Manifest[]> {
   const { archives, temporary, remote, keepDays, say } = run;
   const started = new Date();
   const enough = (): boolean => Date.now() - started.getTime() > run.enoughMs;

@@ -43,7 +43,7 @@ export interface Extent {
 export async function* linesOf(path: string, { start = 0, end }: Extent = {}): AsyncGenerator<string[]> {
   if (end !== undefined && end <= start) return;
   const range = end === undefined ? { start } : { start, end: end - 1 };
-  yield* linesIn(createReadStream(path, { highWaterMark: 512 * 1024, ...range }));
+  yield* linesIn(createReadStream(path, { highWaterMark: 128 * 1024, ...range }));
 }
 
 /**

@@ -7,6 +7,7 @@ import { archive } from "./archive.ts";
 import { sourcesOf } from "./endpoints.ts";
 import { exitCode, Failure, reasonOf } from "./failure.ts";
 import { importArchives } from "./import.ts";
+import { withLock } from "./lock.ts";
 import type { Manifest } from "./manifest.ts";
 import { directoryShelf, type Restored, remoteShelf, restore, type Shelf, unreadableIn } from "./restore.ts";
 import { serve } from "./serve.ts";
@@ -94,6 +95,7 @@ program
   .addOption(
     count("--patience <seconds>", "how long a source that serves is tried again", "PATIENCE_SECONDS", 45),
   )
+  .addOption(count("--lock <seconds>", "how long another run is waited for", "LOCK_SECONDS", 240))
   .addOption(count("--keep-days <days>", "no line that is younger is removed", "KEEP_DAYS", 30))
   .addOption(count("--largest <MiB>", "what is read for one archive", "ARCHIVE_MIB", 1024))
   // The Job's deadline is 540 s; an archive of the largest size takes about a minute.
@@ -105,6 +107,7 @@ program
       app: serviceName(options.app),
       stores: serviceName(options.stores),
       patienceMs: options.patience * 1000,
+      lockSeconds: options.lock,
       largest: options.largest * 1024 * 1024,
       enoughMs: options.enough * 1000,
       say: (line) => console.log(line),
@@ -174,7 +177,8 @@ program
   .option("--from-stdin", "a tar stream of them on standard input")
   .addOption(temporary())
   .addOption(archives())
-  .action(async ({ fromDir, fromRemote, fromStdin, temporary, archives }) => {
+  .addOption(count("--lock <seconds>", "how long a run is waited for", "LOCK_SECONDS", 240))
+  .action(async ({ fromDir, fromRemote, fromStdin, temporary, archives, lock }) => {
     if ([fromDir, fromRemote, fromStdin].filter(Boolean).length !== 1)
       throw new Failure("import takes one of --from-dir, --from-remote and --from-stdin", {
         next: "import --help",
@@ -185,7 +189,9 @@ program
       const shelf = fromRemote
         ? await remoteShelf(fromRemote, scratch)
         : await directoryShelf(fromDir ?? scratch);
-      const imported = await importArchives(shelf, archives, (line) => console.log(line));
+      const imported = await withLock(archives, lock, () =>
+        importArchives(shelf, archives, (line) => console.log(line)),
+      );
       console.log(`${imported.stored} archives stored, ${imported.present} were there already`);
       for (const reason of imported.refused) console.error(`left out: ${reason}`);
       if (imported.refused.length > 0) process.exitCode = exitCode.incomplete;

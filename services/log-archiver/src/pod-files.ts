@@ -19,7 +19,7 @@ interface Open extends PodFile {
   waiting: string[];
 }
 
-const largeCharacters = 4 * 1024 * 1024;
+const largeCharacters = 2 * 1024 * 1024;
 
 /** Lines wait in memory until they are many; then each pod's are appended to its file. */
 export class PodFiles {

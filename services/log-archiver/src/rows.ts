@@ -19,7 +19,7 @@ export async function* sorted(
   produce: (add: (row: string) => Promise<void> | undefined) => Promise<void>,
   scratch: string,
 ): AsyncGenerator<string[]> {
-  const child = spawn("sort", ["--buffer-size=64M", `--temporary-directory=${scratch}`], {
+  const child = spawn("sort", ["--buffer-size=32M", "--batch-size=64", `--temporary-directory=${scratch}`], {
     env: { ...process.env, LC_ALL: "C" },
   });
   let complaint = "";

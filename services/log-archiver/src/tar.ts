@@ -38,7 +38,11 @@ export async function* membersOf(archive: string, manifest: Manifest): AsyncGene
   const refuse = (what: string, cause?: unknown): Failure =>
     new Failure(`${archive} is damaged: ${what}`, { cause, next: "restore --list" });
   const found = await stat(archive).catch((cause) => {
-    throw new Failure(`${archive} is missing`, { cause, next: "restore --list" });
+    // A run may have put a day's archives together since they were listed.
+    throw new Failure(`${archive} is missing`, {
+      cause,
+      next: "the same command again, then restore --list",
+    });
   });
   if (found.size !== manifest.bytes) throw refuse(`it has ${found.size} bytes, not ${manifest.bytes}`);
   const digest = await sha256Of(archive);

@@ -265,6 +265,26 @@ describe("archives of closed days", () => {
   });
 });
 
+test("two runs at once archive each line once, one after the other", async () => {
+  const pod = await platform.startPod("app-a");
+  await platform.startStore("store-1");
+  for (let i = 0; i < 5; i++) await post(pod, `message ${i}`, `id-${i}`);
+  await Promise.all(Array.from({ length: 4 }, () => archive()));
+  expect(manifests().map(({ lines, sequence }) => [lines, sequence])).toEqual([
+    [5, 1],
+    [0, 2],
+    [0, 3],
+    [0, 4],
+  ]);
+  expect(idsOf(await platform.restored())).toHaveLength(5);
+  const holder = execa("flock", ["--no-fork", join(platform.archives, ".lock"), "sleep", "60"]);
+  holder.catch(() => undefined);
+  await sleep(300);
+  const { exitCode, stderr } = await platform.run("archive", "--lock", "1");
+  expect([exitCode, stderr]).toEqual([1, expect.stringContaining("another run has held")]);
+  holder.kill();
+});
+
 test("archives of version 1 are restored beside the new ones", async () => {
   const pod = await platform.startPod("app-a");
   await platform.startStore("store-1");

@@ -146,7 +146,9 @@ export class Platform {
 
   /** The stored archives' files, oldest first. */
   stored(): string[] {
-    return readdirSync(this.archives).sort();
+    return readdirSync(this.archives)
+      .filter((name) => name !== ".lock")
+      .sort();
   }
 
   /** Ends what was started and removes the directory. */

@@ -139,6 +139,16 @@ export function platform(): Dashboard {
         left: "min(log_archive_volume_free_bytes / log_archive_volume_size_bytes)",
       }),
     )
+    .withPanel(
+      graph("Not archived yet", "Bytes of each node's store", "bytes", {
+        "{{node}}": "log_store_unarchived_bytes",
+      }),
+    )
+    .withPanel(
+      graph("Dropped unarchived", "Bytes in an hour, by what dropped them", "bytes", {
+        "{{kind}}": "sum by (kind) (increase(log_archive_dropped_bytes_total[1h]))",
+      }),
+    )
     .withRow(new RowBuilder("What it stands on"))
     .withPanel(
       graph("Memory", "Resident, by what is scraped", "bytes", {

@@ -2,8 +2,10 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { blastRadius, formatBlastRadius } from "../diff.ts";
 import { Failure } from "../failure.ts";
+import { followedBranches } from "../git/followed.ts";
 import { Git } from "../git/git.ts";
-import { checkout } from "../repository.ts";
+import { Cache } from "../render/cache.ts";
+import { cacheDirectory, checkout, UnreadableRepository } from "../repository.ts";
 import { exitCodes } from "./usage.ts";
 
 /** Adds `diff`. */
@@ -13,7 +15,7 @@ export function addDiff(program: Command): void {
     .description("print as Markdown what the working tree changes on the clusters")
     .option(
       "--base <revision>",
-      "what to compare with (default: where HEAD left platform/main or origin/main)",
+      "what to compare with (default: where HEAD left the branch that the cluster follows)",
     )
     .option(
       "-C, --directory <directory>",
@@ -21,25 +23,32 @@ export function addDiff(program: Command): void {
       (path: string) => resolve(path),
       checkout,
     )
+    .option("--no-cache", "render everything anew")
     .addHelpText(
       "after",
-      "\nExit codes: 0 fine, 1 objects are deleted that no commit's trailer names, 2 wrong command line",
+      "\nExit codes: 0 fine, 1 objects are deleted that no commit's trailer names, 2 wrong command line, 3 no cluster to look at",
     )
-    .action(async ({ base, directory }: { base?: string; directory: string }) => {
+    .action(async ({ base, directory, cache }: { base?: string; directory: string; cache: boolean }) => {
       const git = new Git(directory);
       const found = base ?? (await forkPoint(git));
       const commit = await git.resolve(found);
       if (!commit) throw new Failure(`no commit named ${found} in this checkout`, "git log --oneline -5");
-      const radius = await blastRadius(directory, commit);
+      const kept = new Cache(cache ? cacheDirectory : undefined);
+      const radius = await blastRadius(directory, commit, kept).catch((error: Error) => {
+        if (error instanceof UnreadableRepository) process.exitCode = exitCodes.broken;
+        throw error;
+      });
       process.stdout.write(formatBlastRadius({ ...radius, base: found }));
       if (radius.unacknowledged.length > 0) process.exitCode = exitCodes.failed;
     });
 }
 
 async function forkPoint(git: Git): Promise<string> {
-  for (const branch of ["platform/main", "origin/main"]) {
-    const base = await git.try("merge-base", "HEAD", branch);
-    if (base) return base.slice(0, 12);
+  for (const remote of ["platform", "origin"]) {
+    for (const branch of [...(await followedBranches(git, remote)), "main"]) {
+      const base = await git.try("merge-base", "HEAD", `refs/remotes/${remote}/${branch}`);
+      if (base) return base.slice(0, 12);
+    }
   }
   return "HEAD~1";
 }

@@ -4,6 +4,7 @@ import { imageRuns, waitForCommit } from "../cluster/wait.ts";
 import { defaultEnvironment } from "../environment.ts";
 import { Failure } from "../failure.ts";
 import { formatFindings } from "../finding.ts";
+import { followedBranch, platformRemote } from "../git/followed.ts";
 import { Git } from "../git/git.ts";
 import type { Published } from "../git/publish.ts";
 import { deployedImage } from "../release/deployment.ts";
@@ -20,7 +21,7 @@ interface Options {
   push?: boolean;
   wait?: boolean;
   remote?: string;
-  branch: string;
+  branch?: string;
   dryRun?: boolean;
   validate: boolean;
   seconds: number;
@@ -35,11 +36,7 @@ export function addRelease(program: Command): void {
       .usage("<service> [options]\n       gitops release --promote <environment> [service|all] [options]"),
   )
     .argument("[service]", "a directory of services; with --promote also all, which is the default there")
-    .option(
-      "--registry <host>",
-      "a registry that holds images under their full names; http://HOST:PORT without TLS",
-      process.env.REGISTRY,
-    )
+    .addOption(registryOption())
     .option("--force", "release sources that were rolled back; with --promote also older ones")
     .option("--promote <environment>", "build nothing: commit there the tag that another environment has")
     .option("--from <environment>", `the environment to promote (default: ${defaultEnvironment})`)
@@ -56,10 +53,16 @@ export function addRelease(program: Command): void {
     });
   publishing(program.command("rollback").description("put a service's earlier image back"))
     .argument("<service>", "a directory of services")
+    .addOption(registryOption())
     .option("--to <tag>", "a tag that was deployed before (default: the one before the present one)")
-    .action(async (service: string, options: Options & { to?: string }) => {
+    .action(async (service: string, options: Options & { to?: string; registry?: string }) => {
       const to = options.to === undefined ? {} : { to: options.to };
-      await follow(await rollback({ ...(await target(options)), service, ...to }), options, service);
+      const registry = parseRegistry(options.registry);
+      await follow(
+        await rollback({ ...(await target(options)), service, registry, ...to }),
+        options,
+        service,
+      );
     });
   publishing(program.command("fault").description("set the share of POST /log that is delayed"))
     .argument("<percent>", "0 to 100")
@@ -69,6 +72,12 @@ export function addRelease(program: Command): void {
       await follow(await setFault(Number(percent), await target(options)), options);
     });
 }
+
+const registryOption = (): Option =>
+  new Option(
+    "--registry <host>",
+    "a registry that holds images under their full names; http://HOST:PORT without TLS",
+  ).default(process.env.REGISTRY);
 
 interface ReleaseCommand extends Options {
   registry?: string;
@@ -109,7 +118,7 @@ function publishing(command: Command): Command {
     .option("--wait", "wait until it runs; needs --push")
     .option("--environment <name>", `whose scalar is changed (default: ${defaultEnvironment})`)
     .option("--remote <name>", "where to push (default: platform, or origin where there is none)")
-    .option("--branch <name>", "branch to push to", "main")
+    .option("--branch <name>", "branch to push to (default: the one that the cluster follows)")
     .option("--dry-run", "say what would be done")
     .addOption(new Option("--no-validate", "commit without validating the result"))
     .option("--seconds <n>", "deadline of --wait", seconds, 300)
@@ -122,13 +131,11 @@ function publishing(command: Command): Command {
 async function target(options: Options): Promise<Target> {
   if (options.wait && !options.push) throw new WrongUsage("--wait waits for what is pushed: add --push");
   const git = new Git(options.directory);
-  const remote =
-    options.remote ??
-    ((await git.try("remote", "get-url", "platform")) === undefined ? "origin" : "platform");
+  const remote = options.remote ?? (await platformRemote(git));
   return {
     root: options.directory,
     remote,
-    branch: options.branch,
+    branch: options.branch ?? (await followedBranch(git, remote)),
     push: options.push === true,
     dryRun: options.dryRun === true,
     ...(options.environment === undefined ? {} : { environment: options.environment }),

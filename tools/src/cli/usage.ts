@@ -6,7 +6,7 @@ export const exitCodes = {
   /** A rule found something, a wait ended in vain, a release was refused: the last lines say what and what to do. */
   failed: 1,
   usage: 2,
-  /** A tool or a pinned module's source is missing, so nothing can be said. */
+  /** The repository is of another layout, or a tool or a pinned module's source is missing, so nothing can be said. */
   broken: 3,
 } as const;
 

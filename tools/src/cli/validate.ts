@@ -1,9 +1,11 @@
+import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
+import { Git } from "../git/git.ts";
 import { Cache } from "../render/cache.ts";
 import { explain, type Format, formats, listRules, report } from "../report.ts";
-import { checkout } from "../repository.ts";
-import { validate } from "../validate.ts";
+import { checkout, nothingToRead, UnreadableRepository } from "../repository.ts";
+import { type Validation, validate } from "../validate.ts";
 import { exitCodes, WrongUsage } from "./usage.ts";
 
 /** Adds `validate`. */
@@ -17,7 +19,7 @@ export function addValidate(program: Command): void {
     .option("--no-cache", "render and check everything anew")
     .addHelpText(
       "after",
-      "\nExit codes: 0 no findings, 1 findings, 2 wrong command line, 3 a tool is missing",
+      "\nExit codes: 0 no findings, 1 findings, 2 wrong command line, 3 nothing to look at, or a tool is missing",
     )
     .action(
       async (directory: string, options: { format: Format; explain?: string | true; cache: boolean }) => {
@@ -25,10 +27,8 @@ export function addValidate(program: Command): void {
           process.stdout.write(explanation(options.explain));
           return;
         }
-        const validation = await validate(
-          resolve(directory),
-          options.cache ? {} : { cache: new Cache(undefined) },
-        ).catch((error: Error) => {
+        const root = resolve(directory);
+        const validation = await looked(root, options.cache).catch((error: Error) => {
           process.exitCode = exitCodes.broken;
           throw error;
         });
@@ -36,6 +36,25 @@ export function addValidate(program: Command): void {
         if (validation.findings.length > 0) process.exitCode = exitCodes.failed;
       },
     );
+}
+
+async function looked(root: string, cache: boolean): Promise<Validation> {
+  if (!statSync(root, { throwIfNoEntry: false })?.isDirectory())
+    throw new UnreadableRepository(`there is no directory ${root}`, "name the root of a repository");
+  if ((await new Git(root).try("rev-parse", "--git-dir")) === undefined)
+    throw new UnreadableRepository(
+      `${root} is in no Git repository: the files to look at are those that Git has or could have`,
+      `git -C ${root} init, or name the root of a repository with gitops/clusters/NAME/kustomization.yaml`,
+    );
+  const validation = await validate(root, cache ? {} : { cache: new Cache(undefined) });
+  if (validation.clusters.length === 0) throw nothingToRead(root);
+  // Every cluster has a root Application; one that makes no object at all says nothing of what should run there.
+  if (validation.objects === 0 && validation.findings.length === 0)
+    throw new UnreadableRepository(
+      `${validation.clusters.join(", ")}: nothing is rendered there: no Application under gitops/clusters/NAME, and no object`,
+      "npm run validate -- --explain renders",
+    );
+  return validation;
 }
 
 function explanation(rule: string | true): string {

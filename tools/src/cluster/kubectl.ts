@@ -30,6 +30,12 @@ export function kubectlCommand(...args: string[]): string {
   return ["kubectl", ...contextArguments(), ...args].join(" ");
 }
 
+/** A script of package.json for this cluster, for messages that say what to run next. */
+export function npmCommand(script: string, ...args: string[]): string {
+  const context = process.env.KUBE_CONTEXT;
+  return `${context ? `KUBE_CONTEXT=${context} ` : ""}npm run ${script} -- ${args.join(" ")}`;
+}
+
 /** Reads objects of the cluster that KUBECONFIG and KUBE_CONTEXT name, as `kubectl get -o json` gives them. */
 export async function get<T>(args: string[]): Promise<T> {
   const { stdout } = await execa("kubectl", [...contextArguments(), "get", ...args, "-o", "json"], {

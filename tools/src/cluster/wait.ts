@@ -1,14 +1,22 @@
-import { execa } from "execa";
 import { Failure, FinalFailure, until } from "../failure.ts";
+import { Git } from "../git/git.ts";
 import { progress } from "../progress.ts";
-import { type Application, applicationTrouble, lagsBehind, refreshAnnotation } from "./applications.ts";
-import { deployCommand, get, kubectl } from "./kubectl.ts";
+import {
+  type Application,
+  applicationTrouble,
+  lagsBehind,
+  platformApplications,
+  platformSource,
+  refreshAnnotation,
+} from "./applications.ts";
+import { deployCommand, get, kubectl, kubectlCommand } from "./kubectl.ts";
 import { type Pod, podTrouble, worstTrouble } from "./pods.ts";
 
 const refreshEverySeconds = 5;
 
 /**
- * Waits until every Application is Synced to a commit, Healthy, and its pods are ready.
+ * Waits until every Application of the platform is Synced, Healthy, at a commit where it follows the platform's
+ * branch, and its pods are ready. Other people's Applications are not waited for.
  * @param commit full hash
  * @throws Failure naming the Application or the pod, its condition and the next command
  */
@@ -18,12 +26,14 @@ export async function waitForCommit(commit: string, seconds: number): Promise<vo
   const probe = async (): Promise<string | undefined> => {
     const { items } = await get<{ items: Application[] }>(["applications.argoproj.io", "-n", "argocd"]);
     if (items.length === 0) return "there are no Applications yet";
-    const troubles = items.flatMap((application) => {
-      const trouble = applicationTrouble(application, commit);
+    const platform = platformSource(items);
+    const ours = platformApplications(items);
+    const troubles = ours.flatMap((application) => {
+      const trouble = applicationTrouble(application, commit, platform);
       return trouble ? [{ application, trouble }] : [];
     });
     if (troubles.length === 0) return undefined;
-    const behind = items.filter((application) => lagsBehind(application, commit));
+    const behind = ours.filter((application) => lagsBehind(application, commit, platform));
     if (behind.length > 0 && Date.now() - asked > refreshEverySeconds * 1000) {
       asked = Date.now();
       await refresh(behind.map(({ metadata }) => metadata.name));
@@ -44,7 +54,9 @@ export async function waitForCommit(commit: string, seconds: number): Promise<vo
     await until(`commit ${commit.slice(0, 12)}`, seconds, probe);
   } catch (error) {
     if (error instanceof FinalFailure) throw error;
-    const next = culprit ? `kubectl -n argocd describe application ${culprit}` : deployCommand("status");
+    const next = culprit
+      ? kubectlCommand("-n", "argocd", "describe", "application", culprit)
+      : deployCommand("status");
     throw new Failure(error instanceof Error ? error.message : String(error), next);
   }
 }
@@ -78,7 +90,7 @@ async function troubledPod({ spec }: Application): Promise<string | undefined> {
 export async function imageRuns(image: string, seconds: number): Promise<number> {
   let count = 0;
   const name = image.slice(0, image.lastIndexOf(":") + 1);
-  await until(`image ${image}`, seconds, async () => {
+  const probe = async (): Promise<string | undefined> => {
     const { items } = await get<{ items: Pod[] }>(["pods", "-A"]);
     const using = items.filter((pod) => imagesOf(pod).some((used) => used.startsWith(name)));
     const old = using.find((pod) => !imagesOf(pod).includes(image));
@@ -86,7 +98,8 @@ export async function imageRuns(image: string, seconds: number): Promise<number>
     count = using.length;
     if (count === 0) return "no pod runs it";
     return using.map(podTrouble).find((trouble) => trouble !== undefined);
-  });
+  };
+  await until(`image ${image}`, seconds, probe, kubectlCommand("get", "pods", "-A"));
   return count;
 }
 
@@ -95,12 +108,8 @@ const imagesOf = ({ spec }: Pod): string[] => (spec?.containers ?? []).map(({ im
 /** The full hash of a revision in a checkout. */
 export async function resolveCommit(checkout: string, revision: string): Promise<string> {
   if (/^[0-9a-f]{40}$/.test(revision)) return revision;
-  const { stdout, exitCode } = await execa(
-    "git",
-    ["-C", checkout, "rev-parse", "--verify", `${revision}^{commit}`],
-    { reject: false },
-  );
-  if (exitCode !== 0)
+  const commit = await new Git(checkout).resolve(revision);
+  if (commit === undefined)
     throw new Failure(`no commit named ${revision} in this checkout`, "git log --oneline -5");
-  return stdout.trim();
+  return commit;
 }

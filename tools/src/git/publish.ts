@@ -4,12 +4,21 @@
  * Everything happens in a linked worktree of its own; the checkout moves in one step at the end. A process that is killed
  * leaves at most that worktree, which the next run removes.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { Failure, sleep } from "../failure.ts";
-import { progress } from "../progress.ts";
-import { Git } from "./git.ts";
+import { note, progress } from "../progress.ts";
+import { Git, GitFailure } from "./git.ts";
+import { readTrailers } from "./trailers.ts";
 
 /** What is to be committed. */
 export interface Change {
@@ -38,6 +47,8 @@ export interface PublishOptions {
   branch: string;
   push: boolean;
   plan: Plan;
+  /** Whether a commit is one that a plan made and nobody changed since: it is left out where it conflicts. */
+  isOwn: (git: Git, commit: string) => Promise<boolean>;
   /** Looks at the worktree with the change committed there, before checkout or remote move to it. */
   check?: (directory: string) => Promise<void>;
   /** Tells what would be committed instead of doing it. */
@@ -52,8 +63,20 @@ export interface Published {
   message: string;
 }
 
+/** What the checkout had checked out. */
+interface Place {
+  commit: string;
+  /** Undefined where HEAD is detached. */
+  branch: string | undefined;
+}
+
 const attempts = 12;
 const worktreePrefix = "gitops-worktree-";
+const again = "then run the command again";
+
+/** The command that brings a branch of the remote into the checkout and keeps what was committed and changed there. */
+export const pullCommand = (remote: string, branch: string): string =>
+  `git pull --rebase --autostash ${remote} ${branch}`;
 
 /**
  * Commits a plan's change on top of HEAD, and of the remote branch where it is to be pushed. When somebody else pushes
@@ -63,16 +86,23 @@ const worktreePrefix = "gitops-worktree-";
 export async function publish(options: PublishOptions): Promise<Published> {
   const { root, remote, branch, push } = options;
   const checkout = new Git(root);
-  const head = await checkout.run("rev-parse", "HEAD");
+  await refuseUnfinished(checkout);
+  const place = await placeOf(checkout);
+  const head = place.commit;
   await removeAbandonedWorktrees(checkout);
   const directory = mkdtempSync(join(tmpdir(), `${worktreePrefix}${process.pid}-`));
-  const git = new Git(directory);
-  await checkout.run("worktree", "add", "--quiet", "--detach", "--force", directory, head);
+  const git = new Git(directory, { made: true });
+  await checkout
+    .with({ made: true })
+    .run("worktree", "add", "--quiet", "--detach", "--force", directory, head);
   try {
-    let upstream = await fetchBranch(checkout, remote, branch, push && !options.dryRun);
+    let upstream =
+      push && !options.dryRun
+        ? await fetchBranch(checkout, remote, branch)
+        : await checkout.resolve(tracking(remote, branch));
     for (let attempt = 1; ; attempt++) {
       if (attempt > 1) await git.run("reset", "--quiet", "--hard", head);
-      if (push && upstream) await rebase(git, head, upstream, `${remote}/${branch}`);
+      if (push && upstream) await rebase(git, head, upstream, options);
       const plan = await options.plan({
         git,
         head,
@@ -86,19 +116,22 @@ export async function publish(options: PublishOptions): Promise<Published> {
       const result = await git.run("rev-parse", "HEAD");
       const message = "files" in plan ? plan.subject : plan.done;
       if (!push || result === upstream) {
-        await moveCheckout(checkout, head, result);
+        await moveCheckout(checkout, place, result);
         return { outcome: "files" in plan ? "committed" : "unchanged", commit: result, message };
       }
       progress(`pushing to ${remote}/${branch}`);
-      const refused = await pushed(git, remote, branch);
+      const refused = await pushed(checkout, result, remote, branch);
       if (refused === undefined) {
-        await moveCheckout(checkout, head, result);
+        await moveCheckout(checkout, place, result);
         return { outcome: "pushed", commit: result, message };
       }
       const seen = upstream;
-      upstream = await fetchBranch(checkout, remote, branch, true);
+      upstream = await fetchBranch(checkout, remote, branch);
       if (upstream === seen)
-        throw new Failure(`${remote} refuses the push: ${refused}`, `git push ${remote} HEAD:${branch}`);
+        throw new Failure(
+          `${remote} refuses the push: ${refused}`,
+          `git push --dry-run ${remote} HEAD:${branch}`,
+        );
       if (attempt === attempts) {
         throw new Failure(`${remote}/${branch} moved ${attempts} times in between`, "run the command again");
       }
@@ -111,14 +144,54 @@ export async function publish(options: PublishOptions): Promise<Published> {
   }
 }
 
+const tracking = (remote: string, branch: string): string => `refs/remotes/${remote}/${branch}`;
+
+async function placeOf(checkout: Git): Promise<Place> {
+  return {
+    commit: await checkout.run("rev-parse", "--verify", "HEAD"),
+    branch: await checkout.try("symbolic-ref", "--quiet", "--short", "HEAD"),
+  };
+}
+
+// Moving HEAD would end what is under way, and with it what the person has resolved.
+async function refuseUnfinished(checkout: Git): Promise<void> {
+  const signs: [string, string][] = [
+    ["MERGE_HEAD", "a merge"],
+    ["CHERRY_PICK_HEAD", "a cherry-pick"],
+    ["REVERT_HEAD", "a revert"],
+    ["rebase-merge", "a rebase"],
+    ["rebase-apply", "a rebase"],
+  ];
+  const asked = signs.flatMap(([file]) => ["--git-path", file]);
+  const paths = (await checkout.run("rev-parse", ...asked)).split("\n");
+  const found = paths.findIndex((path) => existsSync(resolve(checkout.directory, path)));
+  if (found >= 0)
+    throw new Failure(
+      `${signs[found]?.[1]} is under way in this checkout: finish it, ${again}`,
+      "git status",
+    );
+}
+
 // One killed before it was a worktree is a directory only.
 async function removeAbandonedWorktrees(checkout: Git): Promise<void> {
   const abandoned = readdirSync(tmpdir()).filter((name) => {
     const owner = new RegExp(`^${worktreePrefix}(\\d+)-`).exec(name)?.[1];
-    return owner !== undefined && !isRunning(Number(owner));
+    return owner !== undefined && isMine(join(tmpdir(), name)) && !isRunning(Number(owner));
   });
-  for (const name of abandoned) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  for (const name of abandoned) {
+    try {
+      rmSync(join(tmpdir(), name), { recursive: true, force: true });
+    } catch {
+      // A builder that ran as somebody else has left files there; they are in nobody's way.
+    }
+  }
   if (abandoned.length > 0) await checkout.run("worktree", "prune");
+}
+
+// The directory of temporary files is everybody's. A link is left alone too: it leads to who knows what.
+function isMine(path: string): boolean {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found?.isDirectory() === true && found.uid === process.getuid?.();
 }
 
 function isRunning(id: number): boolean {
@@ -130,41 +203,94 @@ function isRunning(id: number): boolean {
   }
 }
 
-async function fetchBranch(
-  git: Git,
-  remote: string,
-  branch: string,
-  needed: boolean,
-): Promise<string | undefined> {
-  if (needed) {
-    progress(`fetching ${remote}`);
-    // Two fetches of one repository at the same time lock each other out of the ref; the second try finds it written.
-    if ((await git.try("fetch", "--quiet", remote)) === undefined) {
-      if ((await git.try("remote", "get-url", remote)) === undefined)
-        throw new Failure(`there is no remote ${remote}`, "git remote -v; then --remote NAME");
-      await git.run("fetch", "--quiet", remote);
-    }
+/** Fetches one branch, whatever the clone follows by itself; undefined where the remote has no such branch. */
+async function fetchBranch(git: Git, remote: string, branch: string): Promise<string | undefined> {
+  progress(`fetching ${remote}`);
+  if ((await git.try("remote", "get-url", remote)) === undefined)
+    throw new Failure(`there is no remote ${remote}`, "git remote -v; then --remote NAME");
+  const refspec = `+refs/heads/${branch}:${tracking(remote, branch)}`;
+  const options = ["--quiet", "--no-tags", "--no-prune", "--no-recurse-submodules", "--no-write-fetch-head"];
+  const fetch = (): Promise<string> => git.run("fetch", ...options, remote, refspec);
+  // Two fetches of one repository at the same time lock each other out of the ref; the second try finds it written.
+  try {
+    await fetch();
+  } catch {
+    if (!(await hasBranch(git, remote, branch))) return undefined;
+    await fetch();
   }
-  return git.resolve(`refs/remotes/${remote}/${branch}`);
+  return git.resolve(tracking(remote, branch));
+}
+
+async function hasBranch(git: Git, remote: string, branch: string): Promise<boolean> {
+  try {
+    await git.run("ls-remote", "--exit-code", remote, `refs/heads/${branch}`);
+    return true;
+  } catch (error) {
+    if (error instanceof GitFailure && error.exitCode === 2) return false;
+    throw error;
+  }
 }
 
 // Our own commits of one scalar are made anew, so one that conflicts with somebody else's is left out.
-async function rebase(git: Git, head: string, upstream: string, name: string): Promise<void> {
+async function rebase(git: Git, head: string, upstream: string, options: PublishOptions): Promise<void> {
+  const { remote, branch, isOwn } = options;
   if (await git.isAncestor(upstream, head)) return;
-  let ended = (await git.try("rebase", "--quiet", upstream)) !== undefined;
-  while (!ended) {
-    const subject = (await git.try("log", "-1", "--format=%s", "REBASE_HEAD")) ?? "";
-    if (!/^(deploy|fault)\(/.test(subject)) {
-      const files = await git.run("diff", "--name-only", "--diff-filter=U");
+  const name = `${remote}/${branch}`;
+  let leftOut = 0;
+  let stopped = await outcome(git.run("rebase", "--quiet", upstream));
+  for (; stopped; leftOut++) {
+    const files = await unmerged(git);
+    const commit = files.length > 0 ? await git.resolve("REBASE_HEAD") : undefined;
+    const subject = commit ? await git.run("log", "-1", "--format=%s", commit) : "";
+    if (!commit || !(await isOwn(git, commit))) {
       await git.try("rebase", "--abort");
-      const where = files.split("\n").join(", ");
+      if (!commit)
+        throw new Failure(
+          `the rebase onto ${name} failed: ${stopped.message}`,
+          `mend what Git names, ${again}`,
+        );
       throw new Failure(
-        `"${subject}" conflicts with ${name} in ${where}`,
-        `git pull --rebase ${name.replace("/", " ")}`,
+        `"${subject}" conflicts with ${name} in ${files.join(", ")}`,
+        pullCommand(remote, branch),
       );
     }
-    ended = (await git.try("rebase", "--skip")) !== undefined;
+    note(`left out: "${subject}" (${commit.slice(0, 12)}), because ${name} says otherwise`);
+    stopped = await outcome(git.run("rebase", "--skip"));
   }
+  if (leftOut === 0) await refuseLostMerges(git, head, upstream, options);
+}
+
+async function outcome(command: Promise<unknown>): Promise<GitFailure | undefined> {
+  try {
+    await command;
+    return undefined;
+  } catch (error) {
+    if (error instanceof GitFailure) return error;
+    throw error;
+  }
+}
+
+async function unmerged(git: Git): Promise<string[]> {
+  const listed = (await git.run("ls-files", "--unmerged", "-z")).split("\0").filter(Boolean);
+  return [...new Set(listed.map((line) => line.slice(line.indexOf("\t") + 1)))];
+}
+
+// A rebase takes merges apart, and what a person changed in the merge commit itself would be gone.
+async function refuseLostMerges(
+  git: Git,
+  head: string,
+  upstream: string,
+  { remote, branch }: PublishOptions,
+): Promise<void> {
+  const merges = await git.run("rev-list", "--merges", `${upstream}..${head}`);
+  if (merges === "") return;
+  const merged = await git.try("merge-tree", "--write-tree", upstream, head);
+  if (merged === (await git.run("rev-parse", "HEAD^{tree}"))) return;
+  const subject = await git.run("log", "-1", "--format=%s", merges.split("\n")[0] ?? "");
+  throw new Failure(
+    `"${subject}" is a merge with changes of its own, which a rebase onto ${remote}/${branch} would lose`,
+    `git pull --no-rebase --no-edit ${remote} ${branch}`,
+  );
 }
 
 async function commit(
@@ -173,43 +299,106 @@ async function commit(
   check: PublishOptions["check"],
 ): Promise<void> {
   for (const [file, text] of files) writeFileSync(join(git.directory, file), text);
-  const body = Object.entries(trailers)
-    .map(([name, value]) => `${name}: ${value}`)
-    .join("\n");
-  const message = ["--message", subject, ...(body ? ["--message", body] : [])];
-  await git.run("commit", "--quiet", ...message, "--only", "--", ...files.keys());
+  const lines = Object.entries(trailers).map(([name, value]) => `${name}: ${value}`);
+  const message = ["--message", subject, ...(lines.length > 0 ? ["--message", lines.join("\n")] : [])];
+  await git.with({ hooks: true }).run("commit", "--quiet", ...message, "--only", "--", ...files.keys());
+  await keepTrailers(git, lines);
   // Only now: a rule reads the trailers too. Where it throws, the commit goes with the worktree.
   await check?.(git.directory);
 }
 
-/** Why a push was refused, or undefined where it was not. */
-async function pushed(git: Git, remote: string, branch: string): Promise<string | undefined> {
-  try {
-    await git.run("push", "--quiet", remote, `HEAD:refs/heads/${branch}`);
-    return undefined;
-  } catch (error) {
-    const { stderr, message } = error as Error & { stderr?: string };
-    return (stderr || message)
-      .trim()
-      .split("\n")
-      .filter((line) => !/^(hint|To) ?/.test(line) && line !== "")
-      .slice(0, 3)
-      .join(" ");
-  }
+// A person's hook may have put a paragraph below: then Git takes none of the lines above it for a trailer.
+async function keepTrailers(git: Git, lines: string[]): Promise<void> {
+  const found = await readTrailers(git, "HEAD");
+  const lost = lines.filter((line) => !found.includes(line));
+  if (lost.length === 0) return;
+  const message = await git.run("log", "-1", "--format=%B");
+  const added = lost.flatMap((line) => ["--trailer", line]);
+  const complete = await git.feed(
+    `${message}\n`,
+    "interpret-trailers",
+    "--no-divider",
+    "--where=end",
+    "--if-exists=add",
+    "--if-missing=add",
+    ...added,
+  );
+  await git.feed(complete, "commit", "--quiet", "--amend", "--file=-");
 }
 
-// `--keep` changes the files that differ and leaves uncommitted work alone, or changes nothing.
-async function moveCheckout(checkout: Git, from: string, to: string): Promise<void> {
-  if (from === to) return;
-  const now = await checkout.run("rev-parse", "HEAD");
-  const moved = now === from && (await checkout.try("reset", "--quiet", "--keep", to)) !== undefined;
-  if (!moved) {
+/**
+ * Pushes a commit, from the checkout: a remote's URL may be relative to it.
+ * @returns why it was refused, or undefined where it was not
+ */
+async function pushed(
+  checkout: Git,
+  commit: string,
+  remote: string,
+  branch: string,
+): Promise<string | undefined> {
+  const refused = await outcome(
+    checkout
+      .with({ hooks: true })
+      .run(
+        "-c",
+        `remote.${remote}.mirror=false`,
+        "push",
+        "--quiet",
+        remote,
+        `${commit}:refs/heads/${branch}`,
+      ),
+  );
+  return refused?.message
+    .split("\n")
+    .filter((line) => !/^(hint|To) ?/.test(line) && line !== "")
+    .slice(0, 3)
+    .join(" ");
+}
+
+/**
+ * Moves the checkout's branch. Git changes the files that differ and leaves alone what is changed, staged or ignored there,
+ * or it changes nothing.
+ */
+async function moveCheckout(checkout: Git, from: Place, to: string): Promise<void> {
+  if (from.commit === to) return;
+  const now = await placeOf(checkout);
+  const made = `commit ${to.slice(0, 12)} is made, but this checkout`;
+  if (now.branch !== from.branch) {
+    const [was, is] = [from, now].map(({ branch }) => branch ?? "a detached HEAD");
+    const back = from.branch ?? `--detach ${from.commit.slice(0, 12)}`;
     throw new Failure(
-      `commit ${to.slice(0, 12)} is made, but this checkout has changes that keep it from moving there`,
-      `git stash && git reset --keep ${to.slice(0, 12)} && git stash pop`,
+      `${made} was switched from ${was} to ${is} meanwhile`,
+      `git switch ${back} && ${await keepCommand(checkout, from.commit, to)}`,
     );
   }
+  if (now.commit !== from.commit) {
+    if (await checkout.isAncestor(to, now.commit)) return;
+    throw new Failure(`${made} has another commit since`, await keepCommand(checkout, now.commit, to));
+  }
+  const where = from.branch ? ["-B", from.branch, to] : ["--detach", to];
+  const refused = await outcome(checkout.run("checkout", "--quiet", "--no-overwrite-ignore", ...where, "--"));
+  if (refused)
+    throw new Failure(
+      `${made} does not move there: ${refused.message}`,
+      await keepCommand(checkout, from.commit, to),
+    );
 }
+
+/**
+ * The command that puts commits and changes of the checkout on top; where they conflict, Git says so and keeps both.
+ * It does not keep a file that Git ignores here and the commit has, so that is moved away first.
+ */
+async function keepCommand(checkout: Git, from: string, to: string): Promise<string> {
+  const added = ["--name-only", "--diff-filter=A", "--no-renames", "-r", "-z", from, to];
+  const paths = (await checkout.run("diff-tree", ...added)).split("\0").filter(Boolean);
+  const known = new Set((await checkout.run("ls-files", "-z")).split("\0"));
+  const inTheWay = paths.filter((path) => !known.has(path) && existsSync(join(checkout.directory, path)));
+  const moves = inTheWay.map((path) => `mv ${quoted(path)} ${quoted(`${path}.mine`)}`);
+  return [...moves, `git rebase --autostash ${to.slice(0, 12)}`].join(" && ");
+}
+
+const quoted = (path: string): string =>
+  /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 
 function describe(plan: Change | { done: string }): string {
   if ("done" in plan) return plan.done;

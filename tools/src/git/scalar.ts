@@ -14,8 +14,16 @@ export function replaceYamlScalar(file: string, text: string, path: FieldPath, v
   if (!isScalar(node) || !node.range)
     throw new Failure(`${file} has no value at ${formatPath(path)}`, `edit ${file}`);
   const [start, end] = node.range;
-  const quote = text[start] === "'" ? "'" : '"';
-  return `${text.slice(0, start)}${quote}${value}${quote}${text.slice(end)}`;
+  const old = text.slice(start, end);
+  const quote = old.startsWith("'") ? "'" : '"';
+  // A key without a value has none of the space either that keeps them apart.
+  const space = old === "" && text[start - 1] === ":" ? " " : "";
+  // A block scalar ends with its lines, and what follows must not come to stand on the same.
+  const [rest = ""] = node.type?.startsWith("BLOCK_") ? (/(\r?\n)[^\S\r\n]*$/.exec(old) ?? []) : [];
+  const changed = `${text.slice(0, start)}${space}${quote}${value}${quote}${rest}${text.slice(end)}`;
+  if (parseDocument(changed).getIn(path) !== value)
+    throw new Failure(`${file} has a value at ${formatPath(path)} that cannot be replaced`, `edit ${file}`);
+  return changed;
 }
 
 /**

@@ -1,8 +1,16 @@
-import { execa } from "execa";
+/** What Git remembers of a service: the tags of its sources, and what was deployed and taken back. */
 import { defaultEnvironment, environmentTrailer } from "../environment.ts";
+import { Failure } from "../failure.ts";
 import type { ServiceTag } from "../graph.ts";
+import { parseImage } from "../images/names.ts";
 import { run } from "../process.ts";
+import { deployedImage } from "../release/deployment.ts";
 import { type Repository, serviceNames } from "../repository.ts";
+import { Git, GitFailure } from "./git.ts";
+import { trailedCommits } from "./trailers.ts";
+
+/** The trailer of a commit that gives a service another image, with the whole name of that. */
+export const imageTrailer = "Image";
 
 /** The trailer of a commit that puts an earlier image back, with the tag that it replaces. */
 export const rolledBackTrailer = "Rolled-Back";
@@ -10,54 +18,87 @@ export const rolledBackTrailer = "Rolled-Back";
 /** The tag of a service's image: the first 12 hex digits of its committed sources' tree, so that unchanged sources keep theirs. */
 export async function sourceTag(checkout: string, directory: string): Promise<string> {
   const object = `HEAD:${directory}`;
-  const { stdout, failed } = await execa("git", ["rev-parse", "--verify", "--quiet", object], {
-    cwd: checkout,
-    reject: false,
-  });
-  if (failed)
+  const tree = await new Git(checkout).try("rev-parse", "--verify", "--quiet", object);
+  if (tree === undefined)
     throw new Error(
       `${directory} is in no commit yet: commit it, its tag is that of git rev-parse ${object}`,
     );
-  return stdout.slice(0, 12);
+  return tree.slice(0, 12);
 }
 
 /** Unpacks a directory as it is committed: what is built from it is what its tag is the hash of. */
 export async function unpackCommitted(checkout: string, directory: string, target: string): Promise<void> {
-  await run("sh", ["-c", `git -C "$0" archive "HEAD:${directory}" | tar -x -C "$1"`, checkout, target]);
+  const git = new Git(checkout, { made: true });
+  // The modes are those of the archive, whatever this process's umask takes away.
+  await run("tar", ["-x", "-p", "-C", target], { input: await git.bytes("archive", `HEAD:${directory}`) });
 }
 
 /** The tags of every service of a repository that has a Dockerfile; one without commits has none. */
 export async function serviceTags(root: string, repository: Repository): Promise<Map<string, ServiceTag>> {
   const tags = new Map<string, ServiceTag>();
-  const { stdout: shallow } = await execa("git", ["rev-parse", "--is-shallow-repository"], {
-    cwd: root,
-    reject: false,
-  });
+  const git = new Git(root);
+  const complete = (await git.resolve("HEAD")) !== undefined && !(await git.isShallow());
   for (const service of serviceNames(repository)) {
     const directory = `services/${service}`;
     const expected = await sourceTag(root, directory).catch(() => undefined);
-    const committed =
-      shallow === "false" ? new Set((await committedTags(root, directory)).keys()) : undefined;
-    tags.set(service, { expected, rolledBack: await lastRolledBack(root, service), committed });
+    const committed = complete ? new Set((await committedTags(root, directory)).keys()) : undefined;
+    const deployment = expected === undefined ? undefined : await lastDeployment(git, service);
+    tags.set(service, { expected, rolledBack: deployment?.rolledBack, committed });
   }
   return tags;
 }
 
-/** The tag that the newest deployment of a service in an environment rolled back from; undefined where it is no rollback. */
+/**
+ * The tag that the newest deployment of a service in an environment rolled back from; undefined where it is no rollback.
+ * @throws Failure where a shallow clone does not have that deployment
+ */
 export async function lastRolledBack(
   root: string,
   service: string,
   environment = defaultEnvironment,
 ): Promise<string | undefined> {
-  const trailer = (name: string): string => `%(trailers:key=${name},valueonly,separator=)`;
-  const format = `${trailer(environmentTrailer)} ${trailer(rolledBackTrailer)}`;
-  const { stdout } = await execa("git", ["log", `--grep=^deploy(${service}): `, `--format=${format}`], {
-    cwd: root,
-    reject: false,
-  });
-  const deployments = stdout.split("\n").map((line) => line.split(" "));
-  const last = deployments.find(([name]) => (name || defaultEnvironment) === environment);
-  return last?.[1] || undefined;
+  const git = new Git(root);
+  const deployment = await lastDeployment(git, service, environment);
+  if (!deployment && (await git.isShallow()))
+    throw new Failure(
+      `this clone is shallow: whether ${service} was rolled back stands in commits that it does not have`,
+      "git fetch --unshallow",
+    );
+  return deployment?.rolledBack;
+}
+
+/**
+ * The newest commit that gave a service another image. Its trailers say so, and its files must say the same: neither a
+ * subject nor trailers that somebody copied make a deployment.
+ */
+async function lastDeployment(
+  git: Git,
+  service: string,
+  environment = defaultEnvironment,
+): Promise<{ rolledBack: string | undefined } | undefined> {
+  for (const { commit, parent, trailers } of await trailedCommits(git, "HEAD")) {
+    const image = parseImage(trailers.get(imageTrailer.toLowerCase()) ?? "");
+    if (image.name.split("/").pop() !== service) continue;
+    if ((trailers.get(environmentTrailer.toLowerCase()) || defaultEnvironment) !== environment) continue;
+    if ((await tagIn(git, service, environment, commit)) !== image.tag) continue;
+    if (parent && (await tagIn(git, service, environment, parent)) === image.tag) continue;
+    return { rolledBack: trailers.get(rolledBackTrailer.toLowerCase()) || undefined };
+  }
+  return undefined;
+}
+
+async function tagIn(
+  git: Git,
+  service: string,
+  environment: string,
+  revision: string,
+): Promise<string | undefined> {
+  try {
+    return (await deployedImage({ git }, service, { environment, revision })).tag;
+  } catch (error) {
+    if (error instanceof Failure && !(error instanceof GitFailure)) return undefined;
+    throw error;
+  }
 }
 
 /**
@@ -65,26 +106,23 @@ export async function lastRolledBack(
  * A tag that came back later is that of the newer commit. In a shallow clone the list ends where its history does.
  */
 export async function committedTags(root: string, directory: string): Promise<Map<string, string>> {
-  const { stdout: log } = await execa(
-    "git",
-    ["log", "--full-history", "--format=%H %P", "HEAD", "--", directory],
-    { cwd: root, reject: false },
-  );
+  const git = new Git(root);
+  const log = await git.run("log", "--full-history", "--format=%H %P", "HEAD", "--", directory);
+  // Where a shallow clone's history ends, a commit seems to have made everything that it only has.
+  const made = (await git.isShallow()) ? (hashes: string[]) => hashes.length > 1 : () => true;
   const found = log
     .split("\n")
     .filter(Boolean)
-    .map((line) => line.split(" "));
+    .map((line) => line.trim().split(" "))
+    .filter(made);
   // A merge is the commit of sources that no other commit has: those that both sides changed.
   const isMerge = (hashes: string[]): boolean => hashes.length > 2;
   const commits = [
     ...found.filter((hashes) => !isMerge(hashes)),
     ...found.filter((hashes) => isMerge(hashes)),
   ].map(([commit]) => commit ?? "");
-  const { stdout: trees } = await execa("git", ["cat-file", "--batch-check=%(objectname)"], {
-    cwd: root,
-    input: commits.map((commit) => `${commit}:${directory}\n`).join(""),
-    reject: false,
-  });
+  const wanted = commits.map((commit) => `${commit}:${directory}\n`).join("");
+  const trees = await git.feed(wanted, "cat-file", "--batch-check=%(objectname)");
   const tags = new Map<string, string>();
   trees.split("\n").forEach((tree, index) => {
     const tag = tree.slice(0, 12);

@@ -1,5 +1,5 @@
 /** Which images objects name. */
-import type { KubernetesObject } from "../object.ts";
+import { isMapping, type KubernetesObject } from "../object.ts";
 
 /** An image reference, taken apart. */
 export interface ImageName {
@@ -19,6 +19,24 @@ export function parseImage(text: string): ImageName {
 /** Writes what `parseImage` takes apart. */
 export function formatImage({ name, tag, digest }: ImageName): string {
   return `${name}${tag ? `:${tag}` : ""}${digest ? `@${digest}` : ""}`;
+}
+
+/** An entry of a kustomization's `images`, with its place among them. */
+export interface ImagesEntry {
+  index: number;
+  name: string;
+  newName?: string;
+  newTag?: unknown;
+}
+
+/** The entries of a kustomization's `images`; those of a wrong shape are kustomize's to complain about. */
+export function imagesEntries(content: { images?: unknown } | undefined): ImagesEntry[] {
+  const entries: unknown[] = Array.isArray(content?.images) ? content.images : [];
+  return entries.flatMap((entry, index) => {
+    if (!isMapping(entry) || typeof entry.name !== "string") return [];
+    const { name, newName, newTag } = entry;
+    return [{ index, name, newTag, ...(typeof newName === "string" && { newName }) }];
+  });
 }
 
 // What the Prometheus operator runs an image for.

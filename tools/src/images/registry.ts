@@ -1,6 +1,7 @@
-/** Asking a registry for an image's digest: the OCI distribution API, with the token that it asks for. */
+/** Asking a registry for an image: the OCI distribution API, with the login or the token that it asks for. */
 import { createHash } from "node:crypto";
 import { Failure } from "../failure.ts";
+import { type Login, loginsFor, registryAddress, registryName } from "./logins.ts";
 import { parseImage } from "./names.ts";
 
 const manifestTypes = [
@@ -11,64 +12,190 @@ const manifestTypes = [
   "application/vnd.docker.distribution.manifest.v2+json",
 ].join(", ");
 
-/** Where an image's manifest is asked for. */
-export function manifestURL(image: string): string {
+/**
+ * What a registry answers for an image. That it has none is an answer; that it refuses the login, fails or is not reached is
+ * none, and says nothing about the image.
+ */
+export type Answer =
+  | { state: "there"; digest: string | undefined }
+  | { state: "absent" }
+  | { state: "unsaid"; why: string; needsLogin: boolean };
+
+export interface AskOptions {
+  /** Whether the registry speaks plain HTTP; by default it does where it is on this machine. */
+  insecure?: boolean;
+  /** The digest is wanted, even of a registry that says it only with the whole manifest. */
+  withDigest?: boolean;
+}
+
+interface Place {
+  url: URL;
+  /** `host/path`, as logins are kept for it. */
+  repository: string;
+  path: string;
+}
+
+function placeOf(image: string, insecure?: boolean): Place {
   const { name, tag = "latest", digest } = parseImage(image);
   const slash = name.indexOf("/");
-  const host = name.slice(0, slash);
-  const path = name.slice(slash + 1);
-  const plain = /^(localhost|127\.0\.0\.1|\[::1\])(:|$)/.test(host);
-  // Docker Hub's name is not its address.
-  const address = host === "docker.io" ? "registry-1.docker.io" : host;
-  return `${plain ? "http" : "https"}://${address}/v2/${path}/manifests/${digest ?? tag}`;
+  const host = registryName(name.slice(0, slash));
+  const rest = name.slice(slash + 1);
+  // Docker Hub's own images have a namespace that their short names leave out.
+  const path = host === "docker.io" && !rest.includes("/") ? `library/${rest}` : rest;
+  const plain = insecure ?? isLocal(host);
+  const address = `${plain ? "http" : "https"}://${registryAddress(host)}`;
+  return {
+    url: new URL(`${address}/v2/${path}/manifests/${digest ?? tag}`),
+    repository: `${host}/${path}`,
+    path,
+  };
+}
+
+/** True for a registry on this machine, which docker and its like take for one without a certificate. */
+export const isLocal = (host: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:|$)/.test(host);
+
+/** Where an image's manifest is asked for. */
+export const manifestURL = (image: string): string => placeOf(image).url.href;
+
+/**
+ * Asks a registry whether it has an image.
+ * @param image with its registry
+ */
+export async function lookUp(image: string, { insecure, withDigest }: AskOptions = {}): Promise<Answer> {
+  const place = placeOf(image, insecure);
+  try {
+    const { answer, authorization } = await askWithLogins(place);
+    if (answer.status === 404) return { state: "absent" };
+    if (!answer.ok) return unsaid(place, answer);
+    const said = answer.headers.get("docker-content-digest") ?? undefined;
+    if (said || !withDigest) return { state: "there", digest: said };
+    // The header is optional; the digest is that of the manifest's bytes.
+    const whole = await ask(place.url, "GET", authorization);
+    if (!whole.ok) return unsaid(place, whole);
+    const bytes = Buffer.from(await whole.arrayBuffer());
+    return { state: "there", digest: `sha256:${createHash("sha256").update(bytes).digest("hex")}` };
+  } catch (error) {
+    if (error instanceof Silence)
+      return { state: "unsaid", why: error.message, needsLogin: error.needsLogin };
+    throw error;
+  }
 }
 
 /**
  * The digest that an image's tag means now.
  * @param image with its registry
- * @throws Failure where the registry does not say
+ * @throws Failure where the registry does not say, or has no such image
  */
 export async function resolveDigest(image: string): Promise<string> {
   const { digest } = parseImage(image);
   if (digest) return digest;
-  const url = manifestURL(image);
-  let answer = await ask(url, image, "HEAD");
-  let token: string | undefined;
-  if (answer.status === 401) {
-    token = await fetchToken(answer.headers.get("www-authenticate") ?? "", image);
-    answer = await ask(url, image, "HEAD", token);
-  }
-  if (!answer.ok) throw new Failure(`${image}: ${new URL(url).host} answered ${answer.status}`);
-  const said = answer.headers.get("docker-content-digest");
-  if (said) return said;
-  // The header is optional; the digest is that of the manifest's bytes.
-  const whole = await ask(url, image, "GET", token);
-  if (!whole.ok) throw new Failure(`${image}: ${new URL(url).host} answered ${whole.status}`);
-  const bytes = Buffer.from(await whole.arrayBuffer());
-  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+  const answer = await lookUp(image, { withDigest: true });
+  if (answer.state === "there" && answer.digest) return answer.digest;
+  const host = placeOf(image).url.host;
+  if (answer.state !== "unsaid") throw new Failure(`${image}: ${host} answered 404`);
+  throw new Failure(`${image}: ${answer.why}`, answer.needsLogin ? `docker login ${host}` : undefined);
 }
 
-async function ask(url: string, image: string, method: string, token?: string): Promise<Response> {
-  const headers = { accept: manifestTypes, ...(token && { authorization: `Bearer ${token}` }) };
-  return fetch(url, { method, headers, signal: AbortSignal.timeout(20_000) }).catch((error: Error) => {
+/** A registry, or what it sends one to, gave no answer. */
+class Silence extends Error {
+  readonly needsLogin: boolean;
+  constructor(message: string, needsLogin = false) {
+    super(message);
+    this.needsLogin = needsLogin;
+  }
+}
+
+const refuses = (status: number): boolean => status === 401 || status === 403;
+
+function unsaid({ url }: Place, { status }: Response): Answer {
+  return { state: "unsaid", why: `${url.host} answered ${status}`, needsLogin: refuses(status) };
+}
+
+/** Asks without a login, then with each that is kept, and last for the token that everybody gets. */
+async function askWithLogins(place: Place): Promise<{ answer: Response; authorization?: string }> {
+  let answer = await ask(place.url, "HEAD");
+  if (answer.status !== 401) return { answer };
+  const challenge = answer.headers.get("www-authenticate") ?? "";
+  let silence: Silence | undefined;
+  for (const login of [...(await loginsFor(place.repository)), undefined]) {
+    try {
+      const authorization = await authorize(challenge, place, login);
+      if (authorization === undefined) continue;
+      answer = await ask(place.url, "HEAD", authorization);
+      if (!refuses(answer.status)) return { answer, authorization };
+    } catch (error) {
+      if (!(error instanceof Silence) || !error.needsLogin) throw error;
+      silence ??= error;
+    }
+  }
+  if (silence) throw silence;
+  return { answer };
+}
+
+async function ask(url: URL, method: string, authorization?: string): Promise<Response> {
+  const headers = { accept: manifestTypes, ...(authorization && { authorization }) };
+  return send(url, { method, headers });
+}
+
+async function send(url: URL, request: RequestInit): Promise<Response> {
+  return fetch(url, { ...request, signal: AbortSignal.timeout(20_000) }).catch((error: Error) => {
     const { cause } = error as Error & { cause?: Error };
-    throw new Failure(`${image}: ${new URL(url).host} does not answer: ${cause?.message || error.message}`);
+    throw new Silence(`${url.host} does not answer: ${cause?.message || error.message}`);
   });
 }
 
-/** What a registry asks for: `Bearer realm="…",service="…",scope="…"`. */
-export function parseChallenge(header: string): Record<string, string> {
-  return Object.fromEntries([...header.matchAll(/(\w+)="([^"]*)"/g)].map(([, key, value]) => [key, value]));
+/** What a registry asks for in one scheme: `Bearer realm="…",service="…",scope="…"`; undefined where it does not take that. */
+export function parseChallenge(header: string, scheme = "Bearer"): Record<string, string> | undefined {
+  // Several challenges may stand in one header, and each begins with a word that no equals sign follows.
+  const found = new RegExp(
+    `(?:^|,)\\s*${scheme}(?:\\s+((?:[\\w-]+=(?:"[^"]*"|[^\\s,"]+)[\\s,]*)*)|\\s*(?:,|$))`,
+    "i",
+  ).exec(header);
+  if (!found) return undefined;
+  const parameters = [...(found[1] ?? "").matchAll(/([\w-]+)=(?:"([^"]*)"|([^\s,"]+))/g)];
+  return Object.fromEntries(
+    parameters.map(([, key, quoted, bare]) => [key?.toLowerCase(), quoted ?? bare ?? ""]),
+  );
 }
 
-async function fetchToken(header: string, image: string): Promise<string> {
-  const { realm, ...parameters } = parseChallenge(header);
-  if (!realm)
-    throw new Failure(`${image}: the registry wants a login of a kind that is not known: ${header}`);
+/** The header that a challenge asks for; undefined where it cannot be met with this login, or without one. */
+async function authorize(
+  challenge: string,
+  place: Place,
+  login: Login | undefined,
+): Promise<string | undefined> {
+  const token = parseChallenge(challenge, "Bearer");
+  if (token?.realm) return `Bearer ${await fetchToken(token, place, login)}`;
+  if (!parseChallenge(challenge, "Basic"))
+    throw new Silence(`${place.url.host} wants a login of a kind that is not known: ${challenge}`);
+  return login && "username" in login ? basic(login) : undefined;
+}
+
+const basic = ({ username, password }: { username: string; password: string }): string =>
+  `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
+
+async function fetchToken(
+  { realm = "", service, scope }: Record<string, string>,
+  place: Place,
+  login: Login | undefined,
+): Promise<string> {
   const url = new URL(realm);
-  for (const [key, value] of Object.entries(parameters)) url.searchParams.set(key, value);
-  const response = await fetch(url, { signal: AbortSignal.timeout(20_000) });
-  if (!response.ok) throw new Failure(`${image}: ${url.host} answered ${response.status}`);
-  const { token, access_token } = (await response.json()) as { token?: string; access_token?: string };
-  return token ?? access_token ?? "";
+  // A password that a registry got over TLS does not leave it.
+  const known = place.url.protocol === "https:" && url.protocol !== "https:" ? undefined : login;
+  const wanted = { ...(service && { service }), scope: scope ?? `repository:${place.path}:pull` };
+  let request: RequestInit = {};
+  if (known && "identityToken" in known) {
+    const refresh = { grant_type: "refresh_token", refresh_token: known.identityToken, client_id: "gitops" };
+    request = { method: "POST", body: new URLSearchParams({ ...wanted, ...refresh }) };
+  } else {
+    for (const [key, value] of Object.entries(wanted)) url.searchParams.set(key, value);
+    if (known) request = { headers: { authorization: basic(known) } };
+  }
+  const response = await send(url, request);
+  if (!response.ok) {
+    const who = known && "username" in known ? ` to the login of ${known.username}` : "";
+    throw new Silence(`${url.host} answered ${response.status}${who}`, refuses(response.status));
+  }
+  const said = (await response.json().catch(() => ({}))) as { token?: string; access_token?: string };
+  return said.token ?? said.access_token ?? "";
 }

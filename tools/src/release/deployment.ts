@@ -1,7 +1,7 @@
 /** Where the repository says which image of a service runs. */
 import { defaultEnvironment, environmentOf } from "../environment.ts";
 import { Failure } from "../failure.ts";
-import type { Base } from "../git/publish.ts";
+import type { Git } from "../git/git.ts";
 import { replaceYamlScalar } from "../git/scalar.ts";
 import { readYaml } from "../render/cluster.ts";
 
@@ -32,7 +32,7 @@ export interface Where {
  * @throws Failure where there is none, or more than one
  */
 export async function deployedImage(
-  { git }: Pick<Base, "git">,
+  { git }: { git: Git },
   service: string,
   { environment = defaultEnvironment, revision = "HEAD" }: Where = {},
 ): Promise<DeployedImage> {
@@ -51,7 +51,7 @@ export async function deployedImage(
   if (!only)
     throw new Failure(
       `no kustomization under gitops has an images entry for ${service}`,
-      "git grep newTag: -- gitops",
+      `git grep --line-number newTag: ${revision} -- gitops`,
     );
   if (others.length > 0) {
     throw new Failure(
@@ -62,42 +62,50 @@ export async function deployedImage(
   return only;
 }
 
-async function imageEntries(git: Base["git"], service: string, revision: string): Promise<DeployedImage[]> {
-  const listed = (await git.try("grep", "-l", "newTag:", revision, "--", "gitops/")) ?? "";
-  const found: DeployedImage[] = [];
-  for (const line of listed.split("\n").filter((path) => path.endsWith("/kustomization.yaml"))) {
-    const file = line.slice(revision.length + 1);
-    const text = await git.run("show", `${revision}:${file}`);
+async function imageEntries(git: Git, service: string, revision: string): Promise<DeployedImage[]> {
+  const files = (await git.files(revision, "gitops/")).filter(({ path }) =>
+    path.endsWith("/kustomization.yaml"),
+  );
+  const texts = await git.texts(files.map(({ object }) => object));
+  return files.flatMap(({ path: file }, at) => {
+    const text = texts[at] ?? "";
+    if (!text.includes("newTag")) return [];
     const { images = [] } = readYaml<Kustomization>(new Map([[file, text]]), file) ?? {};
-    images.forEach(({ name, newName = name, newTag }, index) => {
-      if (newName.endsWith(`/${service}`) && newTag !== undefined)
-        found.push({ file, index, name: newName, tag: String(newTag) });
-    });
-  }
-  return found;
+    return images.flatMap(({ name, newName = name, newTag }, index) =>
+      newName.endsWith(`/${service}`) && newTag !== undefined
+        ? [{ file, index, name: newName, tag: String(newTag) }]
+        : [],
+    );
+  });
 }
 
 /**
  * The files that change when a service gets another tag: its kustomization, and examples that name its image. Those show
  * what the default environment runs.
+ * @param revision the commit that the tag is changed on top of
  */
 export async function withTag(
-  base: Base,
+  git: Git,
   { file, index, name }: DeployedImage,
   tag: string,
+  revision = "HEAD",
 ): Promise<Map<string, string>> {
-  const files = new Map([[file, replaceYamlScalar(file, base.read(file), ["images", index, "newTag"], tag)]]);
-  const shown = (environmentOf(file) ?? defaultEnvironment) === defaultEnvironment;
-  const examples = !shown
-    ? ""
-    : ((await base.git.try("grep", "-l", "--fixed-strings", `${name}:`, "HEAD", "--", "docs/examples/")) ??
-      "");
-  for (const line of examples.split("\n").filter((path) => /\.ya?ml$/.test(path))) {
-    const example = line.slice("HEAD:".length);
-    files.set(example, base.read(example).replaceAll(mentionOf(name), `$1${tag}`));
+  const before = new Map([[file, await git.textAt(revision, file)]]);
+  if ((environmentOf(file) ?? defaultEnvironment) === defaultEnvironment) {
+    const examples = (await git.files(revision, "docs/examples/")).filter(({ path }) =>
+      /\.ya?ml$/.test(path),
+    );
+    const texts = await git.texts(examples.map(({ object }) => object));
+    for (const [at, { path }] of examples.entries()) before.set(path, texts[at] ?? "");
   }
-  for (const [path, text] of files) if (text === base.read(path)) files.delete(path);
-  return files;
+  const changed = [...before].flatMap(([path, text]): [string, string][] => {
+    const after =
+      path === file
+        ? replaceYamlScalar(file, text, ["images", index, "newTag"], tag)
+        : text.replaceAll(mentionOf(name), `$1${tag}`);
+    return after === text ? [] : [[path, after]];
+  });
+  return new Map(changed);
 }
 
 const mentionOf = (name: string): RegExp =>

@@ -1,7 +1,10 @@
 /** Building a service's image and bringing it to a registry, with what the machine has for that. */
+import { basename } from "node:path";
 import { execa } from "execa";
 import { Failure } from "../failure.ts";
-import { progress } from "../progress.ts";
+import { type Answer, isLocal, lookUp } from "../images/registry.ts";
+import { setModes } from "../modes.ts";
+import { note, progress } from "../progress.ts";
 
 /** Where an image goes. */
 export interface Registry {
@@ -16,7 +19,7 @@ export function parseRegistry(text: string | undefined): Registry {
   if (!text) return { mirror: undefined, insecure: false };
   const [, scheme, mirror] = /^(https?:\/\/)?([^/]+)\/?$/.exec(text) ?? [];
   if (!mirror) throw new Failure(`a registry is HOST or http://HOST:PORT, not '${text}'`);
-  return { mirror, insecure: scheme === "http://" };
+  return { mirror, insecure: scheme ? scheme === "http://" : isLocal(mirror) };
 }
 
 /** The name under which an image is pushed. */
@@ -44,42 +47,72 @@ export async function findBuilder(): Promise<string> {
   );
 }
 
-/** True where the registry answers that it has the image; false where it does not say so. */
-export async function registryHas(image: string, registry: Registry): Promise<boolean> {
-  const [, host = "", path, tag] = /^([^/]+)\/(.+):([^:]+)$/.exec(pushReference(image, registry)) ?? [];
-  const url = `${registry.insecure ? "http" : "https"}://${host}/v2/${path}/manifests/${tag}`;
-  const accept = [
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-  ].join(", ");
-  try {
-    const answer = await fetch(url, {
-      method: "HEAD",
-      headers: { accept },
-      signal: AbortSignal.timeout(10_000),
-    });
-    return answer.ok;
-  } catch {
-    return false;
-  }
+/** Asks the registry that an image is pushed to whether it has it. */
+export function askRegistry(image: string, registry: Registry): Promise<Answer> {
+  return lookUp(pushReference(image, registry), registry.mirror ? { insecure: registry.insecure } : {});
+}
+
+/**
+ * Refuses an image that its registry does not have.
+ * @param next what is to be done about one that is absent
+ * @param strict refuses too where the registry does not say; otherwise that is only told
+ * @throws Failure
+ */
+export async function requireImage(
+  image: string,
+  registry: Registry,
+  { next, strict }: { next: () => string | Promise<string>; strict: boolean },
+): Promise<void> {
+  const target = pushReference(image, registry);
+  const answer = await askRegistry(image, registry);
+  if (answer.state === "there") return;
+  if (answer.state === "absent") throw new Failure(`${target} is not there`, await next());
+  const said = `not known whether ${target} is there: ${answer.why}`;
+  if (!strict) return note(said);
+  const [host] = target.split("/");
+  const builder = basename(await findBuilder().catch(() => "docker"));
+  const look = `curl --include ${registry.insecure ? "http" : "https"}://${host}/v2/`;
+  throw new Failure(said, answer.needsLogin ? `${builder} login ${host}` : look);
 }
 
 /**
  * Builds an image and pushes it, unless the registry has its tag already: the tag is a hash of what it is built from.
- * @param context directory with a Dockerfile
+ * @param context directory with a Dockerfile, of the tool's own: its files get the modes that Git has for them
+ * @param sources the same directory in the checkout, for messages
  */
-export async function ensureImage(image: string, context: string, registry: Registry): Promise<void> {
-  if (await registryHas(image, registry)) return;
-  const builder = await findBuilder();
+export async function ensureImage(
+  image: string,
+  context: string,
+  registry: Registry,
+  sources = context,
+): Promise<void> {
   const target = pushReference(image, registry);
-  await visibly(builder, ["build", "--tag", target, context], `building ${image}`);
+  const answer = await askRegistry(image, registry);
+  if (answer.state === "there") {
+    progress(`${target} is there`);
+    return;
+  }
+  if (answer.state === "unsaid") {
+    // The builder may know a login that is not kept where this one looked; where nothing listens the push will say so.
+    const tell = answer.needsLogin ? note : progress;
+    tell(`not known whether ${target} is there: ${answer.why}; it is built and pushed`);
+  }
+  const builder = await findBuilder();
+  setModes(context);
+  const build = ["build", "--tag", target];
+  await visibly(builder, [...build, context], `building ${image}`, [...build, sources]);
   const plain = registry.insecure && !builder.endsWith("docker") ? ["--tls-verify=false"] : [];
-  await visibly(builder, ["push", ...plain, target], `pushing ${target}`);
+  try {
+    await visibly(builder, ["push", ...plain, target], `pushing ${target}`);
+  } catch (error) {
+    // Where tags are immutable, one that somebody pushed in between is refused, and is the same image.
+    if ((await askRegistry(image, registry)).state === "there") note(`${target} is there meanwhile`);
+    else throw error;
+  }
 }
 
 // A build takes minutes: its latest line is shown, all of them where it fails.
-async function visibly(program: string, args: string[], title: string): Promise<void> {
+async function visibly(program: string, args: string[], title: string, again = args): Promise<void> {
   progress(title);
   const child = execa(program, args, { all: true, reject: false });
   child.all.on("data", (data: Buffer) => {
@@ -89,6 +122,6 @@ async function visibly(program: string, args: string[], title: string): Promise<
   const { failed, all, shortMessage } = await child;
   if (failed) {
     const last = (all ?? "").trim().split("\n").slice(-15).join("\n");
-    throw new Failure(`${title} failed: ${shortMessage}\n${last}`, `${program} ${args.join(" ")}`);
+    throw new Failure(`${title} failed: ${shortMessage}\n${last}`, `${program} ${again.join(" ")}`);
   }
 }

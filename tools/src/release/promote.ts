@@ -1,10 +1,11 @@
 /** Promotion: an environment gets the image that another one runs. Nothing is built. */
-import { defaultEnvironment, environmentTrailers } from "../environment.ts";
+import { defaultEnvironment, environmentOption, environmentTrailers } from "../environment.ts";
 import { Failure } from "../failure.ts";
 import { type Base, type Plan, type Published, publish } from "../git/publish.ts";
-import { committedTags, lastRolledBack } from "../git/source-tag.ts";
+import { committedTags, imageTrailer, lastRolledBack } from "../git/source-tag.ts";
 import { deployedImage, withTag } from "./deployment.ts";
-import { pushReference, type Registry, registryHas } from "./image.ts";
+import { type Registry, requireImage } from "./image.ts";
+import { isOwn, sourceTrailer } from "./own.ts";
 import type { Target } from "./release.ts";
 
 export interface PromoteOptions extends Omit<Target, "environment"> {
@@ -12,7 +13,7 @@ export interface PromoteOptions extends Omit<Target, "environment"> {
   /** Directories of overlays. */
   from: string;
   to: string;
-  /** Asked for the image where it names a mirror; otherwise the image's own registry is left alone. */
+  /** Asked for the image. One that names no mirror means the image's own, which need not be reached from here. */
   registry: Registry;
   /** Promotes older sources, and what was rolled back in the target environment. */
   force?: boolean;
@@ -35,37 +36,41 @@ export async function promote(options: PromoteOptions): Promise<Published> {
       await refuseRolledBack(base, options, tag);
     }
     const image = `${target.name}:${tag}`;
-    if (registry.mirror && !(await registryHas(image, registry)))
-      throw new Failure(
-        `${pushReference(image, registry)} is not there, or its registry does not answer`,
-        `npm run release -- ${service}`,
-      );
+    await requireImage(image, registry, {
+      next: () => `npm run release -- ${service}${environmentOption(from)}`,
+      strict: registry.mirror !== undefined,
+    });
     const source = tags.get(tag);
     return {
-      files: await withTag(base, target, tag),
+      files: await withTag(base.git, target, tag),
       subject: `deploy(${service}): promote ${tag} from ${from} to ${to}`,
       trailers: {
-        Image: image,
-        ...(source ? { "Source-Commit": source } : {}),
+        [imageTrailer]: image,
+        ...(source ? { [sourceTrailer]: source } : {}),
         "Promoted-From": from,
         ...environmentTrailers(to),
       },
     };
   };
-  return publish({ ...options, plan });
+  return publish({ ...options, plan, isOwn });
 }
 
 async function refuseDowngrade(
   { git }: Base,
-  { service, from, to }: PromoteOptions,
+  { service, from, to, remote }: PromoteOptions,
   { present, tag }: { present: string; tag: string },
   tags: Map<string, string>,
 ): Promise<void> {
   const [ours, theirs] = [tags.get(tag), tags.get(present)];
+  if ((!ours || !theirs) && (await git.isShallow()))
+    throw new Failure(
+      `this clone is shallow: which of ${tag} and ${present} is newer stands in commits that it does not have`,
+      `git fetch --unshallow ${remote}`,
+    );
   if (!ours || !theirs || !(await git.isAncestor(ours, theirs))) return;
   throw new Failure(
     `${to} runs ${service} ${present} of ${theirs.slice(0, 12)}, newer than ${tag} of ${from}: this would be a downgrade`,
-    `npm run rollback -- ${service} --environment ${to}, or --force`,
+    `npm run rollback -- ${service}${environmentOption(to)}, or --force`,
   );
 }
 

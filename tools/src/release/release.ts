@@ -1,25 +1,23 @@
 /** Releasing a service, taking a release back, and the share of delayed requests: commits of one scalar. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { defaultEnvironment, environmentTrailers } from "../environment.ts";
+import { defaultEnvironment, environmentOption, environmentTrailers } from "../environment.ts";
 import { Failure } from "../failure.ts";
 import { Git } from "../git/git.ts";
-import { type Base, type Plan, type Published, type PublishOptions, publish } from "../git/publish.ts";
+import {
+  type Base,
+  type Plan,
+  type Published,
+  type PublishOptions,
+  publish,
+  pullCommand,
+} from "../git/publish.ts";
 import { replaceSetting } from "../git/scalar.ts";
-import { lastRolledBack, rolledBackTrailer, sourceTag } from "../git/source-tag.ts";
+import { imageTrailer, lastRolledBack, rolledBackTrailer, sourceTag } from "../git/source-tag.ts";
 import { note } from "../progress.ts";
 import { deployedImage, withTag } from "./deployment.ts";
-import { ensureImage, type Registry, registryHas } from "./image.ts";
-
-const faultKey = "DELAY_PERCENT";
-
-/** The one number that says which share of POST /log is delayed in an environment, in percent. */
-export function faultFile(environment: string): string {
-  const app = "gitops/apps/logging";
-  return environment === defaultEnvironment
-    ? `${app}/base/mesh/fault.env`
-    : `${app}/overlays/${environment}/fault.env`;
-}
+import { askRegistry, ensureImage, type Registry, requireImage } from "./image.ts";
+import { faultFile, faultKey, faultTrailer, isOwn, sourceTrailer } from "./own.ts";
 
 /** Where commits go, and whether they are made at all. */
 export interface Target
@@ -48,38 +46,64 @@ export async function release(options: ReleaseOptions): Promise<Published> {
   const plan: Plan = async (base) => {
     const tag = await sourceTag(base.git.directory, directory);
     const deployed = await deployedImage(base, service, { environment });
-    const newer = await supersededBy(base, service, directory, environment);
+    await refuseShallow(base, options);
+    const newer = await supersededBy(base, options, directory, environment);
     if (newer) return { superseded: newer };
     const image = `${deployed.name}:${tag}`;
-    const files = await withTag(base, deployed, tag);
+    const files = await withTag(base.git, deployed, tag);
     if (!options.force && files.size > 0) await refuseRolledBack(base, service, tag, environment);
-    await refuseDowngrade(base, service, directory, environment);
-    if (!options.dryRun) await ensureImage(image, join(base.git.directory, directory), registry);
-    else if (!(await registryHas(image, registry))) note(`would build ${directory} and push ${image}`);
+    await refuseDowngrade(base, options, directory, environment);
+    if (!options.dryRun) await ensureImage(image, join(base.git.directory, directory), registry, directory);
+    else await tellBuild(directory, image, registry);
     if (files.size === 0) return { done: `${service} is at ${tag} already` };
-    const source = await base.git.run("log", "-1", "--format=%H", "HEAD", "--", directory);
+    const source = await newestCommit(base.git, directory);
     return {
       files,
       subject: `deploy(${service}): ${tag}`,
-      trailers: { Image: image, "Source-Commit": source, ...environmentTrailers(environment) },
+      trailers: { [imageTrailer]: image, [sourceTrailer]: source, ...environmentTrailers(environment) },
     };
   };
-  return publish({ ...options, plan });
+  return publish({ ...options, plan, isOwn });
 }
+
+async function tellBuild(directory: string, image: string, registry: Registry): Promise<void> {
+  const answer = await askRegistry(image, registry);
+  if (answer.state === "there") return;
+  const unsure = answer.state === "unsaid" ? `, unless it is there: ${answer.why}` : "";
+  note(`would build ${directory} and push ${image}${unsure}`);
+}
+
+// What made the sources, what was rolled back and what is newer stands in the history: half of it says something else.
+async function refuseShallow({ git }: Base, { service, remote }: ReleaseOptions): Promise<void> {
+  if (!(await git.isShallow())) return;
+  throw new Failure(
+    `this clone is shallow: whether the sources of ${service} were rolled back stands in commits that it does not have`,
+    `git fetch --unshallow ${remote}`,
+  );
+}
+
+const newestCommit = (git: Git, directory: string): Promise<string> =>
+  git.run("rev-list", "-1", "HEAD", "--", directory);
 
 export interface RollbackOptions extends Target {
   service: string;
+  registry: Registry;
   /** The tag to go back to; by default the one before the present one. */
   to?: string;
 }
 
 /** Puts a service's earlier image back: the one before, or a tag that was deployed at some time. */
 export async function rollback(options: RollbackOptions): Promise<Published> {
-  const { service, to, environment = defaultEnvironment } = options;
+  const { service, to, registry, remote, environment = defaultEnvironment } = options;
   const plan: Plan = async (base) => {
     const deployed = await deployedImage(base, service, { environment });
     const earlier = await earlierTags(base.git, service, deployed.file, environment);
     const tag = to ?? earlier.find((candidate) => candidate !== deployed.tag);
+    if ((!tag || !earlier.includes(tag)) && (await base.git.isShallow()))
+      throw new Failure(
+        `this clone is shallow: whether ${service} was deployed with ${tag ? `tag ${tag}` : "another tag"} stands in commits that it does not have`,
+        `git fetch --unshallow ${remote}`,
+      );
     if (!tag)
       throw new Failure(`${service} was never deployed with another tag`, `git log -- ${deployed.file}`);
     if (!earlier.includes(tag)) {
@@ -88,8 +112,13 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
         `one of ${earlier.slice(0, 5).join(", ")}`,
       );
     }
-    const files = await withTag(base, deployed, tag);
+    const files = await withTag(base.git, deployed, tag);
     if (files.size === 0) return { done: `${service} is at ${tag} already` };
+    const others = earlier.filter((candidate) => candidate !== tag && candidate !== deployed.tag);
+    await requireImage(`${deployed.name}:${tag}`, registry, {
+      next: () => otherRollback(options, deployed.name, others),
+      strict: false,
+    });
     // What was promoted is told by the tag alone; the default environment has what the sources are.
     const current =
       environment === defaultEnvironment
@@ -97,13 +126,26 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
         : deployed.tag;
     // The sources stay as they are, so the tag is no longer theirs; the trailer says that this is meant.
     const trailers = {
-      Image: `${deployed.name}:${tag}`,
+      [imageTrailer]: `${deployed.name}:${tag}`,
       ...(current === tag ? {} : { [rolledBackTrailer]: current }),
       ...environmentTrailers(environment),
     };
     return { files, subject: `deploy(${service}): ${tag}`, trailers };
   };
-  return publish({ ...options, plan });
+  return publish({ ...options, plan, isOwn });
+}
+
+// Of the tags that ran before, the newest whose image there still is.
+async function otherRollback(
+  { service, registry, environment = defaultEnvironment }: RollbackOptions,
+  name: string,
+  tags: string[],
+): Promise<string> {
+  const where = environmentOption(environment);
+  for (const tag of tags)
+    if ((await askRegistry(`${name}:${tag}`, registry)).state === "there")
+      return `npm run rollback -- ${service}${where} --to ${tag}`;
+  return `git revert what changed services/${service}, then npm run release -- ${service}${where}`;
 }
 
 /** Sets an environment's share of delayed requests, in percent. */
@@ -120,26 +162,30 @@ export async function setFault(percent: number, options: Target): Promise<Publis
     return {
       files: new Map([[file, changed]]),
       subject: `fault(app): delay ${percent} % of POST /log${place}`,
-      trailers: environmentTrailers(environment),
+      trailers: { [faultTrailer]: String(percent), ...environmentTrailers(environment) },
     };
   };
-  return publish({ ...options, plan });
+  return publish({ ...options, plan, isOwn });
 }
 
 async function refuseUncommitted(root: string, paths: string[]): Promise<void> {
-  const changes = await new Git(root).run("status", "--porcelain", "--", ...paths);
+  const options = ["--porcelain", "-z", "--no-renames", "--untracked-files=all"];
+  const changes = await new Git(root).run("status", ...options, "--", ...paths);
   if (changes === "") return;
-  const files = changes.split("\n").map((line) => line.slice(3));
+  const files = changes
+    .split("\0")
+    .filter(Boolean)
+    .map((line) => line.slice(3));
   throw new Failure(
     `${files.slice(0, 3).join(", ")} ${files.length === 1 ? "is" : "are"} not committed: what is built is what is committed`,
-    `git add ${paths.join(" ")} && git commit`,
+    `git add ${paths.join(" ")} && git commit -- ${paths.join(" ")}`,
   );
 }
 
 // HEAD is behind the remote branch, and the service is newer there.
 async function supersededBy(
   { git, head, upstream }: Base,
-  service: string,
+  { service, remote, branch }: ReleaseOptions,
   directory: string,
   environment: string,
 ): Promise<string | undefined> {
@@ -153,8 +199,8 @@ async function supersededBy(
     return `${service} is superseded: ${deployed.tag}, of a newer commit than HEAD, is deployed already`;
   }
   throw new Failure(
-    `the branch has newer sources of ${service} than this checkout`,
-    "git pull, then release again",
+    `${remote}/${branch} has newer sources of ${service} than this checkout`,
+    pullCommand(remote, branch),
   );
 }
 
@@ -175,13 +221,13 @@ async function refuseRolledBack(
 // The remote branch may run sources that HEAD's are an ancestor of, without HEAD's commits being in it.
 async function refuseDowngrade(
   { git, upstream }: Base,
-  service: string,
+  { service, remote, branch }: ReleaseOptions,
   directory: string,
   environment: string,
 ): Promise<void> {
   if (!upstream) return;
-  const ours = await git.run("log", "-1", "--format=%H", "HEAD", "--", directory);
-  const newer = await git.run("log", "--format=%H", `${ours}..${upstream}`, "--", directory);
+  const ours = await newestCommit(git, directory);
+  const newer = await git.run("rev-list", `${ours}..${upstream}`, "--", directory);
   if (newer === "") return;
   const deployed = await deployedImage({ git }, service, { environment, revision: upstream }).catch(
     () => undefined,
@@ -192,7 +238,7 @@ async function refuseDowngrade(
     if (running && tree?.startsWith(running) && (await git.isAncestor(ours, commit))) {
       throw new Failure(
         `${service} ${running} of the newer commit ${commit.slice(0, 12)} is deployed: this would be a downgrade`,
-        `git pull, or npm run rollback -- ${service}`,
+        `${pullCommand(remote, branch)}, or npm run rollback -- ${service}${environmentOption(environment)}`,
       );
     }
   }
@@ -200,7 +246,7 @@ async function refuseDowngrade(
 
 // Newest first, each once.
 async function earlierTags(git: Git, service: string, file: string, environment: string): Promise<string[]> {
-  const commits = (await git.run("log", "--format=%H", "HEAD", "--", file)).split("\n").filter(Boolean);
+  const commits = (await git.run("rev-list", "HEAD", "--", file)).split("\n").filter(Boolean);
   const tags = new Set<string>();
   for (const commit of commits) {
     const image = await deployedImage({ git }, service, { environment, revision: commit }).catch(

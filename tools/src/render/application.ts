@@ -1,11 +1,11 @@
 /** What one Application makes of its sources, as Argo CD's repo-server does it. */
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
-import { join, posix } from "node:path";
+import { join, posix, resolve } from "node:path";
 import { execa } from "execa";
 import { load } from "js-yaml";
-import type { KubernetesObject, Manifest } from "../object.ts";
-import { parseObjects } from "../object.ts";
+import { isMapping, type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
 import { renderManifests } from "./kustomize.ts";
+import { kustomizationsOf } from "./references.ts";
 import { RemoteMismatch, withLocalRemotes } from "./remote.ts";
 
 /** The part of `spec.source` that is understood here. */
@@ -37,30 +37,61 @@ export interface Rendered {
   skipped?: string;
 }
 
-/** The sources of an Application, whether it has one or several. */
+/** The sources of an Application, whether it has one or several; one of a wrong shape is none, and the schema says so. */
 export function sourcesOf({ spec }: KubernetesObject): ApplicationSource[] {
-  return (spec?.sources ?? (spec?.source ? [spec.source] : [])) as ApplicationSource[];
+  const sources: unknown[] = Array.isArray(spec?.sources) ? spec.sources : [spec?.source];
+  return sources.filter(isSource);
 }
+
+function isSource(value: unknown): value is ApplicationSource {
+  if (!isMapping(value)) return false;
+  const { kustomize, directory, helm, ...texts } = value;
+  const named = ["repoURL", "path", "chart", "ref", "targetRevision"].map((field) => texts[field]);
+  return named.every(isTextOrNothing) && [kustomize, directory].every(isMappingOrNothing) && isHelm(helm);
+}
+
+function isHelm(value: unknown): boolean {
+  if (value === undefined) return true;
+  if (!isMapping(value)) return false;
+  const { valueFiles = [], parameters = [], values, releaseName } = value;
+  return (
+    [values, releaseName].every(isTextOrNothing) &&
+    Array.isArray(valueFiles) &&
+    valueFiles.every((file) => typeof file === "string") &&
+    Array.isArray(parameters) &&
+    parameters.every(isMapping)
+  );
+}
+
+const isTextOrNothing = (value: unknown): boolean => value === undefined || typeof value === "string";
+const isMappingOrNothing = (value: unknown): boolean => value === undefined || isMapping(value);
 
 // Fields of `source.kustomize` that a kustomization has under the same name and with the same meaning.
 const sameInKustomization = new Set(["namePrefix", "nameSuffix", "namespace", "patches", "components"]);
 
-/** Renders one source of an Application from the checkout that it is a path in. */
+/**
+ * Renders one source of an Application from the checkout that it is a path in.
+ * @param home the Application's own file, for what a chart of a remote repository makes
+ */
 export async function renderSource(
   root: string,
   source: ApplicationSource,
   application: KubernetesObject,
+  home = "",
 ): Promise<Rendered> {
   if (source.ref && !source.path && !source.chart) return { manifests: [] };
-  if (source.chart) return renderChart(root, chartArchive(source), source, application);
+  if (source.chart) return renderChart(root, chartArchive(root, source), source, application, home);
   const path = source.path ?? ".";
   const directory = join(root, path);
   if (!existsSync(directory) || !statSync(directory).isDirectory()) {
     return { manifests: [], error: `there is no directory ${path}` };
   }
-  if (existsSync(join(directory, "Chart.yaml"))) return renderChart(root, directory, source, application);
-  if (!existsSync(join(directory, "kustomization.yaml"))) return renderDirectory(root, path, source);
+  if (holdsChart(root, path)) return renderChart(root, directory, source, application, home);
+  if (!kustomizationsOf(directory).some((file) => existsSync(file)))
+    return renderDirectory(root, path, source);
   const { images, ...same } = source.kustomize ?? {};
+  if (images !== undefined && !(Array.isArray(images) && images.every((image) => typeof image === "string")))
+    return { manifests: [], error: "source.kustomize.images is no list of texts" };
   const unknown = Object.keys(same).filter((field) => !sameInKustomization.has(field));
   if (unknown.length > 0) {
     return {
@@ -78,6 +109,9 @@ export async function renderSource(
     return { manifests: [], ...failureOf(root, path, error) };
   }
 }
+
+/** True for a directory that Helm renders. */
+export const holdsChart = (root: string, path: string): boolean => existsSync(join(root, path, "Chart.yaml"));
 
 /** One of `source.kustomize.images`, which Argo CD writes `[NAME=]NAME[:TAG|@DIGEST]`, as a kustomization has it. */
 export function imageEntry(text: string): Record<string, string> {
@@ -106,10 +140,14 @@ function renderDirectory(root: string, path: string, { directory }: ApplicationS
   return manifests.length > 0 ? { manifests } : { manifests, error: `${path} holds no manifest` };
 }
 
-// HELM_CHARTS names a directory of chart archives, for charts of remote repositories.
-function chartArchive({ chart, targetRevision }: ApplicationSource): string | undefined {
-  const archive = join(process.env.HELM_CHARTS ?? "", `${chart}-${targetRevision}.tgz`);
-  return process.env.HELM_CHARTS && existsSync(archive) ? archive : undefined;
+// HELM_CHARTS names a directory of chart archives, for charts of remote repositories. npm runs its scripts in the
+// package's directory, so a relative path is looked for where the person is, too.
+function chartArchive(root: string, { chart, targetRevision }: ApplicationSource): string | undefined {
+  const { HELM_CHARTS, INIT_CWD } = process.env;
+  if (!HELM_CHARTS) return undefined;
+  return [process.cwd(), INIT_CWD ?? root, root]
+    .map((from) => resolve(from, HELM_CHARTS, `${chart}-${targetRevision}.tgz`))
+    .find((archive) => existsSync(archive));
 }
 
 async function renderChart(
@@ -117,6 +155,7 @@ async function renderChart(
   chart: string | undefined,
   { chart: name, path, helm = {}, targetRevision }: ApplicationSource,
   application: KubernetesObject,
+  home: string,
 ): Promise<Rendered> {
   const what = `Helm chart ${name ?? path}`;
   if (!chart)
@@ -124,11 +163,23 @@ async function renderChart(
       manifests: [],
       skipped: `${what} ${targetRevision}: put its archive into a directory and name that in HELM_CHARTS`,
     };
-  const { namespace = "default" } = application.spec.destination ?? {};
-  const values = helm.valuesObject ?? load(helm.values ?? "{}");
+  const { namespace = "default" } = application.spec?.destination ?? {};
+  let values: unknown;
+  let objects: KubernetesObject[];
+  const file = path ? posix.join(path, "Chart.yaml") : home;
+  const errorAt = { file, ...(name && { text: `chart: ${name}` }) };
+  try {
+    values = helm.valuesObject ?? load(helm.values ?? "{}");
+  } catch (error) {
+    return { manifests: [], error: `helm.values: ${reasonOf(error)}`, errorAt };
+  }
   const args = ["template", helm.releaseName ?? application.metadata.name, chart, "--namespace", namespace];
+  // `$NAME/…` begins at the root of the source with that `ref`, which is this repository.
   for (const file of helm.valueFiles ?? [])
-    args.push("--values", join(root, path ?? "", file.replace(/^\$[^/]+/, root)));
+    args.push(
+      "--values",
+      file.startsWith("$") ? join(root, file.replace(/^\$[^/]+/, "")) : join(root, path ?? "", file),
+    );
   for (const { name: key, value } of helm.parameters ?? []) args.push("--set", `${key}=${value}`);
   const { stdout, exitCode, stderr, code } = await execa(
     "helm",
@@ -139,9 +190,14 @@ async function renderChart(
     },
   );
   if (code === "ENOENT") return { manifests: [], skipped: `${what}: helm is not installed` };
-  if (exitCode !== 0) return { manifests: [], error: stderr.trim().split("\n").pop() ?? "helm failed" };
-  const file = path ? posix.join(path, "Chart.yaml") : "";
-  return { manifests: parseObjects(stdout).map((object) => ({ object, file, foreign: true })) };
+  if (exitCode !== 0)
+    return { manifests: [], error: stderr.trim().split("\n").pop() || "helm failed", errorAt };
+  try {
+    objects = parseObjects(stdout);
+  } catch (error) {
+    return { manifests: [], error: `${what}: ${reasonOf(error)}`, errorAt };
+  }
+  return { manifests: objects.map((object) => ({ object, file, foreign: true })) };
 }
 
 /** What kustomize says of a kustomization that it cannot build, without the path of directories that led there. */

@@ -4,13 +4,14 @@ import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { load } from "js-yaml";
-import { groupOf, type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
+import { groupOf, isMapping, type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
 import { checkout, type Repository } from "../repository.ts";
-import { failureOf, type Rendered, renderSource, sourcesOf } from "./application.ts";
+import { failureOf, holdsChart, type Rendered, renderSource, sourcesOf } from "./application.ts";
 import { installDirectory, renderArgocd } from "./argocd.ts";
 import { type Cache, digest } from "./cache.ts";
 import { argocd, kustomize, pinnedVersion } from "./go.ts";
-import { kustomizationOf, reachedFiles } from "./references.ts";
+import { inputsOf } from "./inputs.ts";
+import { kustomizationIn, kustomizationOf, reachedFiles } from "./references.ts";
 
 /** The name under which objects are filed that deploy.sh applies itself. */
 export const bootstrap = "bootstrap";
@@ -31,6 +32,8 @@ export interface Application {
   skipped?: string;
   /** Names everything the manifests were rendered from. */
   key: string;
+  /** What it was rendered from could be followed to the last file, so that an unchanged key means unchanged manifests. */
+  isFollowed: boolean;
   /** Files that take part in the rendering. */
   files: string[];
 }
@@ -38,7 +41,7 @@ export interface Application {
 /** The cluster names of a repository: the directories of gitops/clusters. */
 export function clusterNames(repository: Repository): string[] {
   const names = [...repository.keys()].flatMap(
-    (path) => /^gitops\/clusters\/([^/]+)\/kustomization\.yaml$/.exec(path)?.[1] ?? [],
+    (path) => /^gitops\/clusters\/([^/]+)\/(?:kustomization\.ya?ml|Kustomization)$/.exec(path)?.[1] ?? [],
   );
   return [...new Set(names)].sort();
 }
@@ -75,6 +78,7 @@ export async function renderCluster(
 function applicationsAmong({ manifests, name }: Application): { manifest: Manifest; parent: string }[] {
   return manifests
     .filter(({ object }) => object.kind === "Application" && groupOf(object) === "argoproj.io")
+    .filter(({ object }) => object.metadata.name !== undefined)
     .map((manifest) => ({ manifest, parent: name }));
 }
 
@@ -104,6 +108,18 @@ export async function renderApplication(
   return new Renderer(root, repository, place, cache, () => {}).application(manifest, parent);
 }
 
+let version: string | undefined;
+
+/** Names everything about a rendering that is not in the repository: kustomize, this code and the libraries it uses. */
+export function rendererVersion(): string {
+  version ??= digest(
+    pinnedVersion(checkout, kustomize),
+    ownCode(dirname(dirname(fileURLToPath(import.meta.url)))),
+    readFileSync(join(checkout, "package-lock.json"), "utf8"),
+  );
+  return version;
+}
+
 class Renderer {
   readonly #root: string;
   readonly #repository: Repository;
@@ -119,10 +135,7 @@ class Renderer {
     this.#root = root;
     this.#repository = repository;
     this.#cache = cache;
-    this.#version = digest(
-      pinnedVersion(checkout, kustomize),
-      ownCode(dirname(fileURLToPath(import.meta.url))),
-    );
+    this.#version = rendererVersion();
   }
 
   async bootstrap(): Promise<Application> {
@@ -137,8 +150,11 @@ class Renderer {
         path.startsWith("gitops/clusters/"),
     );
     const installs = existsSync(join(this.#root, install));
-    const extra = installs ? pinnedVersion(this.#root, argocd) : "";
-    const parts = await this.#cached(`bootstrap ${cluster}`, files, extra, async (): Promise<Rendered> => {
+    const extra = installs
+      ? `${pinnedVersion(this.#root, argocd)} ${this.#repository.get("versions.yaml")}`
+      : "";
+    const inputs = inputsOf(this.#root, [install, rootDirectory]);
+    const parts = await this.#cached(`bootstrap ${cluster}`, inputs, extra, async (): Promise<Rendered> => {
       const manifests: Rendered["manifests"] = [];
       if (installs) {
         try {
@@ -166,24 +182,34 @@ class Renderer {
     const paths = sources.flatMap(({ path }) => path ?? []);
     // Charts and plain directories have no list of files: all below them count.
     const reached = reachedFiles(this.#repository, paths);
-    const below = paths.filter((path) => !this.#repository.has(kustomizationOf(path)));
+    const below = paths.filter((path) => !kustomizationIn(this.#repository, path));
     for (const path of this.#repository.keys()) {
       if (below.some((directory) => path.startsWith(`${directory}/`))) reached.add(path);
     }
     const files = [...reached];
-    const inputs = JSON.stringify([sources, manifest.object.spec?.destination, process.env.HELM_CHARTS]);
-    const rendered = await this.#cached(`application ${this.#cluster} ${name}`, files, inputs, async () => {
-      const parts: Rendered[] = [];
-      for (const source of sources) parts.push(await renderSource(this.#root, source, manifest.object));
-      const { error, errorAt } = parts.find((part) => part.error) ?? {};
-      const { skipped } = parts.find((part) => part.skipped) ?? {};
-      return {
-        manifests: parts.flatMap((part) => part.manifests),
-        ...(error && { error }),
-        ...(errorAt && { errorAt }),
-        ...(skipped && { skipped }),
-      };
-    });
+    // What Helm reads is known to Helm alone: a chart is rendered anew each time.
+    const isChart = sources.some((source) => source.chart !== undefined && process.env.HELM_CHARTS);
+    const inputs =
+      isChart || paths.some((path) => holdsChart(this.#root, path)) ? undefined : inputsOf(this.#root, paths);
+    const settings = JSON.stringify([sources, manifest.object.spec?.destination]);
+    const rendered = await this.#cached(
+      `application ${this.#cluster} ${name}`,
+      inputs,
+      settings,
+      async () => {
+        const parts: Rendered[] = [];
+        for (const source of sources)
+          parts.push(await renderSource(this.#root, source, manifest.object, manifest.file));
+        const { error, errorAt } = parts.find((part) => part.error) ?? {};
+        const { skipped } = parts.find((part) => part.skipped) ?? {};
+        return {
+          manifests: parts.flatMap((part) => part.manifests),
+          ...(error && { error }),
+          ...(errorAt && { errorAt }),
+          ...(skipped && { skipped }),
+        };
+      },
+    );
     return this.#result(name, manifest, parent, rendered, files);
   }
 
@@ -191,30 +217,36 @@ class Renderer {
     name: string,
     manifest: Manifest | undefined,
     parent: string | undefined,
-    { key, ...rendered }: Rendered & { key: string },
+    { key, isFollowed, ...rendered }: Cached,
     files: string[],
   ): Application {
     const manifests = rendered.manifests.map((part) => ({ ...part, application: name }));
-    return { ...rendered, name, manifest, parent, manifests, key, files };
+    return { ...rendered, name, manifest, parent, manifests, key, isFollowed, files };
   }
 
   // A rendering that failed is tried again each time: what it lacked may lie outside of the repository.
   async #cached(
     entry: string,
-    files: string[],
-    inputs: string,
+    inputs: string[] | undefined,
+    settings: string,
     render: () => Promise<Rendered>,
-  ): Promise<Rendered & { key: string }> {
-    const contents = files.flatMap((file) => [file, this.#repository.get(file) ?? ""]);
-    const key = digest(this.#version, inputs, ...contents);
+  ): Promise<Cached> {
+    if (!inputs) {
+      this.#onRender();
+      const rendered = await render();
+      return { ...rendered, key: digest(this.#version, JSON.stringify(rendered)), isFollowed: false };
+    }
+    const key = digest(this.#version, settings, ...inputs);
     const known = this.#cache.get<Rendered>(entry, key);
-    if (known) return { ...known, key };
+    if (known) return { ...known, key, isFollowed: true };
     this.#onRender();
     const rendered = await render();
     if (!rendered.error && !rendered.skipped) this.#cache.set(entry, key, rendered);
-    return { ...rendered, key };
+    return { ...rendered, key, isFollowed: true };
   }
 }
+
+type Cached = Rendered & { key: string; isFollowed: boolean };
 
 /** Texts of this code's files: what an older version of it found says nothing about what this one does. */
 export function ownCode(directory: string): string {
@@ -237,10 +269,14 @@ export async function concurrently<T, R>(items: T[], task: (item: T) => Promise<
   return results;
 }
 
-/** Reads a YAML file of a repository, or undefined where it is missing or no YAML. */
-export function readYaml<T>(repository: Repository, file: string): T | undefined {
+/**
+ * Reads a mapping from a YAML file of a repository, or undefined where the file is missing, no YAML or something else.
+ * What the fields hold is the caller's to check: nothing has compared them with a schema.
+ */
+export function readYaml<T>(repository: Pick<Repository, "get">, file: string): T | undefined {
   try {
-    return load(repository.get(file) ?? "") as T | undefined;
+    const content = load(repository.get(file) ?? "");
+    return isMapping(content) ? (content as T) : undefined;
   } catch {
     return undefined;
   }

@@ -78,10 +78,24 @@ function fetchedSource(path: string, version: string): string | undefined {
   return existsSync(directory) && !existsSync(unfinished) ? directory : undefined;
 }
 
+/**
+ * What a shell sets for other builds, such as those for another processor, or without modules. Go takes an empty
+ * variable for one that is not set.
+ */
+export const withoutGoSettings = {
+  GO111MODULE: "on",
+  GOARCH: "",
+  GOBIN: "",
+  GOEXPERIMENT: "",
+  GOOS: "",
+  GOROOT: "",
+};
+
 /** The environment of every Go command: the caches and flags of the bootstrap, so that nothing is compiled twice. */
 export function goEnvironment(): Record<string, string> {
   const cache = process.env.CACHE_DIR ?? "/var/cache/logging-platform";
   return {
+    ...withoutGoSettings,
     GOTOOLCHAIN: "auto",
     GOWORK: "off",
     CGO_ENABLED: "0",

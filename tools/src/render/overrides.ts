@@ -4,7 +4,7 @@
  * Nothing in Git is edited. The root Application is applied by deploy.sh, so it can carry the difference: its
  * `spec.source.kustomize.patches` change the Applications that it makes.
  */
-import { imagesIn, parseImage } from "../images/names.ts";
+import { imagesEntries, imagesIn, parseImage } from "../images/names.ts";
 import type { KubernetesObject } from "../object.ts";
 import { type Repository, serviceNames } from "../repository.ts";
 import { sourcesOf } from "./application.ts";
@@ -139,10 +139,10 @@ function registryPatches(
   return applications.flatMap((application) => {
     if (!application.manifest) return [];
     const { kustomize, path } = application.manifest.object.spec.source ?? {};
-    const entries = readYaml<{ images?: { name: string }[] }>(files, kustomizationOf(path ?? ""))?.images;
+    const entries = imagesEntries(readYaml(files, kustomizationOf(path ?? "")));
     const images = serviceImages(application, services).map((name) => {
       // Argo CD edits that kustomization: of an entry with the same name only an asterisk keeps the tag.
-      const keep = entries?.some((entry) => entry.name === name) ? ":*" : "";
+      const keep = entries.some((entry) => entry.name === name) ? ":*" : "";
       return `${name}=${registry}/${name.slice(name.lastIndexOf("/") + 1)}${keep}`;
     });
     if (images.length === 0) return [];

@@ -1,6 +1,6 @@
 /** Where in a file a field of a rendered object stands. */
 import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments } from "yaml";
-import type { FieldPath, KubernetesObject, Manifest } from "../object.ts";
+import { type FieldPath, isMapping, type KubernetesObject, type Manifest } from "../object.ts";
 import type { Repository } from "../repository.ts";
 
 /** Line and column, counted from 1. */
@@ -34,7 +34,7 @@ export class Positions {
     const own = source?.documents.find((document) => describes(document, object));
     // A generator's object stands nowhere itself; its name there has no hash of the content.
     if (!source || !own)
-      return this.ofText(file, (object.metadata?.name ?? object.kind).replace(/-[a-z0-9]{10}$/, ""));
+      return this.ofText(file, String(object.metadata?.name ?? object.kind).replace(/-[a-z0-9]{10}$/, ""));
     const rendered = path.reduce<unknown>(
       (value, key) => (value as Record<string | number, unknown> | undefined)?.[key],
       object,
@@ -67,7 +67,10 @@ export class Positions {
   /** The objects that a file holds; none where it is no YAML. */
   objectsOf(file: string): KubernetesObject[] {
     const documents = this.#source(file)?.documents ?? [];
-    return documents.filter(({ errors }) => errors.length === 0).flatMap((document) => document.toJS() ?? []);
+    return documents
+      .filter(({ errors }) => errors.length === 0)
+      .map((document) => document.toJS())
+      .filter((object) => isMapping(object) && isMapping(object.metadata)) as KubernetesObject[];
   }
 
   #firstMention(files: string[], text: string): Position | undefined {
@@ -103,9 +106,11 @@ export class Positions {
 // Kustomize may have put a prefix or a hash around the name that the file says.
 function describes(document: Document, object: Manifest["object"]): boolean {
   const name = document.getIn(["metadata", "name"]);
+  const rendered: unknown = object.metadata?.name;
   return (
     document.get("kind") === object.kind &&
-    (name === object.metadata?.name || (typeof name === "string" && object.metadata.name.includes(name)))
+    (name === rendered ||
+      (typeof name === "string" && typeof rendered === "string" && rendered.includes(name)))
   );
 }
 

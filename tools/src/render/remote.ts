@@ -2,16 +2,20 @@
 import {
   copyFileSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readlinkSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, posix, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { argocd, moduleDirectory, moduleSource, type PinnedModule, pinnedVersion } from "./go.ts";
-import { reachedFiles } from "./references.ts";
+import { filesBelow } from "./inputs.ts";
+import { isKustomization, reachedFiles } from "./references.ts";
 
 /** A repository's files as a web server gives them out, and the module that holds the same files. */
 interface Remote {
@@ -73,9 +77,18 @@ export async function withLocalRemotes<T>(
   try {
     // What is fetched lies outside of the copy, as it lies outside of the repository.
     const copy = join(stage, "repository");
+    // As bytes, and with every file that may be read: a patch may stand in any field.
+    for (const file of filesBelow(root, directory)) {
+      mkdirSync(dirname(join(copy, file)), { recursive: true });
+      const original = join(root, file);
+      if (lstatSync(original).isSymbolicLink()) symlinkSync(readlinkSync(original), join(copy, file));
+      else if (!files.has(file)) copyFileSync(original, join(copy, file));
+    }
     for (const [file, text] of files) {
       mkdirSync(dirname(join(copy, file)), { recursive: true });
-      writeFileSync(join(copy, file), await localized(root, stage, file, text));
+      if (isKustomization(file) || additions[file] !== undefined)
+        writeFileSync(join(copy, file), await localized(root, stage, file, text));
+      else if (!existsSync(join(copy, file))) copyFileSync(join(root, file), join(copy, file));
     }
     return await use(copy, join(copy, directory));
   } finally {
@@ -103,7 +116,7 @@ function readReached(
 }
 
 async function localized(root: string, stage: string, file: string, text: string): Promise<string> {
-  if (posix.basename(file) !== "kustomization.yaml") return text;
+  if (!isKustomization(file)) return text;
   let result = text;
   for (const url of remotesIn(text)) {
     const remote = parseRemote(url);

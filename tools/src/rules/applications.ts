@@ -6,6 +6,7 @@ const finalizer = "resources-finalizer.argocd.argoproj.io";
 
 export const applicationPolicy: Rule = {
   id: "application-policy",
+  isLocal: true,
   summary: "Applications are pruned, healed and retried alike, and deleted with what they made",
   explanation: `What differs between Applications should be their source and destination. Each one syncs by itself with prune, selfHeal and
 retry.refresh (or a failed retry keeps an old commit in front of a newer one). Applications have the finalizer ${finalizer}, so that

@@ -168,6 +168,7 @@ function podProblems(manifest: Manifest, spec: PodSpec, path: FieldPath, level: 
 
 export const resourcesSet: Rule = {
   id: "resources",
+  isLocal: true,
   summary: "Every container requests CPU and memory and limits memory",
   explanation: `Without requests the scheduler fills a node blindly; without a memory limit one container's leak evicts its neighbours. A CPU limit is
 left to choice: it throttles a container on an idle node.`,
@@ -196,6 +197,7 @@ left to choice: it throttles a container on an idle node.`,
 
 export const probesSet: Rule = {
   id: "probes",
+  isLocal: true,
   summary: "Containers that keep running have a readiness and a liveness probe",
   explanation: `Without a readiness probe a rollout goes on before the new pod answers; without a liveness probe a process that hangs stays. Looked at:
 the containers of Deployments, StatefulSets and DaemonSets in this repository, not those of Jobs and not init containers.`,

@@ -1,13 +1,16 @@
 import { defaultEnvironment, environmentOf } from "../environment.ts";
 import type { Graph, ServiceTag } from "../graph.ts";
+import { imagesEntries } from "../images/names.ts";
 import { describeObject } from "../object.ts";
 import { sourcesOf } from "../render/application.ts";
 import { readYaml } from "../render/cluster.ts";
+import { isKustomization } from "../render/references.ts";
 import { containersOf, podsOf } from "./pods.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 export const imagePinned: Rule = {
   id: "image-pinned",
+  isLocal: true,
   summary: "Every image names its registry and a fixed version",
   explanation: `A rollback needs the tag of then to mean the image of then: an image without a tag, or with latest, means another one each day. A name
 without a registry (app instead of docker.io/logging-platform/app) is one that no images entry of a kustomization has set.`,
@@ -40,10 +43,6 @@ function flawOf(image: string): { what: string; fix: string } | undefined {
     : undefined;
 }
 
-interface Kustomization {
-  images?: { name: string; newName?: string; newTag?: unknown }[];
-}
-
 export const imageTag: Rule = {
   id: "image-tag",
   summary: "The tag of a service's image is that of its committed sources, and every environment has one",
@@ -57,25 +56,22 @@ says in its trailer Rolled-Back from which tag it went back.`,
     const images = new Set<string>();
     const problems: Problem[] = [];
     for (const [file, text] of input.repository) {
-      if (!file.startsWith("gitops/") || !file.endsWith("/kustomization.yaml") || !text.includes("newTag"))
-        continue;
-      (readYaml<Kustomization>(input.repository, file)?.images ?? []).forEach(
-        ({ name, newName = name, newTag }, index) => {
-          const service = newName.split("/").pop() ?? "";
-          const tag = input.tags.get(service);
-          if (!tag || newTag === undefined) return;
-          images.add(newName);
-          const at = graph.positionInFile(file, ["images", index, "newTag"]);
-          if (isPromotedTo(file)) {
-            if (tag.committed && !tag.committed.has(String(newTag)))
-              problems.push({ at, ...neverCommitted(service, newTag, environmentOf(file)) });
-            return;
-          }
-          if (newTag === tag.expected || (tag.rolledBack !== undefined && tag.rolledBack === tag.expected))
-            return;
-          problems.push({ at, ...verdict(service, newTag, tag.expected) });
-        },
-      );
+      if (!file.startsWith("gitops/") || !isKustomization(file) || !text.includes("newTag")) continue;
+      for (const { name, newName = name, newTag, index } of imagesEntries(readYaml(input.repository, file))) {
+        const service = newName.split("/").pop() ?? "";
+        const tag = input.tags.get(service);
+        if (!tag || newTag === undefined) continue;
+        images.add(newName);
+        const at = graph.positionInFile(file, ["images", index, "newTag"]);
+        if (isPromotedTo(file)) {
+          if (tag.committed && !tag.committed.has(String(newTag)))
+            problems.push({ at, ...neverCommitted(service, newTag, environmentOf(file)) });
+          continue;
+        }
+        if (newTag === tag.expected || (tag.rolledBack !== undefined && tag.rolledBack === tag.expected))
+          continue;
+        problems.push({ at, ...verdict(service, newTag, tag.expected) });
+      }
     }
     problems.push(...inherited(graph, images));
     for (const [file, text] of input.repository) {
@@ -108,7 +104,7 @@ function inherited(graph: Graph, images: ReadonlySet<string>): Problem[] {
     const path = manifest ? `${sourcesOf(manifest.object)[0]?.path}/` : "";
     if (!isPromotedTo(path)) return [];
     const file = `${path}kustomization.yaml`;
-    const own = readYaml<Kustomization>(repository, file)?.images ?? [];
+    const own = imagesEntries(readYaml(repository, file));
     const used = podsOf(graph)
       .filter(({ source }) => source?.manifest.application === name)
       .flatMap(({ source }) => (source ? containersOf(source) : []))

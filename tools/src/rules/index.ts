@@ -4,6 +4,7 @@ import { applicationPolicy } from "./applications.ts";
 import { autoscaling } from "./autoscaling.ts";
 import { gatewayCertificate } from "./certificates.ts";
 import { disruptionBudget, podSecurity, probesSet, resourcesSet } from "./containers.ts";
+import { fileTracked, linkInside } from "./files.ts";
 import { imagePinned, imageTag } from "./images.ts";
 import { recommendedLabels } from "./labels.ts";
 import { metricExists } from "./metrics.ts";
@@ -18,12 +19,23 @@ import { leftOpen, renders, schema } from "./rendering.ts";
 import { routeResolves } from "./routes.ts";
 import type { Rule } from "./rule.ts";
 import { selectorMatches } from "./selectors.ts";
+import { faultShare } from "./shares.ts";
 import { singlePlace } from "./single-place.ts";
+import { entryOnce, meshValid, nameValid, podValid, scheduleValid, valueValid } from "./values.ts";
 
 /** Every rule, in the order in which `validate --explain` lists them. */
 export const rules: readonly Rule[] = [
   renders,
   schema,
+  nameValid,
+  valueValid,
+  scheduleValid,
+  podValid,
+  meshValid,
+  entryOnce,
+  faultShare,
+  linkInside,
+  fileTracked,
   leftOpen,
   unlistedFile,
   singlePlace,
@@ -49,13 +61,32 @@ export const rules: readonly Rule[] = [
 ];
 
 // Which kinds a cluster's projects allow is the business of the cluster that takes an overlay; the others look at files alone.
-const clusterOnly = [projectAllows, unlistedFile, singlePlace];
+const clusterOnly = [projectAllows, unlistedFile, singlePlace, linkInside];
 
-/** Applies every rule to a cluster's objects; where something does not render, only those that look at files one by one. */
-export function runRules(graph: Graph): Finding[] {
+// What can be said where an Application does not render.
+const ofFiles = [
+  renders,
+  schema,
+  nameValid,
+  valueValid,
+  scheduleValid,
+  podValid,
+  meshValid,
+  entryOnce,
+  linkInside,
+  fileTracked,
+  singlePlace,
+  imageTag,
+];
+
+/**
+ * Applies rules to a cluster's objects; where something does not render, only those that look at files one by one.
+ * @param chosen every rule by default
+ */
+export function runRules(graph: Graph, chosen = rules): Finding[] {
   // Of a graph with holes most rules would only name what follows from them.
   const whole = graph.input.applications.every(({ error }) => error === undefined);
-  const cut = whole ? rules : [renders, schema, singlePlace, imageTag];
+  const cut = chosen.filter((rule) => (whole ? rule.isLocal || !graph.hasHoles : ofFiles.includes(rule)));
   const applied = graph.input.variant ? cut.filter((rule) => !clusterOnly.includes(rule)) : cut;
   const findings = applied.flatMap(({ id, check }) =>
     check(graph).map((problem): Finding => {

@@ -5,6 +5,7 @@ const wanted = ["app.kubernetes.io/name", "app.kubernetes.io/part-of"];
 
 export const recommendedLabels: Rule = {
   id: "recommended-labels",
+  isLocal: true,
   summary: "Every object says its name and what it is part of",
   explanation: `${wanted.join(" and ")} are what dashboards, kubectl --selector and people find objects by. A labels entry in the
 kustomization sets them for all its objects. CustomResourceDefinitions are left out: they come as their project publishes them.`,

@@ -192,23 +192,16 @@ function podsOfObject(manifest: Manifest): Pods[] {
 }
 
 function gatewayPods(graph: Graph): Pods[] {
-  return graph.istioOperators().flatMap(({ metadata, spec }) => {
-    const { ingressGateways = [], egressGateways = [] } = spec?.components ?? {};
-    const gateways = [...ingressGateways, ...egressGateways] as {
-      name: string;
-      namespace?: string;
-      enabled?: boolean;
-      label?: Labels;
-    }[];
-    return gateways
-      .filter(({ enabled }) => enabled !== false)
-      .map(({ name, namespace, label }) => ({
+  return graph.istioOperators().flatMap(({ gateways }) =>
+    gateways
+      .filter(({ enabled }) => enabled)
+      .map(({ name, namespace, labels }) => ({
         owner: `gateway ${name}`,
-        namespace: namespace ?? metadata?.namespace ?? "istio-system",
-        labels: { app: name, istio: name.replace(/^istio-/, ""), ...label },
+        namespace,
+        labels: { app: name, istio: name.replace(/^istio-/, ""), ...labels },
         ports: [...[80, 443, 8080, 8443, 15021].map((containerPort) => ({ containerPort })), ...sidecarPorts],
-      }));
-  });
+      })),
+  );
 }
 
 const sidecarPorts: ContainerPort[] = [

@@ -10,6 +10,7 @@ interface PolicyRule {
 
 export const rbacWildcard: Rule = {
   id: "rbac-wildcard",
+  isLocal: true,
   summary: "Roles name their groups, resources and verbs",
   explanation: `An asterisk in a role also grants what does not exist yet. Looked at: Roles and ClusterRoles of this repository; those of upstream
 projects, such as Argo CD's controller, which must be able to create anything, are theirs.`,

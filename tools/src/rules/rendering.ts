@@ -1,8 +1,11 @@
+import type { Graph } from "../graph.ts";
 import { describeObject, type FieldPath, formatPath, type KubernetesObject } from "../object.ts";
+import type { CheckRule } from "../schema/fields.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 export const renders: Rule = {
   id: "renders",
+  isLocal: true,
   summary: "Every Application's sources render",
   explanation: `Argo CD shows a ComparisonError and deploys nothing while a source does not render: a missing file, a patch without a target,
 YAML that is none. The pinned kustomize renders each source here as Argo CD's repo-server does there; the message is kustomize's own.`,
@@ -23,27 +26,34 @@ YAML that is none. The pinned kustomize renders each source here as Argo CD's re
 
 export const schema: Rule = {
   id: "schema",
+  isLocal: true,
   summary: "Every object fits the schema of its kind",
   explanation: `The schemas are those of the pinned Kubernetes, of the definitions in the pinned modules (tools/src/schema/sources.ts) and of the
 CustomResourceDefinitions that Applications render. An unknown kind, an unknown field, a wrong type and a missing field are findings: the API
-server refuses the first and the last two, and drops the second without a word.`,
-  check: ({ input }) =>
-    [...input.defects].flatMap(([application, defects]) =>
-      defects.flatMap(({ index, defect }) => {
-        const manifest = application.manifests[index];
-        if (!manifest) return [];
-        const name = manifest.object.metadata?.name ? describeObject(manifest.object) : undefined;
-        const subject = [name, formatPath(defect.path)].filter(Boolean).join(" ");
-        const message = subject ? `${subject}: ${defect.message}` : defect.message;
-        return [{ manifest, path: defect.path, message, fix: defect.fix }];
-      }),
-    ),
+server refuses the first and the last two, and drops the second without a word. While an object lacks the shape of its kind (a wrong type, a
+missing field), rules that compare objects with each other wait: they would only name what follows from it.`,
+  check: (graph) => defectsOf(graph, undefined),
 };
+
+/** The defects of all objects that a rule reports; undefined for those of the schema itself. */
+export function defectsOf({ input }: Graph, rule: CheckRule | undefined): Problem[] {
+  return [...input.defects.values()]
+    .flat()
+    .filter(({ defect }) => defect.rule === rule)
+    .map(({ manifest, defect }) => {
+      const isNamed = typeof manifest.object.metadata?.name === "string";
+      const name = isNamed ? describeObject(manifest.object) : undefined;
+      const subject = [name, formatPath(defect.path)].filter(Boolean).join(" ");
+      const message = subject ? `${subject}: ${defect.message}` : defect.message;
+      return { manifest, path: defect.path, message, fix: defect.fix };
+    });
+}
 
 const placeholder = /^set-by-/;
 
 export const leftOpen: Rule = {
   id: "placeholder",
+  isLocal: true,
   summary: "Nothing is left for the cluster to fill in",
   explanation: `A base writes set-by-cluster where each cluster has a value of its own. Where it is still there after rendering, a replacement
 or a patch is missing. Looked at: every text of every object.`,

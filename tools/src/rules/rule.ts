@@ -15,5 +15,7 @@ export interface Rule {
   summary: string;
   /** Why it matters, what exactly is compared and what is left out; shown by `validate --explain`. */
   explanation: string;
+  /** It judges each object by itself, so that it says nothing wrong where others are missing. */
+  isLocal?: true;
   check(graph: Graph): Problem[];
 }

@@ -48,12 +48,7 @@ function all(graph: Graph): KnownService[] {
     labels: { [name]: "true" },
     ports: [{ name: object.spec?.portName ?? "web", port }],
   }));
-  const installed = graph.istioOperators().flatMap(({ metadata, spec }) => {
-    const namespace = metadata?.namespace ?? "istio-system";
-    const gateways = [
-      ...(spec?.components?.ingressGateways ?? []),
-      ...(spec?.components?.egressGateways ?? []),
-    ];
+  const installed = graph.istioOperators().flatMap(({ namespace, gateways }) => {
     return [
       {
         name: "istiod",
@@ -66,9 +61,9 @@ function all(graph: Graph): KnownService[] {
         },
         ports: [{ port: 15010 }, { port: 15012 }, { port: 443 }, { name: "http-monitoring", port: 15014 }],
       },
-      ...gateways.map((gateway: { name: string; namespace?: string }) => ({
+      ...gateways.map((gateway) => ({
         name: gateway.name,
-        namespace: gateway.namespace ?? namespace,
+        namespace: gateway.namespace,
         labels: { app: gateway.name, istio: gateway.name.replace(/^istio-/, "") },
         ports: [
           { name: "status-port", port: 15021 },

@@ -3,6 +3,7 @@ import type { Problem, Rule } from "./rule.ts";
 
 export const singlePlace: Rule = {
   id: "single-place",
+  isLocal: true,
   summary: "The repository's URL, its branch and each version stand in one file",
   explanation: `A fork edits gitops/clusters/NAME/source/configmap.yaml and nothing else; a version is raised in one place and everything follows.
 Looked for are whole words: the URL in all files but documentation, the branch as targetRevision, the versions of versions.yaml and those

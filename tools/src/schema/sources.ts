@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type KubernetesObject, parseObjects } from "../object.ts";
+import { isMapping, type KubernetesObject, parseObjects } from "../object.ts";
 import { type Cache, digest } from "../render/cache.ts";
 import { ownCode } from "../render/cluster.ts";
 import {
@@ -76,6 +76,11 @@ async function kubernetesApi(
 ): Promise<Pick<CompiledSchemas, "kubernetes" | "kinds" | "namespaced">> {
   const file = join(await moduleSource(checkout, kubernetes), "api/openapi-spec/swagger.json");
   const { definitions, paths } = JSON.parse(readFileSync(file, "utf8")) as Swagger;
+  const generated = join(
+    await moduleSource(checkout, kubernetes),
+    "pkg/generated/openapi/zz_generated.openapi.go",
+  );
+  addEnumerations(definitions, readFileSync(generated, "utf8"));
   const kinds: Record<string, string> = {};
   const strict: Record<string, object> = {};
   for (const [name, definition] of Object.entries(definitions)) {
@@ -86,6 +91,37 @@ async function kubernetesApi(
     .filter(([path]) => path.includes("/namespaces/{namespace}/"))
     .flatMap(([, { post }]) => kindsOf((post ?? {}) as OpenApiSchema));
   return { kubernetes: strict, kinds, namespaced: [...new Set(namespaced)] };
+}
+
+const withoutDefault = new Set([
+  "action",
+  "effect",
+  "fsGroupChangePolicy",
+  "operator",
+  "unhealthyPodEvictionPolicy",
+  "whenUnsatisfiable",
+]);
+
+/**
+ * Adds to definitions the values that a field may have. The published description has none; the code that it is generated
+ * from has them, one function for each definition and one indented block for each field.
+ */
+export function addEnumerations(definitions: Record<string, OpenApiSchema>, code: string): void {
+  for (const body of code.split(/^func schema_/m).slice(1)) {
+    const [, group, version, type] = /^k8sio_api_(\w+?)_(v\d\w*?)_(\w+)\(/.exec(body) ?? [];
+    const definition = definitions[`io.k8s.api.${group}.${version}.${type}`];
+    if (!definition?.properties) continue;
+    for (const block of body.split(/^\t{5}"/m).slice(1)) {
+      const field = definition.properties[block.slice(0, block.indexOf('"'))];
+      const [, indent = "", listed = ""] = /^(\t+)Enum: +\[\]interface\{\}\{(.*)\},$/m.exec(block) ?? [];
+      const values = [...listed.matchAll(/"([^"]*)"/g)].map(([, value = ""]) => value);
+      const place = indent.length > 7 ? field?.items : field;
+      const name = block.slice(0, block.indexOf('"'));
+      // Nothing is what the server fills in with its default, where it has one.
+      const nothing = place === field && !withoutDefault.has(name) ? [""] : [];
+      if (place && values.length > 0) place.enum = [...new Set([...values, ...nothing])];
+    }
+  }
 }
 
 // In the description of a type it is a list, in that of a request one entry.
@@ -110,12 +146,16 @@ async function definitionsOf(
 /** What of a CustomResourceDefinition is needed to check its resources: a schema per version served. */
 export function readDefinition({ kind, spec }: KubernetesObject): Definition[] {
   if (kind !== "CustomResourceDefinition") return [];
-  const { group, names, scope, versions = [] } = spec ?? {};
-  return (versions as { name: string; schema?: { openAPIV3Schema?: OpenApiSchema } }[]).map(
-    ({ name, schema }) => {
-      const { properties, ...rest } = schema?.openAPIV3Schema ?? {
-        "x-kubernetes-preserve-unknown-fields": true,
-      };
+  const { group, names, scope, versions } = spec ?? {};
+  // One of a wrong shape defines nothing; its own schema says what is wrong with it.
+  if (!Array.isArray(versions)) return [];
+  return (versions as { name: string; schema?: { openAPIV3Schema?: OpenApiSchema } }[])
+    .filter(isMapping)
+    .map(({ name, schema }) => {
+      const given = schema?.openAPIV3Schema;
+      const { properties, ...rest } = isMapping(given)
+        ? given
+        : { "x-kubernetes-preserve-unknown-fields": true };
       // `metadata` is Kubernetes' own, whatever the definition says of it.
       const own = Object.fromEntries(
         Object.entries(properties ?? {}).filter(([field]) => field !== "metadata"),
@@ -128,6 +168,5 @@ export function readDefinition({ kind, spec }: KubernetesObject): Definition[] {
           properties: { apiVersion: { type: "string" }, kind: { type: "string" }, ...own },
         }),
       };
-    },
-  );
+    });
 }

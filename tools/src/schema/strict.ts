@@ -1,3 +1,5 @@
+import { isMapping } from "../object.ts";
+
 /** The part of OpenAPI that Kubernetes uses to describe its objects. */
 export interface OpenApiSchema {
   $ref?: string;
@@ -23,25 +25,41 @@ const kept = [
   "maxLength",
   "minItems",
   "maxItems",
+  "minProperties",
+  "maxProperties",
   "anyOf",
   "oneOf",
   "allOf",
   "not",
+  // Evaluated by themselves, see cel.ts.
+  "x-kubernetes-validations",
+  "x-kubernetes-list-type",
+  "x-kubernetes-list-map-keys",
 ];
+
+const int32 = { minimum: -(2 ** 31), maximum: 2 ** 31 - 1 };
 
 /** Turns an OpenAPI schema into a JSON Schema under which a field that the schema does not list is an error. */
 export function strictSchema(schema: OpenApiSchema): object {
+  // A definition of a wrong shape allows everything here; its own schema says what is wrong with it.
+  if (!isMapping(schema)) return {};
   if (schema["x-kubernetes-int-or-string"] || schema.format === "int-or-string") {
-    return { type: ["integer", "string"] };
+    // A pattern is about texts alone.
+    const pattern =
+      typeof schema.pattern === "string" && isRegExp(schema.pattern) ? { pattern: schema.pattern } : {};
+    return { type: ["integer", "string"], ...pattern };
   }
   const result: Record<string, unknown> = {};
   for (const keyword of kept) if (schema[keyword] !== undefined) result[keyword] = schema[keyword];
   if (typeof schema.pattern === "string" && !isRegExp(schema.pattern)) delete result.pattern;
+  if (schema.format === "int32") Object.assign(result, { ...int32, ...result });
   if (schema.nullable && schema.type) result.type = [schema.type, "null"];
   if (schema.items) result.items = strictSchema(schema.items);
-  if (schema.properties) {
+  if (isMapping(schema.properties)) {
     const entries = Object.entries(schema.properties);
-    result.properties = Object.fromEntries(entries.map(([name, field]) => [name, strictSchema(field)]));
+    result.properties = Object.fromEntries(
+      entries.map(([name, field]) => [name, strictSchema(field as OpenApiSchema)]),
+    );
   }
   if (typeof schema.additionalProperties === "object") {
     result.additionalProperties = strictSchema(schema.additionalProperties);
@@ -63,6 +81,7 @@ function isRegExp(pattern: string): boolean {
 
 // These take values that their one-word type in the API description does not say.
 const specialTypes: Record<string, object> = {
+  "io.k8s.apimachinery.pkg.util.intstr.IntOrString": { type: ["integer", "string"], ...int32 },
   "io.k8s.apimachinery.pkg.api.resource.Quantity": {
     type: ["string", "number"],
     pattern: "^[+-]?(\\d+|\\d+\\.\\d*|\\.\\d+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?\\d+)?$",

@@ -1,5 +1,7 @@
 import { Ajv, type ErrorObject } from "ajv";
 import type { FieldPath, KubernetesObject } from "../object.ts";
+import type { CheckRule } from "./fields.ts";
+import { flawsOf } from "./walk.ts";
 
 const objectMeta = "schema:kubernetes#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
@@ -27,6 +29,10 @@ export interface Defect {
   path: FieldPath;
   message: string;
   fix: string;
+  /** The object has not the shape of its kind: what rules take for a list may be a text, or missing. */
+  isShape?: true;
+  /** The rule that reports it, where that is not `schema`. */
+  rule?: CheckRule;
 }
 
 /** Checks objects against the schemas of their kinds: an unknown kind, an unknown field and a wrong type are defects. */
@@ -36,11 +42,15 @@ export class Validator {
   readonly #kinds = new Map<string, string>();
   readonly #namespaced: Set<string>;
   readonly #schemas: CompiledSchemas;
+  readonly #definitions: Record<string, object>;
+  /** Definitions that are no schemas, with the reason. */
+  readonly #broken = new Map<string, string>();
   #fallback: Validator | undefined;
 
   constructor(schemas: CompiledSchemas) {
     const { kubernetes, kinds, namespaced, definitions } = schemas;
     this.#schemas = schemas;
+    this.#definitions = kubernetes;
     this.#namespaced = new Set(namespaced);
     for (const [kind, name] of Object.entries(kinds)) {
       this.#kinds.set(kind, `schema:kubernetes#/definitions/${name}`);
@@ -60,12 +70,16 @@ export class Validator {
   #add({ kind, namespaced, schema }: Definition): void {
     const id = `schema:${kind.replace(" ", "/")}`;
     const { properties } = schema as { properties?: object };
-    this.#ajv.addSchema({
-      ...schema,
-      properties: { ...properties, metadata: { $ref: objectMeta } },
-      $id: id,
-    });
     this.#kinds.set(kind, id);
+    try {
+      this.#ajv.addSchema({
+        ...schema,
+        properties: { ...properties, metadata: { $ref: objectMeta } },
+        $id: id,
+      });
+    } catch (error) {
+      this.#broken.set(id, (error as Error).message);
+    }
     if (namespaced) this.#namespaced.add(kind);
   }
 
@@ -78,19 +92,52 @@ export class Validator {
 
   /** Finds what the API server would refuse or drop. */
   check(object: KubernetesObject): Defect[] {
-    if (!object.metadata?.name) {
-      return [{ path: [], message: `${object.kind} without a name`, fix: "set metadata.name" }];
+    if (typeof object.metadata?.name !== "string" || object.metadata.name === "") {
+      const message = `${object.kind} without a name`;
+      return [{ path: [], message, fix: "set metadata.name", isShape: true }];
     }
     const schema = this.#kinds.get(`${object.apiVersion} ${object.kind}`);
     if (schema === undefined && this.#fallback) return this.#fallback.check(object);
     if (schema === undefined) {
       const message = `no schema is known for ${object.apiVersion} ${object.kind}`;
-      return [{ path: [], message, fix: this.#nearest(object) }];
+      return [{ path: [], message, fix: this.#nearest(object) }, ...this.#metadataDefects(object)];
     }
-    const validate = this.#ajv.getSchema(schema);
-    if (!validate || validate(object)) return [];
-    const defects = (validate.errors ?? []).filter(({ keyword }) => keyword !== "if").map(defectOf);
-    return alternativesAsOne(defects, validate.errors ?? []);
+    const broken = this.#broken.get(schema);
+    if (broken !== undefined) {
+      const message = `the definition of ${object.kind} is no schema: ${broken}`;
+      return [{ path: [], message, fix: "correct the CustomResourceDefinition", isShape: true }];
+    }
+    const validate = this.#compiled(schema);
+    if (!validate) return this.#broken.has(schema) ? this.check(object) : [];
+    const defects = validate(object) ? [] : alternativesAsOne(validate.errors ?? []);
+    // What follows reads lists and mappings where the schema has them.
+    if (defects.some(({ isShape }) => isShape)) return defects;
+    // A definition may leave open what rules read; the pinned one of the same kind says what shape that has.
+    const open = this.#fallback?.check(object).filter(({ isShape }) => isShape) ?? [];
+    if (open.length > 0) return [...defects, ...open];
+    return [
+      ...defects,
+      ...flawsOf(object, { $ref: schema, ...(validate.schema as object) }, this.#definitions),
+    ];
+  }
+
+  #compiled(schema: string): ReturnType<Ajv["getSchema"]> {
+    try {
+      return this.#ajv.getSchema(schema);
+    } catch (error) {
+      // Fields of a definition that say nothing together, such as a $ref to nowhere, show only now.
+      this.#broken.set(schema, (error as Error).message);
+      return undefined;
+    }
+  }
+
+  // Of a kind that nobody defines the metadata is Kubernetes' all the same, and rules read it.
+  #metadataDefects({ metadata }: KubernetesObject): Defect[] {
+    const validate = this.#ajv.getSchema(objectMeta);
+    if (!validate || validate(metadata)) return [];
+    return (validate.errors ?? [])
+      .map(defectOf)
+      .map((defect) => ({ ...defect, path: ["metadata", ...defect.path] }));
   }
 
   #nearest({ apiVersion, kind }: KubernetesObject): string {
@@ -103,9 +150,9 @@ export class Validator {
 }
 
 // A field that fits none of its alternatives is one defect, not one for each of them.
-function alternativesAsOne(defects: Defect[], errors: ErrorObject[]): Defect[] {
+function alternativesAsOne(all: ErrorObject[]): Defect[] {
+  const errors = all.filter(({ keyword }) => keyword !== "if");
   const choices = errors.filter(({ keyword }) => keyword === "oneOf" || keyword === "anyOf");
-  if (choices.length === 0) return defects;
   const inside = ({ schemaPath }: ErrorObject): boolean =>
     choices.some(
       (choice) => schemaPath !== choice.schemaPath && schemaPath.startsWith(`${choice.schemaPath}/`),
@@ -127,11 +174,29 @@ function defectOf({ instancePath, keyword, params, message = keyword }: ErrorObj
         fix: "correct its name or its place, or remove it",
       };
     case "required":
-      return { path, message: `${params.missingProperty} is missing`, fix: `add ${params.missingProperty}` };
+      return {
+        path,
+        message: `${params.missingProperty} is missing`,
+        fix: `add ${params.missingProperty}`,
+        isShape: true,
+      };
     case "enum":
       return { path, message: "value not allowed", fix: `write one of ${params.allowedValues.join(", ")}` };
     case "type":
-      return { path, message: "wrong type", fix: `write ${[params.type].flat().map(article).join(" or ")}` };
+      return {
+        path,
+        message: "wrong type",
+        fix: `write ${[params.type].flat().map(article).join(" or ")}`,
+        isShape: true,
+      };
+    case "oneOf":
+    case "anyOf":
+      return {
+        path,
+        message: `value refused: ${message}`,
+        fix: "correct the value",
+        isShape: true,
+      };
     default:
       return { path, message: `value refused: ${message}`, fix: "correct the value" };
   }

@@ -1,0 +1,71 @@
+/** The commits that the tool itself makes, and how they are told from those of people. */
+import { defaultEnvironment, environmentTrailer } from "../environment.ts";
+import { Failure } from "../failure.ts";
+import { type Git, GitFailure } from "../git/git.ts";
+import { replaceSetting } from "../git/scalar.ts";
+import { imageTrailer } from "../git/source-tag.ts";
+import { readTrailers, trailerMap } from "../git/trailers.ts";
+import { parseImage } from "../images/names.ts";
+import { deployedImage, withTag } from "./deployment.ts";
+
+/** The trailer that names the commit of the sources that an image is built from. */
+export const sourceTrailer = "Source-Commit";
+
+/** The trailer of a commit that sets the share of delayed requests, in percent. */
+export const faultTrailer = "Delay-Percent";
+
+/** The setting that holds that share. */
+export const faultKey = "DELAY_PERCENT";
+
+/** The one number that says which share of POST /log is delayed in an environment, in percent. */
+export function faultFile(environment: string): string {
+  const app = "gitops/apps/logging";
+  return environment === defaultEnvironment
+    ? `${app}/base/mesh/fault.env`
+    : `${app}/overlays/${environment}/fault.env`;
+}
+
+/**
+ * True for a commit that holds what the tool writes for its trailers, and not a byte besides: it can be made anew. What a
+ * person committed, or added to a commit of the tool, is theirs whatever its message says.
+ */
+export async function isOwn(git: Git, commit: string): Promise<boolean> {
+  if ((await git.resolve(`${commit}^`)) === undefined) return false;
+  const expected = await expectedFiles(git, commit);
+  if (expected === undefined || expected.size === 0) return false;
+  const printed = await git.run("diff-tree", "--no-commit-id", "--raw", "--no-renames", "-r", "-z", commit);
+  // Pairs of a record and a path; a merge prints none.
+  const fields = printed.split("\0").filter(Boolean);
+  if (fields.length !== expected.size * 2) return false;
+  for (let at = 0; at < fields.length; at += 2) {
+    const [record = "", path = ""] = fields.slice(at, at + 2);
+    const [, before, after] = /^:(\d+) (\d+) .* M$/.exec(record) ?? [];
+    if (before === undefined || before !== after) return false;
+    if (expected.get(path) !== (await git.textAt(commit, path))) return false;
+  }
+  return true;
+}
+
+/** What the tool would have written for a commit's trailers on top of its parent; undefined for those of others. */
+async function expectedFiles(git: Git, commit: string): Promise<Map<string, string> | undefined> {
+  const trailers = trailerMap(await readTrailers(git, commit));
+  const value = (name: string): string | undefined => trailers.get(name.toLowerCase());
+  const environment = value(environmentTrailer) || defaultEnvironment;
+  const [image, percent] = [value(imageTrailer), value(faultTrailer)];
+  const parent = `${commit}^`;
+  try {
+    if (image !== undefined) {
+      const { name, tag } = parseImage(image);
+      const service = name.split("/").pop() ?? "";
+      const deployed = await deployedImage({ git }, service, { environment, revision: parent });
+      return tag && deployed.name === name ? await withTag(git, deployed, tag, parent) : undefined;
+    }
+    if (percent === undefined) return undefined;
+    const file = faultFile(environment);
+    return new Map([[file, replaceSetting(file, await git.textAt(parent, file), faultKey, percent)]]);
+  } catch (error) {
+    // Its parent has no such image or setting.
+    if (error instanceof Failure && !(error instanceof GitFailure)) return undefined;
+    throw error;
+  }
+}

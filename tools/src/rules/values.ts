@@ -1,0 +1,63 @@
+/** What the API server and istiod refuse in objects that fit their schema. The checks themselves are in tools/src/schema. */
+import { defectsOf } from "./rendering.ts";
+import type { Rule } from "./rule.ts";
+
+export const nameValid: Rule = {
+  id: "name-valid",
+  summary: "Names, labels and keys are ones that the API server takes",
+  isLocal: true,
+  explanation: `Most names are DNS names of up to 253 lower case letters; those of Namespaces, Services, containers, volumes and ports are labels of 63
+or 15. Keys and values of labels have at most 63 letters, digits, dashes, dots and underscores; the value of a label may be empty. Looked at:
+names, labels, keys of annotations, selectors, keys of ConfigMaps and Secrets, environment variables (tools/src/schema/fields.ts).`,
+  check: (graph) => defectsOf(graph, "name-valid"),
+};
+
+export const valueValid: Rule = {
+  id: "value-valid",
+  summary: "Numbers, quantities and fields that belong together are ones that the API server takes",
+  isLocal: true,
+  explanation: `Kubernetes says in validation.go what no schema says: ports go from 1 to 65535, counts and quantities are not below 0, a Service with several
+ports names each, a RoleBinding's group is rbac.authorization.k8s.io, a Deployment that could replace no pod is refused. The checks are a
+list for the kinds that this platform uses (tools/src/schema/fields.ts and objects.ts), not all of validation.go.`,
+  check: (graph) => defectsOf(graph, "value-valid"),
+};
+
+export const scheduleValid: Rule = {
+  id: "schedule-valid",
+  summary: "Schedules have five fields and time zones exist",
+  isLocal: true,
+  explanation: `Read as Kubernetes reads a CronJob's schedule: minute, hour, day of the month, month and day of the week (0 to 6), with lists, ranges, steps
+and the names of months and days, or @daily and its like. The time zone stands in timeZone and is one of the tz database, in its spelling.`,
+  check: (graph) => defectsOf(graph, "schedule-valid"),
+};
+
+export const podValid: Rule = {
+  id: "pod-valid",
+  summary:
+    "Pods mount volumes that they have, request no more than their limits, and name each container once",
+  isLocal: true,
+  explanation: `Looked at in every pod template: volumeMounts without a volume, two mounts at one path, names of containers, volumes and ports that are there
+twice, requests above limits, probes with none or several handlers, variables with two sources, a restartPolicy that the workload cannot
+have. The API server refuses each of them.`,
+  check: (graph) => defectsOf(graph, "pod-valid"),
+};
+
+export const meshValid: Rule = {
+  id: "mesh-valid",
+  summary: "Durations, counts and hosts of the mesh are ones that istiod takes",
+  isLocal: true,
+  explanation: `The rules that definitions of custom resources hold in the Common Expression Language are evaluated (timeout: "1" is no duration, 1s is), and
+for Gateways, VirtualServices, DestinationRules, Sidecars and policies what istiod's webhook asks besides (tools/src/schema/mesh.ts). The
+content of an EnvoyFilter's patch is Envoy's and is not looked at.`,
+  check: (graph) => defectsOf(graph, "mesh-valid"),
+};
+
+export const entryOnce: Rule = {
+  id: "entry-once",
+  summary: "No entry of a list is there twice",
+  isLocal: true,
+  explanation: `Two ports with one number and protocol, two variables of one name, two groups of rules with one name: of a custom resource the API server
+refuses them, of its own kinds it takes some and keeps the last, or the sync fails later. Which fields tell entries apart is what the
+schema says (x-kubernetes-list-map-keys).`,
+  check: (graph) => defectsOf(graph, "entry-once"),
+};

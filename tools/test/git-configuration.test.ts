@@ -1,0 +1,205 @@
+/** Whatever a person has configured in Git, and wherever a command is started from, it does the same. */
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Git } from "../src/git/git.ts";
+import { lastRolledBack } from "../src/git/source-tag.ts";
+import { release, rollback } from "../src/release/release.ts";
+import { checkout, readRepository } from "../src/repository.ts";
+import { type Clone, kustomization, Shop } from "./shop.ts";
+
+let shop: Shop;
+let clone: Clone;
+
+beforeEach(async () => {
+  shop = await Shop.open();
+  clone = await shop.clone("clone");
+  vi.stubEnv("IMAGE_BUILDER", shop.builder);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  shop.close();
+});
+
+const configure = async (settings: Record<string, string>): Promise<void> => {
+  for (const [key, value] of Object.entries(settings)) await clone.person("config", key, value);
+};
+/** Where remote branch and refs are. */
+const refs = (git: Git): Promise<string> => git.run("for-each-ref", "--format=%(refname) %(objectname)");
+
+describe("a release is made and pushed on top of what others pushed", () => {
+  /** Releases with others' commits to go on top of, and looks at what is on the remote branch then. */
+  async function releases(): Promise<void> {
+    const tag = await clone.change("one\n");
+    await shop.move();
+    expect((await release(clone.options({ push: true }))).outcome).toBe("pushed");
+    expect(await shop.remote(kustomization)).toContain(`newTag: "${tag}"`);
+    expect(await shop.remote("theirs.txt")).toBe("theirs");
+  }
+
+  test.each<[string, Record<string, string>]>([
+    ["colours", { "color.ui": "always" }],
+    ["colours of one command", { "color.grep": "always", "color.diff": "always", "color.status": "always" }],
+    ["the signing of pushes", { "push.gpgSign": "true" }],
+    ["options of pushes", { "push.pushOption": "ci.skip" }],
+    ["a remote that mirrors", { "remote.origin.mirror": "true" }],
+  ])("with %s", async (_, settings) => {
+    await configure(settings);
+    await releases();
+  });
+
+  test("with commits that are signed, and signatures shown", async () => {
+    const key = join(shop.directory, "key");
+    await execa("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]);
+    await configure({
+      "gpg.format": "ssh",
+      "user.signingKey": `${key}.pub`,
+      "commit.gpgSign": "true",
+      "log.showSignature": "true",
+    });
+    await clone.person("commit", "--quiet", "--allow-empty", "--message", "docs: signed");
+    await releases();
+    // Who wishes to sign has signed this too.
+    expect(await shop.bare.run("cat-file", "commit", "main")).toContain("-----BEGIN SSH SIGNATURE-----");
+  });
+
+  test("with a checkout that holds a part of the files", async () => {
+    await clone.person("sparse-checkout", "set", "services");
+    await releases();
+    expect(existsSync(join(clone.directory, kustomization))).toBe(false);
+  });
+
+  test.each(["post-checkout", "pre-rebase"])("with a hook %s that fails", async (hook) => {
+    const tag = await clone.change("one\n");
+    await shop.move();
+    clone.hook(hook, "exit 1");
+    expect((await release(clone.options({ push: true }))).outcome).toBe("pushed");
+    expect(await shop.remote(kustomization)).toContain(tag);
+  });
+
+  test("from a hook, whose environment names another repository", async () => {
+    const other = await shop.clone("elsewhere");
+    const before = await refs(other.git);
+    const tag = await clone.change("one\n");
+    vi.stubEnv("GIT_DIR", join(other.directory, ".git"));
+    vi.stubEnv("GIT_WORK_TREE", other.directory);
+    vi.stubEnv("GIT_INDEX_FILE", join(shop.directory, "index"));
+    vi.stubEnv("GIT_PREFIX", "gitops/");
+    vi.stubEnv("GIT_LITERAL_PATHSPECS", "1");
+    await release(clone.options({ push: true }));
+    expect(await shop.remote(kustomization)).toContain(tag);
+    expect(clone.read(kustomization)).toContain(tag);
+    expect(existsSync(join(shop.directory, "index"))).toBe(false);
+    vi.unstubAllEnvs();
+    expect(await refs(other.git)).toBe(before);
+  });
+});
+
+test("a rollback with colours, a template and prose before each message goes back", async () => {
+  clone.write(".git/template", "ABC-\n");
+  await configure({ "color.ui": "always", "commit.template": ".git/template", "commit.cleanup": "strip" });
+  const one = await clone.change("one\n");
+  await release(clone.options());
+  await clone.change("two\n");
+  await release(clone.options());
+  expect((await rollback(clone.options())).message).toBe(`deploy(cart): ${one}`);
+});
+
+describe("sources that were rolled back are refused", () => {
+  test.each<[string, Record<string, string>]>([
+    ["regular expressions", { "grep.patternType": "extended" }],
+    ["no regular expressions", { "grep.patternType": "fixed" }],
+    ["another sign between trailers", { "trailer.separators": "=" }],
+    ["a comment that begins as the trailer does", { "core.commentChar": "R" }],
+    ["messages in another encoding", { "i18n.logOutputEncoding": "UTF-16" }],
+  ])("with %s", async (_, settings) => {
+    await clone.change("one\n");
+    await release(clone.options());
+    const two = await clone.change("two\n");
+    await release(clone.options());
+    await configure(settings);
+    await rollback(clone.options());
+    await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
+    expect(await lastRolledBack(clone.directory, "cart")).toBe(two);
+  });
+});
+
+test("new files that status does not show are refused all the same", async () => {
+  await configure({ "status.showUntrackedFiles": "no" });
+  clone.write("services/cart/new.ts", "export {};\n");
+  await expect(release(clone.options())).rejects.toThrow("services/cart/new.ts is not committed");
+});
+
+test("names of files are told as they are", async () => {
+  await configure({ "core.quotePath": "true" });
+  clone.write("services/cart/größe.ts", "export {};\n");
+  await expect(release(clone.options())).rejects.toThrow("services/cart/größe.ts is not committed");
+});
+
+describe("no ref moves but those that are meant", () => {
+  test("in a dry run with branches below HEAD that a rebase would take along", async () => {
+    await configure({ "rebase.updateRefs": "true" });
+    await clone.change("one\n");
+    await clone.person("branch", "stacked");
+    await clone.change("two\n");
+    await shop.move();
+    await clone.person("fetch", "--quiet", "origin");
+    const before = await refs(clone.git);
+    await release(clone.options({ push: true, dryRun: true }));
+    expect(await refs(clone.git)).toBe(before);
+  });
+
+  test("and tags stay on either side", async () => {
+    await configure({ "push.followTags": "true", "fetch.prune": "true", "fetch.pruneTags": "true" });
+    await clone.change("one\n");
+    await clone.person("tag", "--annotate", "--message", "mine", "mine");
+    const tag = await clone.git.run("rev-parse", "mine");
+    await release(clone.options({ push: true }));
+    expect(await shop.bare.run("tag")).toBe("");
+    expect(await clone.git.run("rev-parse", "mine")).toBe(tag);
+  });
+});
+
+test("what is built has the bytes of the commit, not those of this checkout", async () => {
+  await configure({ "core.autocrlf": "true", "core.eol": "crlf" });
+  clone.write(".git/info/attributes", "");
+  writeFileSync(
+    shop.builder,
+    `#!/bin/sh\n[ "$1" = build ] && cat "$4/main.ts" > ${shop.directory}/built\nexit 0\n`,
+  );
+  chmodSync(shop.builder, 0o755);
+  await clone.change("one\ntwo\n");
+  await release(clone.options());
+  expect(readFileSync(join(shop.directory, "built"), "utf8")).toBe("one\ntwo\n");
+});
+
+test("a repository is read where the environment names another", async () => {
+  const other = await shop.clone("elsewhere");
+  clone.write("only-here.txt", "x\n");
+  vi.stubEnv("GIT_DIR", join(other.directory, ".git"));
+  vi.stubEnv("GIT_WORK_TREE", other.directory);
+  expect([...(await readRepository(clone.directory)).keys()]).toContain("only-here.txt");
+});
+
+test("what Git says of a failure is the message", async () => {
+  await expect(new Git(clone.directory).run("rev-parse", "--verify", "nothing")).rejects.toMatchObject({
+    message: "fatal: Needed a single revision",
+    exitCode: 128,
+  });
+});
+
+// The Git server's hooks run in its image, with the configuration and the environment that the server gives them.
+test("no other file starts Git", async () => {
+  const listed = await new Git(checkout).run("ls-files", "-z", "--", "tools", "bootstrap", "e2e");
+  const files = listed
+    .split("\0")
+    .filter((file) => /^(tools\/(src|bench|monitoring)|bootstrap\/\w+\/src|e2e)\/.*\.ts$/.test(file))
+    // A test may be a person with a terminal.
+    .filter((file) => !file.endsWith(".test.ts"));
+  expect(files.length).toBeGreaterThan(80);
+  const call =
+    /(execa|exec|execSync|execFile|execFileSync|spawn|spawnSync|run|succeeds|lines|\$)\(\s*["'`]git\b|\bgit -C\b/;
+  const found = files.filter((file) => call.test(readFileSync(join(checkout, file), "utf8")));
+  expect(found).toEqual(["tools/src/git/git.ts"]);
+});

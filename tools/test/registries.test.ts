@@ -1,0 +1,313 @@
+/** Registries with a login, with immutable tags, and ones that do not say: by the commands that ask them. */
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { until } from "../src/failure.ts";
+import { loginsFor } from "../src/images/logins.ts";
+import { lookUp, manifestURL, parseChallenge, resolveDigest } from "../src/images/registry.ts";
+import { parseRegistry } from "../src/release/image.ts";
+import { promote } from "../src/release/promote.ts";
+import { release, rollback } from "../src/release/release.ts";
+import { type Door, RealRegistry, user } from "./registry.ts";
+import { type Clone, kustomization, Shop } from "./shop.ts";
+
+const image = "registry.example/shop/cart";
+const overlay = "gitops/apps/shop/overlays/staging/kustomization.yaml";
+
+let shop: Shop;
+beforeEach(async () => {
+  shop = await Shop.open();
+  vi.stubEnv("IMAGE_BUILDER", shop.builder);
+  // Whoever runs the tests may have logins of their own.
+  for (const variable of [
+    "REGISTRY_AUTH_FILE",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "DOCKER_CONFIG",
+    "HOME",
+  ])
+    vi.stubEnv(variable, join(shop.directory, "home"));
+  vi.stubEnv("REGISTRY_AUTH_FILE", undefined);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  shop.close();
+});
+
+/** Writes a file of logins into the directory that stands in for the home directory. */
+function keep(file: string, content: unknown): void {
+  const path = join(shop.directory, "home", file);
+  mkdirSync(join(path, ".."), { recursive: true });
+  writeFileSync(path, JSON.stringify(content));
+}
+const auth = Buffer.from(`${user.name}:${user.password}`).toString("base64");
+
+describe.each<Door>(["token", "basic"])(
+  "a registry that asks for a login (%s) and has immutable tags",
+  (door) => {
+    let registry: RealRegistry;
+    let clone: Clone;
+    beforeAll(async () => {
+      registry = await RealRegistry.open(door);
+    });
+    afterAll(() => registry.close());
+    beforeEach(async () => {
+      clone = await shop.clone("clone");
+      registry.asked.length = 0;
+      registry.fails = undefined;
+      keep("config.json", { auths: { [registry.host]: { auth } } });
+    });
+    const options = () => ({ ...clone.options(), registry: parseRegistry(`http://${registry.host}`) });
+
+    test("is not pushed to where the image is there", async () => {
+      await registry.put(image, await clone.change(`released ${door}\n`));
+      expect((await release(options())).outcome).toBe("committed");
+      expect(shop.built()).toEqual([]);
+    });
+
+    test("is pushed to where it is not", async () => {
+      const tag = await clone.change("absent\n");
+      await release(options());
+      expect(shop.built().map((line) => line.split(" ")[0])).toEqual(["build", "push"]);
+      expect(registry.asked).toContain(
+        `HEAD /v2/${image}/manifests/${tag} ${door === "token" ? "Bearer" : "Basic"}`,
+      );
+    });
+
+    test("has what is promoted, or it is refused", async () => {
+      const first = await clone.change("first\n");
+      clone.write(overlay, `images:\n  - name: ${image}\n    newTag: "${first}"\n`);
+      await clone.commit("staging");
+      const second = await clone.change(`promoted ${door}\n`);
+      await release(options());
+      const promotion = { ...options(), from: "local", to: "staging" };
+      await expect(promote(promotion)).rejects.toMatchObject({
+        message: `${registry.host}/${image}:${second} is not there`,
+        next: "npm run release -- cart",
+      });
+      await registry.put(image, second);
+      expect((await promote(promotion)).outcome).toBe("committed");
+    });
+
+    test("has what is rolled back to, or it is refused", async () => {
+      const one = await clone.change(`one ${door}\n`);
+      await release(options());
+      await clone.change("two\n");
+      await release(options());
+      const failure = { message: `${registry.host}/${image}:${one} is not there` };
+      const nothing = "git revert what changed services/cart, then npm run release -- cart";
+      await expect(rollback(options())).rejects.toMatchObject({ ...failure, next: nothing });
+      // Of the tags before, one is there.
+      if (door === "token") await registry.put(image, "000000000000");
+      const next = "npm run rollback -- cart --to 000000000000";
+      if (door === "token") await expect(rollback(options())).rejects.toMatchObject({ ...failure, next });
+      await registry.put(image, one);
+      expect((await rollback(options())).message).toBe(`deploy(cart): ${one}`);
+    });
+
+    test("that does not say stops a promotion and no rollback", async () => {
+      const one = await clone.change(`unsaid ${door}\n`);
+      clone.write(overlay, `images:\n  - name: ${image}\n    newTag: "${one}"\n`);
+      await clone.commit("staging");
+      await release(options());
+      await clone.change("two\n");
+      await release(options());
+      const promotion = { ...options(), from: "local", to: "staging" };
+      for (const [fails, why] of [
+        [503, "answered 503"],
+        [429, "answered 429"],
+        ["hangs up", "does not answer"],
+      ] as const) {
+        registry.fails = fails;
+        await expect(promote(promotion)).rejects.toThrow(
+          new RegExp(`not known whether .* is there: .*${why}`),
+        );
+      }
+      expect((await rollback(options())).message).toBe(`deploy(cart): ${one}`);
+    });
+
+    test("that refuses the login is told from one without the image", async () => {
+      keep("config.json", {
+        auths: { [registry.host]: { auth: Buffer.from("robot:wrong").toString("base64") } },
+      });
+      const reference = `${registry.host}/${image}:1`;
+      expect(await lookUp(reference)).toMatchObject({ state: "unsaid", needsLogin: true });
+      keep("config.json", {});
+      expect(await lookUp(reference)).toMatchObject({ state: "unsaid", needsLogin: true });
+      keep("config.json", { auths: { [registry.host]: { auth } } });
+      expect(await lookUp(reference)).toEqual({ state: "absent" });
+      const digest = await registry.put(image, "1");
+      expect(await lookUp(reference)).toEqual({ state: "there", digest });
+      expect(await resolveDigest(reference)).toBe(digest);
+    });
+
+    test("names the login that a promotion lacks", async () => {
+      const tag = await clone.change("one\n");
+      clone.write(overlay, `images:\n  - name: ${image}\n    newTag: "000"\n`);
+      await clone.commit("staging");
+      await release(options());
+      keep("config.json", {});
+      await expect(promote({ ...options(), from: "local", to: "staging" })).rejects.toMatchObject({
+        message: expect.stringContaining(`not known whether ${registry.host}/${image}:${tag} is there`),
+        next: `builder login ${registry.host}`,
+      });
+    });
+
+    test("where somebody else was faster with the same tag has the image", async () => {
+      const tag = await clone.change(`raced ${door}\n`);
+      // The push is refused, because the tag has come meanwhile.
+      writeFileSync(
+        shop.builder,
+        `#!/bin/sh\n[ "$1" = push ] || exit 0\ntouch ${shop.calls}\nsleep 1\nexit 1\n`,
+      );
+      chmodSync(shop.builder, 0o755);
+      const released = release(options());
+      await until("the push", 60, async () => (existsSync(shop.calls) ? undefined : "not yet"));
+      await registry.put(image, tag);
+      expect((await released).outcome).toBe("committed");
+    });
+  },
+);
+
+describe("a login", () => {
+  let registry: RealRegistry;
+  beforeAll(async () => {
+    registry = await RealRegistry.open("token");
+    await registry.put("team/a", "1");
+    await registry.put("public/a", "1");
+  });
+  afterAll(() => registry.close());
+  const state = async (name: string): Promise<string> => (await lookUp(`${registry.host}/${name}:1`)).state;
+
+  /** A helper as docker calls it; it answers for one server. */
+  function helper(name: string, server: string, answer: object): void {
+    const bin = join(shop.directory, "bin");
+    mkdirSync(bin, { recursive: true });
+    const file = join(bin, `docker-credential-${name}`);
+    const script = `#!/bin/sh\n[ "$1" = get ] && [ "$(cat)" = "${server}" ] || exit 1\necho '${JSON.stringify(answer)}'\n`;
+    writeFileSync(file, script);
+    chmodSync(file, 0o755);
+    vi.stubEnv("PATH", `${bin}:${process.env.PATH}`);
+  }
+
+  test.each<[string, string, (host: string) => object]>([
+    ["docker", "config.json", (host) => ({ auths: { [host]: { auth } } })],
+    ["docker, with a scheme", "config.json", (host) => ({ auths: { [`https://${host}/v1/`]: { auth } } })],
+    ["podman", "containers/auth.json", (host) => ({ auths: { [host]: { auth } } })],
+    ["podman, for a team", "containers/auth.json", (host) => ({ auths: { [`${host}/team`]: { auth } } })],
+    [
+      "podman, for a repository, beside another's",
+      "containers/auth.json",
+      (host) => ({ auths: { [host]: { auth: "eDp5" }, [`${host}/team/a`]: { auth } } }),
+    ],
+    [
+      "docker, as an identity token",
+      "config.json",
+      (host) => ({ auths: { [host]: { identitytoken: user.identityToken } } }),
+    ],
+  ])("is found where %s keeps it", async (_, file, content) => {
+    expect(await state("team/a")).toBe("unsaid");
+    keep(file, content(registry.host));
+    expect(await state("team/a")).toBe("there");
+  });
+
+  test("is found in the file that the environment names", async () => {
+    keep("elsewhere.json", { auths: { [registry.host]: { auth } } });
+    vi.stubEnv("REGISTRY_AUTH_FILE", join(shop.directory, "home/elsewhere.json"));
+    expect(await state("team/a")).toBe("there");
+  });
+
+  test("comes from a helper for all registries, for one, and as an identity token", async () => {
+    const login = { Username: user.name, Secret: user.password };
+    helper("all", registry.host, login);
+    keep("config.json", { credsStore: "all" });
+    expect(await state("team/a")).toBe("there");
+    helper("one", registry.host, { Username: "<token>", Secret: user.identityToken });
+    keep("config.json", { credHelpers: { [registry.host]: "one" } });
+    expect(await state("team/a")).toBe("there");
+    keep("config.json", { credsStore: "missing" });
+    expect(await state("team/a")).toBe("unsaid");
+  });
+
+  test("that is out of date hides neither another one nor what is public", async () => {
+    const old = { auths: { [registry.host]: { auth: Buffer.from("robot:old").toString("base64") } } };
+    keep("containers/auth.json", old);
+    expect(await state("public/a")).toBe("there");
+    keep("config.json", { auths: { [registry.host]: { auth } } });
+    expect(await state("team/a")).toBe("there");
+  });
+
+  test("of a team is not another's", async () => {
+    keep("containers/auth.json", { auths: { [`${registry.host}/tea`]: { auth } } });
+    expect(await state("team/a")).toBe("unsaid");
+    expect(await loginsFor(`${registry.host}/tea`)).toHaveLength(1);
+  });
+
+  test("that is half a file is none", async () => {
+    mkdirSync(join(shop.directory, "home"), { recursive: true });
+    writeFileSync(join(shop.directory, "home/config.json"), '{"auths": {');
+    expect(await state("team/a")).toBe("unsaid");
+  });
+});
+
+describe("Docker Hub", () => {
+  test.each([
+    ["docker.io/library/redis:7", "library/redis/manifests/7"],
+    ["docker.io/redis:7", "library/redis/manifests/7"],
+    ["index.docker.io/team/app:1", "team/app/manifests/1"],
+    ["registry-1.docker.io/team/app", "team/app/manifests/latest"],
+  ])("is asked for %s at its address", (name, path) => {
+    expect(manifestURL(name)).toBe(`https://registry-1.docker.io/v2/${path}`);
+  });
+
+  test.each(["https://index.docker.io/v1/", "docker.io", "index.docker.io", "registry-1.docker.io"])(
+    "has the login that is kept as %s",
+    async (key) => {
+      keep("config.json", { auths: { [key]: { auth } } });
+      expect(await loginsFor("docker.io/team/app")).toEqual([
+        { username: user.name, password: user.password },
+      ]);
+    },
+  );
+});
+
+describe("a challenge", () => {
+  test.each([
+    ['Bearer realm="https://a/token",service="s"', "Bearer", { realm: "https://a/token", service: "s" }],
+    ['Basic realm="a, b", Bearer realm="https://a/token"', "Bearer", { realm: "https://a/token" }],
+    ['Bearer realm="https://a/token", Basic realm="a"', "Basic", { realm: "a" }],
+    ["bearer Realm=https://a/token, service=s", "Bearer", { realm: "https://a/token", service: "s" }],
+    ["Negotiate, Basic", "Basic", {}],
+    ['Digest realm="Bearer"', "Bearer", undefined],
+  ])("%s is read", (header, scheme, parameters) => {
+    expect(parseChallenge(header, scheme)).toEqual(parameters);
+  });
+});
+
+test("a registry on this machine is asked without TLS, unless it is named with it", () => {
+  expect(parseRegistry("localhost:5001")).toEqual({ mirror: "localhost:5001", insecure: true });
+  expect(parseRegistry("https://localhost:5001")).toEqual({ mirror: "localhost:5001", insecure: false });
+  expect(parseRegistry("registry.example")).toEqual({ mirror: "registry.example", insecure: false });
+});
+
+test("what is in no registry of its own name is told of an image that its registry does not have", async () => {
+  const registry = await RealRegistry.open("open");
+  try {
+    const clone = await shop.clone("clone");
+    const name = `${registry.host}/shop/cart`;
+    clone.write(kustomization, clone.read(kustomization).replaceAll(image, name));
+    const tag = await clone.change("one\n");
+    clone.write(overlay, `images:\n  - name: ${name}\n    newTag: "000"\n`);
+    await clone.commit("staging");
+    const own = { ...clone.options(), registry: parseRegistry(undefined) };
+    await release(own);
+    await expect(promote({ ...own, from: "local", to: "staging" })).rejects.toThrow(
+      `${name}:${tag} is not there`,
+    );
+    await registry.put("shop/cart", tag);
+    expect((await promote({ ...own, from: "local", to: "staging" })).outcome).toBe("committed");
+    expect(registry.asked.every((line) => line.includes("/v2/shop/cart/"))).toBe(true);
+  } finally {
+    await registry.close();
+  }
+});
