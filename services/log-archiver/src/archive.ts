@@ -111,8 +111,10 @@ async function archiveOnce(run: Run): Promise<{ manifest: Manifest; more: boolea
       const report = sources.find(({ kind, name }) => kind === "pod" && name === pod);
       if (report && gap && gap.bytes > 0) report.droppedBytes = gap.bytes;
     }
-    for (const { kind, name, droppedBytes } of sources)
-      if (droppedBytes) say(`${kind} ${name}: DROPPED ${droppedBytes} bytes before they were archived`);
+    for (const { kind, name, droppedBytes = 0 } of sources) {
+      if (droppedBytes > 0) say(`${kind} ${name}: DROPPED ${droppedBytes} bytes before they were archived`);
+      next.dropped[kind] += droppedBytes;
+    }
     say(await pack(`${logs.replace(/\/$/, "")}/`, path));
     const manifest: Manifest = {
       version: 2,
@@ -153,7 +155,11 @@ interface Collected {
 /** Fetches what is new from every pod and every store, whatever becomes of the others. */
 async function collect(run: Run, before: Cursors, scratch: string): Promise<Collected> {
   const { cluster, app, stores, patienceMs, say } = run;
-  const next: Cursors = { pods: remembered(before.pods), stores: remembered(before.stores) };
+  const next: Cursors = {
+    pods: remembered(before.pods),
+    stores: remembered(before.stores),
+    dropped: { ...before.dropped },
+  };
   const collected: Collected = { podParts: [], storeParts: [], sources: [], next, more: false };
   const { podParts, storeParts, sources } = collected;
   let left = run.largest;

@@ -10,7 +10,10 @@ export interface SourceReport {
   name: string;
   /** The bytes that were new. */
   bytes: number;
-  /** Bytes that the source dropped before an archive had them, and that no other source had; of a store, at least so many. */
+  /**
+   * Bytes that the source dropped unread: of a pod those that its node's store did not have either; of a store at least
+   * so many, of which the pods that are still there have their own.
+   */
   droppedBytes?: number;
   /** Why it could not be read; absent where it was. */
   error?: string;
@@ -40,6 +43,8 @@ export interface Cursors {
   pods: Record<string, PodCursor>;
   /** By the node's name. */
   stores: Record<string, StoreCursor>;
+  /** The sum of all `droppedBytes` of this platform so far. It grows only, whatever archives go. */
+  dropped: Record<SourceReport["kind"], number>;
 }
 
 /** The manifest of one archive. Times are RFC 3339, sizes bytes. Version 1 archives were each whole by themselves. */
@@ -115,7 +120,7 @@ export function newestCursors(manifests: Manifest[]): { cursors: Cursors; sequen
   const own = manifests.filter(({ cursors, imported }) => cursors !== undefined && imported === undefined);
   const newest = own.toSorted((a, b) => (a.sequence ?? 0) - (b.sequence ?? 0)).at(-1);
   return {
-    cursors: newest?.cursors ?? { pods: {}, stores: {} },
+    cursors: newest?.cursors ?? { pods: {}, stores: {}, dropped: { pod: 0, "node-store": 0 } },
     sequence: (newest?.sequence ?? 0) + 1,
   };
 }

@@ -65,19 +65,14 @@ export async function metricsOf(
     "How long the newest archive took to make.",
     newest ? seconds(newest.finished) - seconds(newest.started) : 0,
   );
+  const { cursors } = newestCursors(manifests);
   const dropped = new Counter({
     name: "log_archive_dropped_bytes_total",
     help: "Bytes of lines that pods, or at least so many that nodes' stores, dropped before an archive had them.",
     labelNames: ["kind"],
     registers: [registry],
   });
-  for (const kind of ["pod", "node-store"]) {
-    const own = manifests.flatMap(({ sources }) => sources.filter((source) => source.kind === kind));
-    dropped.inc(
-      { kind },
-      own.reduce((sum, { droppedBytes = 0 }) => sum + droppedBytes, 0),
-    );
-  }
+  for (const [kind, bytes] of Object.entries(cursors.dropped)) dropped.inc({ kind }, bytes);
   const { bavail, blocks, bsize } = await statfs(directory);
   gauge("log_archive_volume_free_bytes", "Room on the volume of the archives.", bavail * bsize);
   gauge("log_archive_volume_size_bytes", "Size of the volume of the archives.", blocks * bsize);
@@ -92,7 +87,6 @@ export async function metricsOf(
       "log_store_seconds_until_dropped",
       "When a node's store drops lines that no archive has, at the rate of the last ten minutes; +Inf at none.",
     );
-    const { cursors } = newestCursors(manifests);
     for (const { node, bytes, secondsLeft } of stores.figures(cursors.stores)) {
       unarchived.set({ node }, bytes);
       seconds.set({ node }, secondsLeft);

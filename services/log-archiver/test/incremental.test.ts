@@ -120,6 +120,8 @@ describe("bytes that were dropped before an archive had them", () => {
     expect(bytes).toBeLessThanOrEqual(missing * (size + 1));
     await archive();
     expect(dropped()).toEqual([undefined, undefined]);
+    // The sum stays, also when the archives that count it have gone.
+    expect(newest().cursors?.dropped).toEqual({ pod: bytes, "node-store": 0 });
   });
 
   test("are none where the node's store has them", async () => {

@@ -76,6 +76,7 @@ test("cursors are those of the platform's own newest archive", () => {
   const cursors = (node: string) => ({
     pods: {},
     stores: { [node]: { files: {}, active: undefined, seen: "" } },
+    dropped: { pod: 1, "node-store": 2 },
   });
   const found = newestCursors([
     made("2026-01-03T00:00:00.000Z", undefined, { sequence: 2, cursors: cursors("b") }),
@@ -88,7 +89,10 @@ test("cursors are those of the platform's own newest archive", () => {
     made("2026-01-04T00:00:00.000Z", undefined),
   ]);
   expect(found).toEqual({ cursors: cursors("c"), sequence: 4 });
-  expect(newestCursors([])).toEqual({ cursors: { pods: {}, stores: {} }, sequence: 1 });
+  expect(newestCursors([])).toEqual({
+    cursors: { pods: {}, stores: {}, dropped: { pod: 0, "node-store": 0 } },
+    sequence: 1,
+  });
 });
 
 test("a manifest that would write elsewhere, or is none, is refused", () => {
