@@ -2,7 +2,7 @@
 import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { compactDays } from "./compaction.ts";
+import { compactDays, replacedIn } from "./compaction.ts";
 import { type Cluster, type Source, sourcesOf } from "./endpoints.ts";
 import { Failure, reasonOf } from "./failure.ts";
 import { withLock } from "./lock.ts";
@@ -11,7 +11,7 @@ import { merge } from "./merge.ts";
 import { fetchStore, type StorePart } from "./node-store.ts";
 import { fetchPodLog, type PodPart } from "./pod-log.ts";
 import { copyToRemote } from "./remote.ts";
-import { expired } from "./retention.ts";
+import { ageReference, expired } from "./retention.ts";
 import { keep, manifestsIn, remove, removeRemains, sha256Of } from "./storage.ts";
 import { pack, verify } from "./tar.ts";
 
@@ -55,42 +55,63 @@ export interface Run {
  * @throws Failure where nothing could be archived, or not be stored; what was stored earlier stays
  */
 export function archive(run: Run): Promise<Manifest[]> {
-  return withLock(run.archives, run.lockSeconds, () => archiveAlone(run));
+  const started = new Date();
+  return withLock(run.archives, run.lockSeconds, () => archiveAlone(run, started));
 }
 
-async function archiveAlone(run: Run): Promise<Manifest[]> {
-  const { archives, temporary, remote, keepDays, say } = run;
-  const started = new Date();
+async function archiveAlone(run: Run, started: Date): Promise<Manifest[]> {
+  const { archives, temporary, remote, say } = run;
   const enough = (): boolean => Date.now() - started.getTime() > run.enoughMs;
+  const reference = ageReference(await manifestsIn(archives), started);
+  // First, for a volume that is full has room again only by this.
+  await forget(run, started, reference);
+  const failures: unknown[] = [];
+  const made = await archiveAll(run, enough).catch((error: unknown) => {
+    failures.push(error);
+    return [];
+  });
+  await forget(run, started, reference);
+  if (failures.length === 0)
+    await compactDays(await manifestsIn(archives), {
+      ...{ archives, temporary, enough, say },
+      largest: run.largest,
+      now: started,
+    }).catch((error: unknown) => failures.push(error));
+  if (remote !== "")
+    await copyToRemote(archives, await manifestsIn(archives), remote).then(
+      (copied) => {
+        for (const archive of copied) say(`${archive}: copied to ${remote}`);
+      },
+      (error: unknown) => failures.push(error),
+    );
+  if (failures.length > 0) throw failures[0];
+  return made;
+}
+
+/** Makes archives until nothing is new, or no time is left. */
+async function archiveAll(run: Run, enough: () => boolean): Promise<Manifest[]> {
   const made: Manifest[] = [];
   for (;;) {
     const { manifest, more } = await archiveOnce(run);
     made.push(manifest);
     // A line that is larger than what is read for one archive would be waited for without an end.
-    if (!more || manifest.sources.every(({ bytes }) => bytes === 0)) break;
+    if (!more || manifest.sources.every(({ bytes }) => bytes === 0)) return made;
     if (enough()) {
-      say("there is more to archive than this run has time for: the next one goes on");
-      break;
+      run.say("there is more to archive than this run has time for: the next one goes on");
+      return made;
     }
   }
-  const old = expired(await manifestsIn(archives), keepDays, started).map(({ archive }) => archive);
+}
+
+/** Removes what is too old, what a day's archive stands for, and what killed runs left. */
+async function forget({ archives, keepDays, say }: Run, now: Date, reference: Date): Promise<void> {
+  const manifests = await manifestsIn(archives);
+  const old = expired(manifests, keepDays, reference).map(({ archive }) => archive);
   await remove(old, archives);
   for (const archive of old) say(`${archive}: removed, all its lines are older than ${keepDays} days`);
-  for (const remains of await removeRemains(archives, started))
+  await remove(replacedIn(manifests), archives);
+  for (const remains of await removeRemains(archives, now))
     say(`${remains}: removed, a run left it half-done`);
-  const compacted = await compactDays(await manifestsIn(archives), {
-    archives,
-    temporary,
-    largest: run.largest,
-    now: started,
-    enough,
-    say,
-  }).catch((error: unknown) => error);
-  if (remote !== "")
-    for (const archive of await copyToRemote(archives, await manifestsIn(archives), remote))
-      say(`${archive}: copied to ${remote}`);
-  if (!Array.isArray(compacted)) throw compacted;
-  return made;
 }
 
 async function archiveOnce(run: Run): Promise<{ manifest: Manifest; more: boolean }> {
@@ -200,7 +221,7 @@ async function collect(run: Run, before: Cursors, scratch: string): Promise<Coll
       }
       const nothingRead = failed.length === reports.size;
       const worthwhile = nothingRead || failed.some(([, { missed }]) => missed);
-      if (!worthwhile || Date.now() >= deadline) break;
+      if (!worthwhile || left <= 0 || Date.now() >= deadline) break;
     }
     sources.push(...reports.values());
   };

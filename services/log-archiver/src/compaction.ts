@@ -1,9 +1,9 @@
 /** One archive in the place of a closed day's many. */
-import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure, reasonOf } from "./failure.ts";
 import { linesIn, partsOf } from "./lines.ts";
-import { type ArchivedPod, dayArchiveName, dayOf, type Manifest } from "./manifest.ts";
+import { type ArchivedPod, dayArchiveName, dayOf, isArchiveName, type Manifest } from "./manifest.ts";
 import { PodFiles } from "./pod-files.ts";
 import { keep, remove, sha256Of } from "./storage.ts";
 import { membersOf, pack, verify } from "./tar.ts";
@@ -22,18 +22,13 @@ export interface Compaction {
 
 /**
  * Puts the archives of days that are over into one for each day. It is made, verified and stored before those that it
- * stands for are removed; where a kill comes between the two, they are removed by the next call.
+ * stands for are removed; {@link replacedIn} names those that a kill left.
  * @throws Failure where one could not be made; what is stored stays
  */
 export async function compactDays(manifests: Manifest[], compaction: Compaction): Promise<Manifest[]> {
   const { archives, say } = compaction;
-  const replaced = new Set(manifests.flatMap(({ replaces }) => replaces ?? []));
-  await remove(
-    manifests.map(({ archive }) => archive).filter((archive) => replaced.has(archive)),
-    archives,
-  );
   const made: Manifest[] = [];
-  for (const { day, parts, next } of closedDays(manifests, replaced, compaction)) {
+  for (const { day, parts, next } of closedDays(manifests, await readdir(archives), compaction)) {
     for (const [index, part] of parts.entries()) {
       if (compaction.enough()) return made;
       const manifest = await compact(part, dayArchiveName(day, next + index), compaction);
@@ -48,21 +43,19 @@ export async function compactDays(manifests: Manifest[], compaction: Compaction)
 /** The days before today that have several small archives, and these in parts of bounded size. */
 function closedDays(
   manifests: Manifest[],
-  replaced: Set<string>,
+  names: string[],
   { now, largest }: Compaction,
 ): { day: string; parts: Manifest[][]; next: number }[] {
   const today = now.toISOString().slice(0, 10);
-  const days = new Map<string, { small: Manifest[]; whole: number }>();
+  const replaced = new Set(replacedIn(manifests));
+  const days = new Map<string, Manifest[]>();
   for (const manifest of manifests) {
     const { day, whole } = dayOf(manifest.archive);
     // Those of version 1 hold the same lines again and again; they go by age.
     if (day >= today || manifest.version === 1 || replaced.has(manifest.archive)) continue;
-    const found = days.get(day) ?? { small: [], whole: 0 };
-    days.set(day, found);
-    if (whole) found.whole = Math.max(found.whole, Number(manifest.archive.split(".")[1]));
-    else found.small.push(manifest);
+    if (!whole) days.set(day, [...(days.get(day) ?? []), manifest]);
   }
-  return [...days].map(([day, { small, whole }]) => {
+  return [...days].map(([day, small]) => {
     const parts: Manifest[][] = [];
     let size = Number.POSITIVE_INFINITY;
     for (const manifest of small) {
@@ -74,8 +67,24 @@ function closedDays(
       parts.at(-1)?.push(manifest);
       size += bytes;
     }
-    return { day, parts: parts.filter(({ length }) => length > 1), next: whole + 1 };
+    return { day, parts: parts.filter(({ length }) => length > 1), next: lastPart(names, day) + 1 };
   });
+}
+
+/** The highest number of a day's archives, also of one whose manifest cannot be read. */
+const lastPart = (names: string[], day: string): number =>
+  names
+    .filter((name) => isArchiveName(name) && dayOf(name).whole && dayOf(name).day === day)
+    .reduce((highest, name) => Math.max(highest, Number(name.split(".")[1])), 0);
+
+/** The names of archives that another one stands for, and that are still there: a kill came before their removal. */
+export function replacedIn(manifests: Manifest[]): string[] {
+  const replaced = new Map(
+    manifests.flatMap(({ replaces = [] }) => replaces.map(({ archive, sha256 }) => [archive, sha256])),
+  );
+  return manifests
+    .filter(({ archive, sha256 }) => replaced.get(archive) === sha256)
+    .map(({ archive }) => archive);
 }
 
 async function compact(
@@ -112,14 +121,17 @@ async function compact(
       tornRecords: sound.reduce((sum, { tornRecords }) => sum + tornRecords, 0),
       pods,
       sources: sound.flatMap(({ sources }) => sources.filter(({ droppedBytes }) => droppedBytes)),
-      replaces: sound.map((one) => one.archive),
+      replaces: sound.map(({ archive, sha256 }) => ({ archive, sha256 })),
       ...(cursors ? { cursors } : {}),
       ...(sequence ? { sequence } : {}),
       ...(imported ? { imported } : {}),
     };
     await verify(path, manifest);
     await keep(path, manifest, archives);
-    await remove(manifest.replaces ?? [], archives);
+    await remove(
+      sound.map((one) => one.archive),
+      archives,
+    );
     return manifest;
   } catch (cause) {
     throw new Failure(

@@ -25,7 +25,9 @@ export async function importArchives(
   say: (line: string) => void,
 ): Promise<Imported> {
   const there = new Map((await manifestsIn(directory)).map((manifest) => [manifest.archive, manifest]));
-  const replaced = new Set([...there.values()].flatMap(({ replaces }) => replaces ?? []));
+  const replaced = new Set(
+    [...there.values()].flatMap(({ replaces = [] }) => replaces.map((one) => one.archive + one.sha256)),
+  );
   const refused = shelf.unreadable.map((name) => unreadableIn(shelf, name));
   const imported: Imported = { stored: 0, present: 0, refused };
   if (shelf.manifests.length === 0)
@@ -33,7 +35,7 @@ export async function importArchives(
   for (const manifest of shelf.manifests) {
     const { archive, sha256 } = manifest;
     const known = there.get(archive);
-    if (known?.sha256 === sha256 || replaced.has(archive)) {
+    if (known?.sha256 === sha256 || replaced.has(archive + sha256)) {
       imported.present++;
       continue;
     }

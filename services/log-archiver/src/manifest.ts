@@ -64,8 +64,8 @@ export interface Manifest {
   /** Counts a platform's archives: the highest one's cursors are the newest, whatever the clock said. */
   sequence?: number;
   cursors?: Cursors;
-  /** The names of the archives that this one stands for. */
-  replaces?: string[];
+  /** The archives that this one stands for. */
+  replaces?: { archive: string; sha256: string }[];
   /** When it was brought here from another platform, whose cursors mean nothing here. */
   imported?: string;
 }
@@ -115,12 +115,24 @@ export function parseManifest(text: string): Manifest {
   return value;
 }
 
+/** The platform's own newest archive, whatever the clock said: that of the highest number, of version 1 by name. */
+export function newestOf(manifests: Manifest[]): Manifest | undefined {
+  const own = manifests.filter(({ imported }) => imported === undefined);
+  const order = (a: Manifest, b: Manifest): number =>
+    (a.sequence ?? 0) - (b.sequence ?? 0) || (a.archive < b.archive ? -1 : 1);
+  return own.toSorted(order).at(-1);
+}
+
 /** Where the next run goes on, and the number of its archive. */
 export function newestCursors(manifests: Manifest[]): { cursors: Cursors; sequence: number } {
-  const own = manifests.filter(({ cursors, imported }) => cursors !== undefined && imported === undefined);
-  const newest = own.toSorted((a, b) => (a.sequence ?? 0) - (b.sequence ?? 0)).at(-1);
+  const newest = newestOf(manifests.filter(({ cursors }) => cursors !== undefined));
+  const { pods = {}, stores = {}, dropped }: Partial<Cursors> = newest?.cursors ?? {};
   return {
-    cursors: newest?.cursors ?? { pods: {}, stores: {}, dropped: { pod: 0, "node-store": 0 } },
+    cursors: {
+      pods,
+      stores,
+      dropped: { pod: dropped?.pod ?? 0, "node-store": dropped?.["node-store"] ?? 0 },
+    },
     sequence: (newest?.sequence ?? 0) + 1,
   };
 }

@@ -136,9 +136,10 @@ export async function merge(
   }
   const named = new Set<string>();
   const fileOf = (number: number): string => {
-    const name = `${pods.nameOf(number)}.log`;
+    const name = pods.nameOf(number);
     // A StatefulSet makes pods of one name, one after the other.
-    const own = named.has(name) ? `${pods.nameOf(number)}.${number}.log` : name;
+    let own = `${name}.log`;
+    for (let other = 1; named.has(own); other++) own = `${name}.${other}.log`;
     named.add(own);
     return own;
   };

@@ -2,7 +2,7 @@
 import { stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { Counter, Gauge, Registry } from "prom-client";
-import { newestCursors } from "./manifest.ts";
+import { newestCursors, newestOf } from "./manifest.ts";
 import { manifestsIn } from "./storage.ts";
 import type { StoreWatch } from "./store-watch.ts";
 
@@ -16,9 +16,11 @@ export async function metricsOf(
     new Gauge({ name, help, registers: [registry] }).set(value);
   let unreadable = 0;
   const manifests = await manifestsIn(directory, () => unreadable++);
-  const newest = manifests.at(-1);
-  const complete = manifests.findLast((manifest) => manifest.complete);
-  const seconds = (time: string | undefined): number => (time === undefined ? 0 : Date.parse(time) / 1000);
+  const newest = newestOf(manifests);
+  const complete = newestOf(manifests.filter((manifest) => manifest.complete));
+  // Of a clock that was ahead: an age below zero would hide that nothing is archived.
+  const seconds = (time: string | undefined): number =>
+    time === undefined ? 0 : Math.min(Date.parse(time), Date.now()) / 1000;
   const sizes = await Promise.all(
     manifests.map(({ archive }) =>
       stat(join(directory, archive)).then(

@@ -149,7 +149,10 @@ class Reading {
       if (!isAbsent(error)) throw error;
       // Between two files for a moment, or dropped by its age since the listing.
       if (file.name === active) return;
-      this.#dropped += file.size - (this.#before?.files[file.name]?.read ?? 0);
+      const known = this.#before?.files[file.name];
+      // Perhaps the one that was being written then: what was read of it is not counted, nor it once more.
+      const place = known ? undefined : this.#places.shift();
+      this.#dropped += Math.max(0, file.size - (known?.read ?? place?.read ?? 0));
       this.#gone.add(file.name);
     }
   }

@@ -44,8 +44,8 @@ export class PodFiles {
     file.lines++;
     file.bytes += line.length + 1;
     if (time !== "") {
-      file.first ||= time;
-      file.last = time;
+      if (file.first === "" || time < file.first) file.first = time;
+      if (time > file.last) file.last = time;
     }
     if (fromNode) file.fromNodes++;
     this.#characters += line.length + 1;

@@ -49,7 +49,7 @@ export async function fetchPodLog(
   const { begin, start, bytes, more, known } = fetched;
   const end = Math.max(start, await endOfLastLine(path, bytes));
   const { first, last } = await timesIn(path, start, end);
-  const expected = known ? (cursor?.position ?? 0) : 0;
+  const expected = cursor?.position ?? 0;
   const dropped = begin === undefined ? 0 : Math.max(0, begin + start - expected);
   const gap =
     dropped > 0 ? { bytes: dropped, after: known ? (cursor?.last ?? "") : "", before: first } : undefined;

@@ -104,7 +104,7 @@ export async function copyToRemote(
     }
   }
   if (failures.length > 0) throw failures[0];
-  for (const archive of manifests.flatMap(({ replaces }) => replaces ?? []))
+  for (const archive of manifests.flatMap(({ replaces = [] }) => replaces.map((one) => one.archive)))
     for (const name of [manifestName(archive), archive])
       if (there.has(name))
         await rclone("deletefile", within(remote, name)).catch((cause) => {

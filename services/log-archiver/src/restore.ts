@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure, reasonOf } from "./failure.ts";
 import { linesIn, partsOf, printable, textOf } from "./lines.ts";
-import { type Manifest, manifestName } from "./manifest.ts";
+import { type Manifest, manifestName, newestOf } from "./manifest.ts";
 import { above, fetchFrom, manifestsOn } from "./remote.ts";
 import { grouped, groupsOf, pad, sorted } from "./rows.ts";
 import { manifestBeside, manifestsIn } from "./storage.ts";
@@ -228,7 +228,7 @@ async function find(
     from === "all"
       ? manifests
       : from === "latest"
-        ? [...manifests].sort((a, b) => (a.finished < b.finished ? -1 : 1)).slice(-1)
+        ? [newestOf(manifests) ?? manifests.at(-1) ?? []].flat()
         : manifests.filter(({ archive }) => archive === from || manifestName(archive) === from);
   if (chosen.length === 0) {
     const what = from === "latest" || from === "all" ? "no archive" : `no archive named ${from}`;

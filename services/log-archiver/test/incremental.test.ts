@@ -1,4 +1,6 @@
 /** Many runs: each line is archived once, none is lost, whatever is killed, dropped or goes between them. */
+
+import { randomBytes } from "node:crypto";
 import { appendFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -267,6 +269,38 @@ describe("archives of closed days", () => {
   });
 });
 
+test.skipIf(process.getuid?.() !== 0)(
+  "a full volume has room again by what is too old, and not before",
+  async () => {
+    await execa("mount", ["-t", "tmpfs", "-o", "size=600k", "tmpfs", platform.archives]);
+    try {
+      const pod = await platform.startPod("app-a");
+      await platform.startStore("store-1");
+      const incompressible = (): string => randomBytes(20_000).toString("base64");
+      for (let i = 0; i < 10; i++) await post(pod, incompressible(), `old-${i}`);
+      await archive();
+      await archive();
+      const fill = (): Promise<unknown> =>
+        execa("sh", ["-c", `cat /dev/zero > "$1"/filler`, "sh", platform.archives], { reject: false });
+      await fill();
+      for (let i = 0; i < 3; i++) await post(pod, incompressible(), `new-${i}`);
+      const { exitCode, stderr } = await platform.run("archive");
+      expect([exitCode, stderr]).toEqual([1, expect.stringContaining("ENOSPC")]);
+      expect(idsOf(await platform.restored())).toHaveLength(10);
+      rmSync(join(platform.archives, "filler"));
+      await age(platform, 31);
+      // The last run was a month ago: whether the clock is ahead is known by the next one.
+      expect(await archive()).not.toContain("removed");
+      await fill();
+      for (let i = 3; i < 6; i++) await post(pod, incompressible(), `new-${i}`);
+      expect(await archive()).toContain("removed, all its lines are older than 30 days");
+      expect(idsOf(await platform.restored())).toEqual(Array.from({ length: 6 }, (_, i) => `new-${i}`));
+    } finally {
+      await execa("umount", [platform.archives]);
+    }
+  },
+);
+
 test("two runs at once archive each line once, one after the other", async () => {
   const pod = await platform.startPod("app-a");
   await platform.startStore("store-1");
@@ -306,6 +340,7 @@ test("archives of version 1 are restored beside the new ones", async () => {
   await archive();
   expect(idsOf(await platform.restored())).toEqual(["id-0", "id-1", "id-2", "id-3"]);
   await age(platform, 40);
+  await archive();
   await archive();
   expect(await platform.restored()).toEqual([]);
 });

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import {
   archiveName,
+  type Cursors,
   dayArchiveName,
   dayOf,
   isArchiveName,
@@ -10,7 +11,7 @@ import {
   newestCursors,
   parseManifest,
 } from "../src/manifest.ts";
-import { expired } from "../src/retention.ts";
+import { ageReference, expired } from "../src/retention.ts";
 
 const now = new Date("2026-03-01T00:00:00.000Z");
 
@@ -93,6 +94,23 @@ test("cursors are those of the platform's own newest archive", () => {
     cursors: { pods: {}, stores: {}, dropped: { pod: 0, "node-store": 0 } },
     sequence: 1,
   });
+});
+
+test("cursors of before bytes were counted, or with a count that is none, begin at 0", () => {
+  for (const dropped of [undefined, {}, { pod: null, "node-store": null }]) {
+    const cursors = { pods: {}, stores: {}, dropped } as unknown as Cursors;
+    const found = newestCursors([made("2026-01-01T00:00:00.000Z", undefined, { sequence: 1, cursors })]);
+    expect(found.cursors.dropped).toEqual({ pod: 0, "node-store": 0 });
+  }
+});
+
+test("ages count from now, and at most from a day after the last run: a clock that is ahead removes nothing", () => {
+  const last = made("2026-02-28T23:50:00.000Z", "2026-02-28T23:50:00.000Z", { sequence: 2 });
+  const other = made("2026-04-30T00:00:00.000Z", undefined, { sequence: 1 });
+  expect(ageReference([last, other], now)).toEqual(now);
+  const ahead = new Date("2026-04-15T00:00:00.000Z");
+  expect(ageReference([last, other], ahead)).toEqual(new Date("2026-03-01T23:50:00.000Z"));
+  expect(ageReference([], ahead)).toEqual(ahead);
 });
 
 test("a manifest that would write elsewhere, or is none, is refused", () => {
