@@ -71,6 +71,17 @@ export async function filesOf(url: string): Promise<StoreFile[]> {
     .sort((a, b) => Number(a.name === active) - Number(b.name === active) || (a.name < b.name ? -1 : 1));
 }
 
+/** A cursor behind all that files hold, to be compared with and not to be read from: it has no anchor. */
+export function cursorBehind(files: StoreFile[]): StoreCursor {
+  const rotated = files.filter(({ name }) => name !== active);
+  const read = files.find(({ name }) => name === active)?.size ?? 0;
+  return {
+    files: Object.fromEntries(rotated.map(({ name, size }) => [name, { read: size, size }])),
+    active: { read, anchor: { bytes: 0, sha256: "" } },
+    seen: "",
+  };
+}
+
 /** How many bytes of a store lie behind a cursor. */
 export function unreadIn(files: StoreFile[], cursor: StoreCursor | undefined): number {
   const written = cursor?.active?.read ?? 0;

@@ -1,7 +1,7 @@
 /** How long each node's store can wait for the archiver, from looking at its files now and then. */
 import type { Source } from "./endpoints.ts";
 import { reasonOf } from "./failure.ts";
-import { filesOf, type StoreCursor, type StoreFile, unreadIn } from "./node-store.ts";
+import { cursorBehind, filesOf, type StoreCursor, type StoreFile, unreadIn } from "./node-store.ts";
 
 const intervalMs = 15_000;
 const windowMs = 600_000;
@@ -68,7 +68,7 @@ export class StoreWatch {
   #add(node: string, files: StoreFile[], time: number): void {
     const before = this.#nodes.get(node);
     const samples = (before?.samples ?? []).filter((sample) => time - sample.time <= windowMs);
-    const written = before ? (samples.at(-1)?.written ?? 0) + unreadIn(files, readWhole(before.files)) : 0;
+    const written = before ? (samples.at(-1)?.written ?? 0) + unreadIn(files, cursorBehind(before.files)) : 0;
     this.#nodes.set(node, { files, samples: [...samples, { time, written }] });
   }
 
@@ -84,15 +84,4 @@ export class StoreWatch {
       return { node, bytes, secondsLeft: rate > 0 ? room / rate : Number.POSITIVE_INFINITY };
     });
   }
-}
-
-/** A cursor behind all that the files hold. */
-function readWhole(files: StoreFile[]): StoreCursor {
-  const rotated = files.filter(({ name }) => name !== "lines.jsonl");
-  const size = files.find(({ name }) => name === "lines.jsonl")?.size ?? 0;
-  return {
-    files: Object.fromEntries(rotated.map((file) => [file.name, { read: file.size, size: file.size }])),
-    active: { read: size, anchor: { bytes: 0, sha256: "" } },
-    seen: "",
-  };
 }
