@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { imageRuns, waitForCommit } from "../src/cluster/wait.ts";
 import type { Failure } from "../src/failure.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
-import { Clone, fault, kustomization, Shop } from "./shop.ts";
+import { Clone, failureOf, fault, kustomization, Shop } from "./shop.ts";
 
 let shop: Shop;
 let clone: Clone;
@@ -21,11 +21,6 @@ afterEach(() => {
   shop.close();
 });
 
-const failureOf = (work: Promise<unknown>): Promise<Failure> =>
-  work.then(
-    () => Promise.reject(new Error("it did not fail")),
-    (error: Failure) => error,
-  );
 /** Runs what a failure says is next. */
 const follow = async ({ next = "" }: Failure): Promise<{ exitCode: number | undefined; all: string }> =>
   clone.shell(next);

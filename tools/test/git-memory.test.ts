@@ -1,11 +1,10 @@
 /** What was deployed and rolled back is remembered by trailers that the files confirm, and nothing of a person's is dropped. */
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { Failure } from "../src/failure.ts";
 import { lastRolledBack } from "../src/git/source-tag.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
-import { Clone, fault, kustomization, Shop } from "./shop.ts";
+import { Clone, failureOf, fault, kustomization, Shop } from "./shop.ts";
 
 let shop: Shop;
 let clone: Clone;
@@ -20,11 +19,6 @@ afterEach(() => {
   shop.close();
 });
 
-const failureOf = (work: Promise<unknown>): Promise<Failure> =>
-  work.then(
-    () => Promise.reject(new Error("it did not fail")),
-    (error: Failure) => error,
-  );
 const head = (): Promise<string> => clone.git.run("rev-parse", "HEAD");
 const main = (): Promise<string> => shop.bare.run("rev-parse", "main");
 

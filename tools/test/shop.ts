@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
+import type { Failure } from "../src/failure.ts";
 import { Git } from "../src/git/git.ts";
 import { parseRegistry } from "../src/release/image.ts";
 import type { ReleaseOptions } from "../src/release/release.ts";
@@ -154,3 +155,10 @@ export class Clone {
     };
   }
 }
+
+/** What a piece of work fails with; rejects where it does not fail. */
+export const failureOf = (work: Promise<unknown>): Promise<Failure> =>
+  work.then(
+    () => Promise.reject(new Error("it did not fail")),
+    (error: Failure) => error,
+  );
