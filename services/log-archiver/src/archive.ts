@@ -1,31 +1,18 @@
 /** One run: fetch what is new from every pod and every node's store, merge, pack, verify, keep, forget what is old. */
 import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { collect, type Sources } from "./collect.ts";
 import { compactDays, replacedIn } from "./compaction.ts";
-import { type Cluster, type Source, sourcesOf } from "./endpoints.ts";
-import { Failure, reasonOf } from "./failure.ts";
 import { withLock } from "./lock.ts";
-import { archiveName, type Cursors, type Manifest, newestCursors, type SourceReport } from "./manifest.ts";
+import { archiveName, type Manifest, newestCursors } from "./manifest.ts";
 import { merge } from "./merge.ts";
-import { fetchStore, type StorePart } from "./node-store.ts";
-import { fetchPodLog, type PodPart } from "./pod-log.ts";
 import { copyToRemote } from "./remote.ts";
 import { ageReference, expired } from "./retention.ts";
 import { keep, manifestsIn, remove, removeRemains, sha256Of } from "./storage.ts";
 import { pack, verify } from "./tar.ts";
 
-/** A headless Service. */
-export interface ServiceName {
-  namespace: string;
-  service: string;
-}
-
-/** What a run works on. */
-export interface Run {
-  cluster: Cluster;
-  app: ServiceName;
-  stores: ServiceName;
+/** What a run works on. It makes several archives where there is more than `largest` to read. */
+export interface Run extends Sources {
   /** Directory that is packed. */
   logs: string;
   /** Directory for archives being made, with room for the new lines twice. */
@@ -36,15 +23,10 @@ export interface Run {
   remote: string;
   /** No line that is younger is removed. */
   keepDays: number;
-  /** How long a source that serves is tried again, in milliseconds; each is tried at least once. */
-  patienceMs: number;
   /** How long another run is waited for, in seconds. */
   lockSeconds: number;
-  /** Bytes that are read for one archive; a run makes several where there is more. */
-  largest: number;
   /** After so many milliseconds a run begins no further archive. */
   enoughMs: number;
-  say: (line: string) => void;
 }
 
 /**
@@ -159,101 +141,4 @@ async function archiveOnce(run: Run): Promise<{ manifest: Manifest; more: boolea
     await rm(path, { force: true });
     await rm(scratch, { recursive: true, force: true });
   }
-}
-
-const pauseMs = 2000;
-// A pod or node that was not seen for so long is read from its beginning when it comes back.
-const forgottenAfterMs = 2 * 86_400_000;
-
-interface Collected {
-  podParts: PodPart[];
-  storeParts: StorePart[];
-  sources: SourceReport[];
-  next: Cursors;
-  more: boolean;
-}
-
-/** Fetches what is new from every pod and every store, whatever becomes of the others. */
-async function collect(run: Run, before: Cursors, scratch: string): Promise<Collected> {
-  const { cluster, app, stores, patienceMs, say } = run;
-  const next: Cursors = {
-    pods: remembered(before.pods),
-    stores: remembered(before.stores),
-    dropped: { ...before.dropped },
-  };
-  const collected: Collected = { podParts: [], storeParts: [], sources: [], next, more: false };
-  const { podParts, storeParts, sources } = collected;
-  let left = run.largest;
-  const read = async (
-    kind: SourceReport["kind"],
-    { namespace, service }: ServiceName,
-    fetchFrom: (source: Source) => Promise<{ bytes: number; dropped?: number }>,
-  ): Promise<void> => {
-    const reports = new Map<string, SourceReport>();
-    const deadline = Date.now() + patienceMs;
-    for (let known = await sourcesOf(cluster, namespace, service); ; await sleep(pauseMs)) {
-      for (const source of known) {
-        const { pod: name, uid } = source;
-        const earlier = reports.get(uid);
-        if (earlier && earlier.error === undefined) continue;
-        if (left <= 0) {
-          collected.more = true;
-          break;
-        }
-        try {
-          const { bytes, dropped } = await fetchFrom(source);
-          left -= bytes;
-          reports.set(uid, { kind, name, bytes, ...(dropped ? { droppedBytes: dropped } : {}) });
-          say(`${kind} ${name}: ${bytes} bytes`);
-        } catch (error) {
-          if ((error as NodeJS.ErrnoException).code === "ENOSPC") throw error;
-          reports.set(uid, { kind, name, bytes: 0, error: reasonOf(error) });
-        }
-      }
-      const failed = [...reports].filter(([, { error }]) => error !== undefined);
-      if (failed.length === 0) break;
-      known = await sourcesOf(cluster, namespace, service).catch(() => known);
-      const serving = new Set(known.filter((source) => source.serving).map(({ uid }) => uid));
-      for (const [uid, report] of failed) {
-        // One that went away meanwhile has left its lines in its node's store.
-        report.missed = serving.has(uid);
-        say(`${kind} ${report.name}: ${report.missed ? "FAILED" : "not serving"}: ${report.error}`);
-      }
-      const nothingRead = failed.length === reports.size;
-      const worthwhile = nothingRead || failed.some(([, { missed }]) => missed);
-      if (!worthwhile || left <= 0 || Date.now() >= deadline) break;
-    }
-    sources.push(...reports.values());
-  };
-  // Pods first: a line that comes later is in a store, or in the next archive.
-  await read("pod", app, async (source) => {
-    const { uid } = source;
-    const part = await fetchPodLog(source, before.pods[uid], join(scratch, `pod-${podParts.length}`), left);
-    podParts.push(part);
-    if (part.more) collected.more = true;
-    if (part.cursor) next.pods[uid] = part.cursor;
-    else delete next.pods[uid];
-    return { bytes: part.end - part.start };
-  });
-  await read("node-store", stores, async ({ uid, node, url }) => {
-    const key = node ?? uid;
-    const fetched = await fetchStore(
-      url,
-      before.stores[key],
-      join(scratch, `store-${storeParts.length}`),
-      left,
-    );
-    storeParts.push(...fetched.parts);
-    if (fetched.more) collected.more = true;
-    next.stores[key] = fetched.cursor;
-    return { bytes: fetched.bytes, dropped: fetched.dropped };
-  });
-  if (sources.length > 0 && sources.every(({ error }) => error !== undefined))
-    throw new Failure("no pod and no node's store could be read", { cause: sources[0]?.error });
-  return collected;
-}
-
-function remembered<T extends { seen: string }>(cursors: Record<string, T>): Record<string, T> {
-  const oldest = new Date(Date.now() - forgottenAfterMs).toISOString();
-  return Object.fromEntries(Object.entries(cursors).filter(([, { seen }]) => seen >= oldest));
 }

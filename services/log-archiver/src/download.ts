@@ -37,7 +37,7 @@ export interface Wanted {
   start?: number;
   /** At most so many bytes. */
   limit?: number;
-  patience?: Patience;
+  patience?: Patience | undefined;
 }
 
 /** What was fetched. */

@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Anchor, anchorAt, beginsWith, endOfLastLine } from "./anchor.ts";
-import { download, Refused } from "./download.ts";
+import { download, type Patience, Refused } from "./download.ts";
 import { bytesOf, linesOf } from "./lines.ts";
 
 /** A line as the agent prints and stores it. */
@@ -105,9 +105,10 @@ export async function fetchStore(
   cursor: StoreCursor | undefined,
   directory: string,
   limit: number,
+  patience?: Patience,
 ): Promise<StoreParts> {
   await mkdir(directory, { recursive: true });
-  const reading = new Reading(url, cursor, directory, limit);
+  const reading = new Reading(url, cursor, directory, limit, patience);
   // What was being written when the first listing came may have been rotated away when it is read.
   for (let round = 0; round < 3 && !reading.more; round++) {
     const files = await filesOf(url);
@@ -125,6 +126,7 @@ class Reading {
   readonly #url: string;
   readonly #before: StoreCursor | undefined;
   readonly #directory: string;
+  readonly #patience: Patience | undefined;
   readonly #parts: StorePart[] = [];
   readonly #files: StoreCursor["files"] = {};
   /** Files that were listed and could not be had any more. */
@@ -135,7 +137,14 @@ class Reading {
   #left: number;
   #dropped = 0;
 
-  constructor(url: string, cursor: StoreCursor | undefined, directory: string, limit: number) {
+  constructor(
+    url: string,
+    cursor: StoreCursor | undefined,
+    directory: string,
+    limit: number,
+    patience: Patience | undefined,
+  ) {
+    this.#patience = patience;
     this.#url = url;
     this.#before = cursor;
     this.#directory = directory;
@@ -235,7 +244,8 @@ class Reading {
       if (read > size) continue;
       if (anchor.bytes === 0) return place;
       const path = this.#path("anchor");
-      await download(`${this.#url}/${name}`, path, { start: read - anchor.bytes, limit: anchor.bytes });
+      const start = read - anchor.bytes;
+      await download(`${this.#url}/${name}`, path, { start, limit: anchor.bytes, patience: this.#patience });
       if (await beginsWith(path, anchor)) return place;
     }
     return undefined;
@@ -257,7 +267,8 @@ class Reading {
   }
 
   #fetch(name: string, path: string, start: number, beside = 0): Promise<{ bytes: number; more: boolean }> {
-    return download(`${this.#url}/${name}`, path, { start, limit: this.#left + beside });
+    const limit = this.#left + beside;
+    return download(`${this.#url}/${name}`, path, { start, limit, patience: this.#patience });
   }
 
   #take(path: string, start: number, end: number, more: boolean): void {

@@ -1,7 +1,7 @@
 /** What a pod serves at GET /logs, from where the last archive's run left off. */
 import { rm } from "node:fs/promises";
 import { type Anchor, anchorAt, beginsWith, endOfLastLine } from "./anchor.ts";
-import { download, Refused } from "./download.ts";
+import { download, type Patience, Refused } from "./download.ts";
 import { linesOf, partsOf } from "./lines.ts";
 
 /** How far a pod's log has been read. */
@@ -42,10 +42,12 @@ export async function fetchPodLog(
   cursor: PodCursor | undefined,
   path: string,
   limit: number,
+  patience?: Patience,
 ): Promise<PodPart> {
   const seen = new Date().toISOString();
   const fetched =
-    (cursor && (await fetchBehind(url, cursor, path, limit))) ?? (await fetchWhole(url, path, limit));
+    (cursor && (await fetchBehind(url, cursor, path, { limit, patience }))) ??
+    (await fetchWhole(url, path, { limit, patience }));
   const { begin, start, bytes, more, known } = fetched;
   const end = Math.max(start, await endOfLastLine(path, bytes));
   const { first, last } = await timesIn(path, start, end);
@@ -77,17 +79,23 @@ interface Fetched {
   known: boolean;
 }
 
+interface Bounds {
+  limit: number;
+  patience: Patience | undefined;
+}
+
 /** Undefined where the cursor is of another log. */
 async function fetchBehind(
   url: string,
   { position, anchor }: PodCursor,
   path: string,
-  limit: number,
+  { limit, patience }: Bounds,
 ): Promise<Fetched | undefined> {
   const from = position - anchor.bytes;
   try {
     const { bytes, more, headers } = await download(`${url}/logs?from=${from}`, path, {
       limit: limit + anchor.bytes,
+      patience,
     });
     const begin = positionIn(headers);
     if (begin === undefined || begin < from) return undefined;
@@ -101,9 +109,9 @@ async function fetchBehind(
   }
 }
 
-async function fetchWhole(url: string, path: string, limit: number): Promise<Fetched> {
+async function fetchWhole(url: string, path: string, bounds: Bounds): Promise<Fetched> {
   await rm(path, { force: true });
-  const { bytes, more, headers } = await download(`${url}/logs`, path, { limit });
+  const { bytes, more, headers } = await download(`${url}/logs`, path, bounds);
   return { begin: positionIn(headers), start: 0, bytes, more, known: false };
 }
 

@@ -8,7 +8,8 @@ import { Failure } from "./failure.ts";
 import { isArchiveName, isManifestName, type Manifest, manifestName, parseManifest } from "./manifest.ts";
 
 const partial = ".partial";
-const partialsAreDeadAfterMs = 24 * 3600 * 1000;
+// A person who copies an archive here by hand may copy its manifest afterwards.
+const orphansAreDeadAfterMs = 24 * 3600 * 1000;
 
 /** SHA-256 of a file, in hex. */
 export async function sha256Of(path: string): Promise<string> {
@@ -90,16 +91,20 @@ export async function remove(archives: string[], directory: string): Promise<voi
   }
 }
 
-/** Removes what killed runs left: partial copies, and archives that never got a manifest. */
+/**
+ * Removes what killed runs left: partial copies, which nobody writes any more while the caller holds the directory's
+ * lock, and archives that did not get a manifest in a day.
+ */
 export async function removeRemains(directory: string, now: Date): Promise<string[]> {
   const names = await readdir(directory);
   const remains: string[] = [];
   for (const name of names) {
     if (!name.startsWith("app-logs-")) continue;
-    const orphan = isArchiveName(name) && !names.includes(manifestName(name));
-    if (!orphan && !name.endsWith(partial)) continue;
-    const { mtimeMs } = await stat(join(directory, name)).catch(() => ({ mtimeMs: now.getTime() }));
-    if (now.getTime() - mtimeMs < partialsAreDeadAfterMs) continue;
+    if (!name.endsWith(partial)) {
+      if (!isArchiveName(name) || names.includes(manifestName(name))) continue;
+      const { mtimeMs } = await stat(join(directory, name)).catch(() => ({ mtimeMs: now.getTime() }));
+      if (now.getTime() - mtimeMs < orphansAreDeadAfterMs) continue;
+    }
     await rm(join(directory, name), { force: true });
     remains.push(name);
   }

@@ -4,7 +4,7 @@ import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Manifest } from "../src/manifest.ts";
 import { Platform, post } from "./platform.ts";
-import { collect } from "./stores.ts";
+import { collect, Store } from "./stores.ts";
 
 let platform: Platform;
 beforeEach(async () => {
@@ -171,6 +171,37 @@ describe("a run", () => {
     ]);
   });
 
+  test("reads the stores before and while a pod is tried again: they drop their oldest lines meanwhile", async () => {
+    const source = await platform.startPod("app-gone");
+    for (const id of ["first", "second", "third"]) await post(source, "hello", id);
+    const records = collect(platform, source);
+    platform.pods.length = 0;
+    const store = new Store(await platform.startStore("store-1"));
+    store.append(records.slice(0, 1));
+    const dropped: number[] = [];
+    let asked = 0;
+    const port = await platform.listen((_req, res) => {
+      asked++;
+      // By then the stores were read once, and after the next tries once more.
+      if (asked === 3 || asked === 9) {
+        dropped.push(asked);
+        store.empty();
+        store.append(records.slice(dropped.length, dropped.length + 1));
+      }
+      if (asked < 10) res.destroy();
+      else res.writeHead(403).end();
+    });
+    platform.pods.push({ name: "app-late", uid: "uid-late", port });
+    const { exitCode, stderr } = await platform.run("archive", "--patience", "10");
+    expect([exitCode, stderr]).toEqual([3, expect.stringContaining("was stored without pod app-late")]);
+    expect(dropped).toEqual([3, 9]);
+    expect(ids(await platform.restored())).toEqual(["first", "second", "third"]);
+    expect(manifest().sources.map(({ name, bytes }) => [name, bytes])).toEqual([
+      ["app-late", 0],
+      ["store-1", Buffer.byteLength(records.join(""))],
+    ]);
+  });
+
   test("is complete without a pod that is starting or has gone", async () => {
     const pod = await platform.startPod("app-a");
     await platform.startStore("store-1");
@@ -248,7 +279,9 @@ describe("a run", () => {
         expect((await platform.run("restore", "--verify", "--from", name)).exitCode).toBe(0);
     }
     expect(killed).toBeGreaterThan(0);
+    writeFileSync(join(platform.archives, `${manifest().archive}.partial`), "what a killed run had copied");
     expect((await platform.run("archive")).exitCode).toBe(0);
+    expect(platform.stored().filter((file) => !/\.(json|tar\.gz)$/.test(file))).toEqual([]);
     expect(ids(await platform.restored())).toEqual(sent);
   });
 });
