@@ -16,6 +16,7 @@ import { Failure } from "../../../lib/failure.ts";
 import { log, run } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
 import { istioTag, withoutGoSettings } from "../../../lib/render/go.ts";
+import { compiler } from "./compiler.ts";
 import { cache, repository, state } from "./layout.ts";
 
 export interface Module {
@@ -209,20 +210,7 @@ export async function ensureBuilt(names: string[]): Promise<void> {
     }, 1000);
     try {
       // flock(1) lets go when its holder dies, so a killed build never blocks the next one.
-      await run(
-        "flock",
-        [
-          cache("bin", "build.lock"),
-          process.execPath,
-          ...process.execArgv,
-          join(repository, "bootstrap/embedded/src/cli.ts"),
-          "build-one",
-          name,
-        ],
-        {
-          quiet: true,
-        },
-      );
+      await run("flock", [cache("bin", "build.lock"), process.execPath, ...compiler(name)], { quiet: true });
     } finally {
       clearInterval(watch);
     }

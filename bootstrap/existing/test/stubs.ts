@@ -3,7 +3,9 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { vi } from "vitest";
-import { main } from "../src/cli.ts";
+import { main, readArguments, reported, runStages } from "../../src/cli.ts";
+import { Pipeline } from "../../src/stages.ts";
+import { existingCluster } from "../src/existing.ts";
 
 /** What a program answers where its arguments match a shell pattern; the first that matches counts. */
 export interface Answer {
@@ -48,7 +50,7 @@ esac
     rmSync(join(this.bin, program));
   }
 
-  /** Runs a command of the path in this process, as deploy.sh does in one of its own. */
+  /** Runs a command of deploy.sh, a stage by its title, or the summary alone, in this process. */
   async run(
     args: string[],
     environment: Record<string, string> = {},
@@ -70,10 +72,11 @@ esac
       }),
     );
     try {
-      const exitCode = await main(args);
-      // What is under way is said every 20 s, so by the clock and not by what was asked.
-      const stderr = said.stderr.replace(/^ +… .*\n/gm, "");
-      return { exitCode, stdout: said.stdout.trimEnd(), stderr: stderr.trimEnd() };
+      const exitCode = await start(args);
+      // What is under way is said every 20 s, so by the clock and not by what was asked; so are a stage's seconds.
+      const stderr = said.stderr.replace(/^( +… |\[ 1\/1\] ).*\n/gm, "");
+      const stdout = said.stdout.replace(/^\[ 1\/1\] .*\n/gm, "");
+      return { exitCode, stdout: stdout.trimEnd(), stderr: stderr.trimEnd() };
     } finally {
       for (const spy of spies) spy.mockRestore();
       process.env = before;
@@ -111,6 +114,25 @@ esac
   close(): void {
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+/** Hands arguments on as deploy.sh does: an option and its value are one. */
+async function start([what = "", ...given]: string[]): Promise<number> {
+  const options: string[] = [];
+  for (const argument of given)
+    if (argument.startsWith("--")) options.push(argument);
+    else options.push(`${options.pop()}=${argument}`);
+  if (["destroy", "doctor"].includes(what)) return main([what, ...options]);
+  return reported(async () => {
+    const cluster = await existingCluster("bootstrap", readArguments(["bootstrap", ...options]).options);
+    if (what === "summary") {
+      process.stdout.write(Object.values(await cluster.summary()).join("\n"));
+      return;
+    }
+    const pipeline = new Pipeline(cluster);
+    await runStages([[what, pipeline.stage(what)]]);
+    process.stdout.write(pipeline.commit ?? "");
+  });
 }
 
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;

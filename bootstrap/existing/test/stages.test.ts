@@ -63,7 +63,7 @@ describe("Istio", () => {
   const wait = (workload: string): string => `${k} -n istio-system rollout status ${workload} --timeout=180s`;
 
   it("is installed by istioctl, marked as this path's, and waited for", async () => {
-    expect(await stubs.run(["istio", ...context, ...repo])).toMatchObject({ exitCode: 0, stdout: "" });
+    expect(await stubs.run(["Istio", ...context, ...repo])).toMatchObject({ exitCode: 0, stdout: "" });
     expect(changing()).toEqual([
       `istioctl install --context mine --skip-confirmation --verify --readiness-timeout 300s --filename ${operator} --filename ${nodePort}`,
       `${k} label namespace istio-system --overwrite app.kubernetes.io/managed-by=logging-platform`,
@@ -80,14 +80,14 @@ describe("Istio", () => {
       status: { nodeInfo: { kubeletVersion: "v1.36.1+k3s1" } },
     };
     stubs.answer("kubectl", healthy([{ when: "*get*nodes*", stdout: { items: [node] } }]));
-    await stubs.run(["istio", ...context, ...repo], { WAIT_SECONDS: "7" });
+    await stubs.run(["Istio", ...context, ...repo], { WAIT_SECONDS: "7" });
     expect(changing()[0]).toBe(
       `istioctl install --context mine --skip-confirmation --verify --readiness-timeout 7s --filename ${operator} --set values.global.platform=k3s`,
     );
   });
 
   it("is left alone where it is said so", async () => {
-    expect(await stubs.run(["istio", ...context, ...repo, "--keep-istio"])).toMatchObject({ exitCode: 0 });
+    expect(await stubs.run(["Istio", ...context, ...repo, "--keep-istio"])).toMatchObject({ exitCode: 0 });
     expect(stubs.calls()).toEqual([`${k} -n istio-system rollout status deployment/istiod --timeout=60s`]);
   });
 
@@ -102,7 +102,7 @@ describe("Istio", () => {
       },
     };
     stubs.answer("kubectl", healthy([{ when: "*get*pods*istio-system*", stdout: { items: [pod] } }]));
-    const { exitCode, stderr } = await stubs.run(["istio", ...context, ...repo]);
+    const { exitCode, stderr } = await stubs.run(["Istio", ...context, ...repo]);
     expect(exitCode).toBe(1);
     expect(stderr).toContain(
       "istioctl install failed: Pod istio-system/istiod-1, container discovery: ErrImagePull (no such image)",
@@ -145,7 +145,7 @@ describe("istioctl of another version", () => {
 
   it("is passed over for the pinned release, which is fetched once and checked", async () => {
     for (const _ of [1, 2]) {
-      const { exitCode, stderr } = await stubs.run(["istio", ...context, ...repo], environment());
+      const { exitCode, stderr } = await stubs.run(["Istio", ...context, ...repo], environment());
       expect({ exitCode, stderr }).toEqual({
         exitCode: 0,
         stderr: `      istioctl 1.0.0 is on the PATH, ${version} is pinned: that one is fetched`,
@@ -187,13 +187,13 @@ describe("istioctl of another version", () => {
 
     it.each(["http_proxy", "HTTP_PROXY", "ALL_PROXY"])("is fetched through that of %s", async (name) => {
       const releases = { ...environment(), ISTIO_RELEASES: "http://releases.example", [name]: named() };
-      expect(await stubs.run(["istio", ...context, ...repo], releases)).toMatchObject({ exitCode: 0 });
+      expect(await stubs.run(["Istio", ...context, ...repo], releases)).toMatchObject({ exitCode: 0 });
       expect(seen).toEqual(["GET releases.example", "GET releases.example"]);
     });
 
     it.each(["https_proxy", "HTTPS_PROXY"])("asks that of %s for a tunnel", async (name) => {
       const releases = { ...environment(), ISTIO_RELEASES: "https://releases.example", [name]: named() };
-      const { exitCode, stderr } = await stubs.run(["istio", ...context, ...repo], releases);
+      const { exitCode, stderr } = await stubs.run(["Istio", ...context, ...repo], releases);
       expect(exitCode).toBe(1);
       expect(stderr).toContain("https://releases.example/");
       expect(seen[0]).toBe("CONNECT releases.example:443");
@@ -207,7 +207,7 @@ describe("istioctl of another version", () => {
       const given = Object.fromEntries(
         Object.entries(settings).map(([name, value]) => [name, value === true ? named() : `${value}`]),
       );
-      expect(await stubs.run(["istio", ...context, ...repo], { ...environment(), ...given })).toMatchObject({
+      expect(await stubs.run(["Istio", ...context, ...repo], { ...environment(), ...given })).toMatchObject({
         exitCode: 0,
       });
       expect(seen).toEqual([]);
@@ -217,7 +217,7 @@ describe("istioctl of another version", () => {
 
   it("stops everything where the release's sum is another", async () => {
     sum = () => "0".repeat(64);
-    const { exitCode, stderr } = await stubs.run(["istio", ...context, ...repo], environment());
+    const { exitCode, stderr } = await stubs.run(["Istio", ...context, ...repo], environment());
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(/has SHA-256 [0-9a-f]{64}, its release says 0{64}: it is not used/);
     expect(stderr).toContain(`next: put istioctl ${version} on the PATH`);
@@ -230,7 +230,7 @@ describe("Argo CD", () => {
   const apply = `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`;
 
   it("is applied server-side and waited for", async () => {
-    expect(await stubs.run(["argocd", ...context, ...repo])).toMatchObject({ exitCode: 0 });
+    expect(await stubs.run(["Argo CD", ...context, ...repo])).toMatchObject({ exitCode: 0 });
     const workloads = [
       "deployment/argocd-applicationset-controller",
       "deployment/argocd-redis",
@@ -251,7 +251,7 @@ describe("Argo CD", () => {
   });
 
   it("outlives a node where that is wanted", async () => {
-    await stubs.run(["argocd", ...context, ...repo, "--ha"]);
+    await stubs.run(["Argo CD", ...context, ...repo, "--ha"]);
     expect(changing()).toContain(
       `${k} -n argocd rollout status statefulset/argocd-redis-ha-server --timeout=300s`,
     );
@@ -259,7 +259,7 @@ describe("Argo CD", () => {
 
   it("says what the API server says where it refuses", async () => {
     stubs.answer("kubectl", healthy([{ when: "*apply*", stderr: "forbidden: you may not", code: 1 }]));
-    const { exitCode, stderr } = await stubs.run(["argocd", ...context, ...repo]);
+    const { exitCode, stderr } = await stubs.run(["Argo CD", ...context, ...repo]);
     expect(exitCode).toBe(1);
     expect(stderr).toContain("forbidden: you may not");
     expect(stderr).toContain("next: tail -n 40 ");
@@ -271,9 +271,9 @@ describe("Argo CD", () => {
       "kubectl",
       healthy([{ when: "*rollout status deployment/argocd-redis *", stderr: "timed out waiting", code: 1 }]),
     );
-    const { exitCode, stderr } = await stubs.run(["argocd", ...context, ...repo]);
+    const { exitCode, stderr } = await stubs.run(["Argo CD", ...context, ...repo]);
     expect(exitCode).toBe(1);
-    expect(stderr).toContain("deployment/argocd-redis in argocd does not become ready: ");
+    expect(stderr).toContain("deployment argocd/argocd-redis: ");
     expect(stderr).toContain("timed out waiting");
     expect(stderr).toContain("next: kubectl --context mine -n argocd describe deployment/argocd-redis");
   });
@@ -304,7 +304,7 @@ describe("Argo CD", () => {
       ["a URL", "https://me:s3cret%3Dx@git.example\n", { username: "me", password: "s3cret=x" }],
       ["a token alone", "password=s3cret=x", { username: "git", password: "s3cret=x" }],
     ])("from a file with %s makes a Secret for Argo CD, shown nowhere", async (_, text, expected) => {
-      const result = await stubs.run(["argocd", ...context, ...repo, "--repo-credentials", file(text)]);
+      const result = await stubs.run(["Argo CD", ...context, ...repo, "--repo-credentials", file(text)]);
       expect(result.exitCode).toBe(0);
       expect(secretOf()?.metadata).toMatchObject({
         namespace: "argocd",
@@ -317,7 +317,7 @@ describe("Argo CD", () => {
     });
 
     it("from the environment does the same", async () => {
-      await stubs.run(["argocd", ...context, ...repo], { GIT_USERNAME: "me", GIT_PASSWORD: "s3cret" });
+      await stubs.run(["Argo CD", ...context, ...repo], { GIT_USERNAME: "me", GIT_PASSWORD: "s3cret" });
       expect(decoded(secretOf())).toEqual({
         type: "git",
         url: repository,
@@ -330,7 +330,7 @@ describe("Argo CD", () => {
     it("of SSH is the key itself", async () => {
       const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----\n";
       const ssh = "git@git.example:me/fork.git";
-      await stubs.run(["argocd", ...context, "--repo", ssh, "--repo-credentials", file(key)]);
+      await stubs.run(["Argo CD", ...context, "--repo", ssh, "--repo-credentials", file(key)]);
       expect(decoded(secretOf())).toEqual({ type: "git", url: ssh, sshPrivateKey: key });
     });
 
@@ -345,7 +345,7 @@ describe("Argo CD", () => {
       ],
     ])("in a file %s are refused", async (_, text, mode, message) => {
       const credentials = ["--repo-credentials", file(text, mode)];
-      const { exitCode, stderr } = await stubs.run(["argocd", ...context, ...repo, ...credentials]);
+      const { exitCode, stderr } = await stubs.run(["Argo CD", ...context, ...repo, ...credentials]);
       expect(exitCode).toBe(1);
       expect(stderr).toMatch(message);
       expect(secretOf()).toBeUndefined();
@@ -358,7 +358,7 @@ describe("the Applications", () => {
 
   it("are applied as one root, and waited for at the commit that Argo CD reads", async () => {
     const wishes = ["--revision", "v2", "--registry", "localhost:5001/mine/"];
-    const { exitCode, stdout } = await stubs.run(["applications", ...context, ...repo, ...wishes]);
+    const { exitCode, stdout } = await stubs.run(["Applications", ...context, ...repo, ...wishes]);
     expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: commit });
     expect(changing()).toEqual([
       `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`,
@@ -385,7 +385,7 @@ describe("the Applications", () => {
       status: { conditions: [{ type: "ComparisonError", message }] },
     };
     stubs.answer("kubectl", healthy([{ when: "*get*application root*", stdout: root }]));
-    const { exitCode, stdout, stderr } = await stubs.run(["applications", ...context, ...repo], {
+    const { exitCode, stdout, stderr } = await stubs.run(["Applications", ...context, ...repo], {
       WAIT_SECONDS: "0",
     });
     expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: "" });
@@ -394,12 +394,14 @@ describe("the Applications", () => {
   });
 
   it("answer through the gateway, by way of the API server", async () => {
-    expect(await stubs.run(["answers", ...context, ...repo])).toMatchObject({ exitCode: 0 });
+    expect(await stubs.run(["Platform answers", ...context, ...repo])).toMatchObject({ exitCode: 0 });
     expect(stubs.calls()).toContain(
       `${k} get --raw /api/v1/namespaces/istio-system/services/http:istio-ingressgateway:80/proxy/status`,
     );
     stubs.answer("kubectl", healthy([{ when: "*get*--raw*", stderr: "no endpoints available", code: 1 }]));
-    const { exitCode, stderr } = await stubs.run(["answers", ...context, ...repo], { WAIT_SECONDS: "0" });
+    const { exitCode, stderr } = await stubs.run(["Platform answers", ...context, ...repo], {
+      WAIT_SECONDS: "0",
+    });
     expect(exitCode).toBe(1);
     expect(stderr).toContain("GET /status through istio-system/istio-ingressgateway: ");
     expect(stderr).toContain("no endpoints available");
@@ -417,7 +419,7 @@ describe("the Applications", () => {
 describe("a repository", () => {
   it("with a password in its URL is refused, and the password not shown", async () => {
     const url = "https://me:s3cret@git.example/fork.git";
-    const result = await stubs.run(["argocd", ...context, "--repo", url]);
+    const result = await stubs.run(["Argo CD", ...context, "--repo", url]);
     expect(result.exitCode).toBe(1);
     expect(result.stderr).toContain("the repository's URL holds a user name or a password");
     expect(`${stubs.remembered()}${result.stderr}`).not.toContain("s3cret");
@@ -488,7 +490,7 @@ describe("destroy", () => {
 
   it("tells what it would do", async () => {
     stubs.answer("kubectl", healthy(there));
-    const { stdout } = await stubs.run(["remains", ...context]);
+    const { stdout } = await stubs.run(["destroy", ...context, "--dry-run"]);
     expect(stdout.split("\n")).toEqual([
       "delete the Application root, and with it every Application and all that they made",
       "remove Argo CD and the namespace argocd",
@@ -515,7 +517,7 @@ describe("kind", () => {
     const made = stubs.calls().filter((call) => !call.startsWith("docker inspect"));
     expect(made).toEqual([
       "kind get clusters",
-      `kind create cluster --name logging-platform --config ${join(checkout, "bootstrap/upstream/kind.yaml")} --wait 180s`,
+      `kind create cluster --name logging-platform --config ${join(checkout, "bootstrap/existing/kind.yaml")} --wait 180s`,
       `docker run --detach --restart=always --publish 127.0.0.1:5001:5000 --name logging-platform-registry docker.io/library/registry:${registry}`,
       "docker network connect kind logging-platform-registry",
       "kind get nodes --name logging-platform",
@@ -564,7 +566,7 @@ describe("kind", () => {
       (image) => image.replace("docker.io/logging-platform", "localhost:5001/lp"),
     );
     expect(images.length).toBeGreaterThan(1);
-    const { exitCode, stderr } = await stubs.run(["images", ...kindContext]);
+    const { exitCode, stderr } = await stubs.run(["Images", ...kindContext]);
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
     const made = stubs.calls().filter((call) => !call.startsWith("docker version"));
     expect(made).toEqual(
@@ -574,14 +576,14 @@ describe("kind", () => {
       ]),
     );
     stubs.answer("docker", [{ when: "push*", stderr: "connection refused", code: 1 }]);
-    const failed = await stubs.run(["images", ...kindContext]);
+    const failed = await stubs.run(["Images", ...kindContext]);
     expect(failed.exitCode).toBe(1);
     expect(failed.stderr).toContain("connection refused");
     expect(failed.stderr).toMatch(/next: docker push localhost:5001\/lp\//);
   });
 
   it("goes with its registry", async () => {
-    await stubs.run(["destroy-kind", ...kindContext]);
+    await stubs.run(["destroy", ...kindContext, "--kind"]);
     expect(stubs.calls().filter((call) => !call.startsWith("docker inspect"))).toEqual([
       "kind delete cluster --name logging-platform",
       "docker rm --force --volumes logging-platform-registry",
@@ -590,7 +592,7 @@ describe("kind", () => {
 });
 
 it("never calls helm: Argo CD renders the chart", async () => {
-  for (const command of ["check", "istio", "argocd", "applications", "answers", "summary"])
+  for (const command of ["Pre-flight", "Istio", "Argo CD", "Applications", "Platform answers", "summary"])
     expect(await stubs.run([command, ...context, ...repo])).toMatchObject({ exitCode: 0 });
   expect(stubs.calls().filter((call) => call.startsWith("helm"))).toEqual([]);
 });

@@ -6,9 +6,9 @@ import { run } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
 import { renderInstall } from "../../../lib/render/start.ts";
 import { checkout } from "../../../lib/repository.ts";
-import { deadline, find, kubectl } from "./cluster.ts";
+import { deadline, find, kubectl } from "../../src/kubectl.ts";
+import { ownership } from "../../src/stages.ts";
 import { findIstioctl } from "./istioctl.ts";
-import { ownership } from "./preflight.ts";
 import type { Target } from "./target.ts";
 
 const finalizers = JSON.stringify({
@@ -29,7 +29,7 @@ export async function destroy(target: Target): Promise<void> {
   await removeApplications();
   if (hasLabel(await find<Labelled>(["namespace", "argocd"]), "app.kubernetes.io/part-of=argocd")) {
     progress("removing Argo CD");
-    const text = await renderInstall(checkout, target.cluster, target.wishes.ha === true);
+    const text = await renderInstall(checkout, target.cluster, target.overrides.ha === true);
     await kubectl(["delete", "--ignore-not-found", `--timeout=${deadline(300)}`, "-f", "-"], text);
   }
   if (target.keepIstio) return;

@@ -10,7 +10,7 @@ import { run, succeeds } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
 import { childrenOf } from "../../../lib/render/start.ts";
 import { checkout, serviceNames } from "../../../lib/repository.ts";
-import { kubectl } from "./cluster.ts";
+import { kubectl } from "../../src/kubectl.ts";
 import { pinned, type Target } from "./target.ts";
 
 /** The name of the cluster; its context is `kind-` and this. */
@@ -30,7 +30,7 @@ export async function ensureKind(): Promise<void> {
       "--name",
       clusterName,
       "--config",
-      join(checkout, "bootstrap/upstream/kind.yaml"),
+      join(checkout, "bootstrap/existing/kind.yaml"),
       "--wait",
       "180s",
     ]);
@@ -93,7 +93,7 @@ function hosting(): string {
  * Builds the images of services that Git names and pushes them to the registry of the cluster.
  * @throws Failure where Git names an image of other sources than those committed here
  */
-export async function pushImages({ cluster, wishes }: Target): Promise<void> {
+export async function pushImages({ cluster, overrides }: Target): Promise<void> {
   const { applications, repository } = await childrenOf(checkout, cluster);
   const services = serviceNames(repository);
   const images = new Set(
@@ -113,7 +113,7 @@ export async function pushImages({ cluster, wishes }: Target): Promise<void> {
     const context = mkdtempSync(join(tmpdir(), `${service}-`));
     try {
       await unpackCommitted(checkout, `services/${service}`, context);
-      await ensureImage(`${wishes.registry}/${service}:${tag}`, context, {
+      await ensureImage(`${overrides.registry}/${service}:${tag}`, context, {
         mirror: undefined,
         insecure: true,
       });

@@ -60,7 +60,7 @@ export function gatewayURL({ spec, status }: Service, nodes: Node[]): string | u
   const { ip, hostname } = status?.loadBalancer?.ingress?.[0] ?? {};
   if (hostname ?? ip) return `http://${hostname ?? ip}/`;
   if (spec.type === "LoadBalancer") return undefined;
-  // The nodes of kind are containers; its port 80 is mapped, see bootstrap/upstream/kind.yaml.
+  // The nodes of kind are containers; its port 80 is mapped, see bootstrap/existing/kind.yaml.
   if (nodes.some(({ spec }) => spec?.providerID?.startsWith("kind://"))) return "http://127.0.0.1/";
   const port = spec.ports?.find(({ port }) => port === 80)?.nodePort;
   const address = nodes[0]?.status.addresses?.find(({ type }) => type === "InternalIP")?.address;

@@ -1,4 +1,4 @@
-/** `./deploy.sh --context`: the embedded cluster taken as a cluster at hand, with what can be had without the internet. */
+/** `./deploy.sh --context`: the embedded cluster taken as an existing cluster, with what can be had without the internet. */
 import { execa } from "execa";
 import { beforeAll, expect, test } from "vitest";
 import { send } from "../app.ts";

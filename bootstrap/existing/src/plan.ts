@@ -1,4 +1,4 @@
-/** What bootstrap would do on a cluster at hand. */
+/** What bootstrap would do on an existing cluster. */
 import { servicesRegistry } from "../../../lib/render/overrides.ts";
 import { readSource } from "../../../lib/render/source.ts";
 import { childrenOf } from "../../../lib/render/start.ts";
@@ -8,7 +8,7 @@ import { pinned, type Target } from "./target.ts";
 
 /** One line for each thing that would be done; nothing is asked of the cluster. */
 export async function plan(target: Target): Promise<string[]> {
-  const { cluster, context, repository, revision, wishes } = target;
+  const { cluster, context, repository, revision, overrides } = target;
   const git = readSource(checkout, cluster);
   const { applications, repository: files } = await childrenOf(checkout, cluster);
   const images = servicesRegistry(applications, serviceNames(files));
@@ -23,10 +23,10 @@ export async function plan(target: Target): Promise<string[]> {
       : []),
     `check the cluster of context ${context}, with a pod in the namespace platform-preflight that is removed again`,
     target.keepIstio ? "leave Istio alone" : `install Istio ${pinned("istio")} with istioctl`,
-    `apply Argo CD${wishes.ha ? ", the one that outlives a node" : ""} to the namespace argocd`,
+    `apply Argo CD${overrides.ha ? ", the one that outlives a node" : ""} to the namespace argocd`,
     `have it read ${repository} (${instead(repository, git.repository)})`,
     `have it follow ${revision} (${instead(revision, git.branch)})`,
-    `pull the images of services/* from ${wishes.registry ?? images} (${instead(wishes.registry, images)})`,
+    `pull the images of services/* from ${overrides.registry ?? images} (${instead(overrides.registry, images)})`,
     `apply its root Application, which makes: ${applications.map(({ name }) => name).join(", ")}`,
     "wait until all of them run the commit that Argo CD reads, and the app answers through the gateway",
   ];

@@ -3,7 +3,7 @@ import type { Diagnosis } from "../../../lib/cluster/doctor.ts";
 import { kubectlCommand } from "../../../lib/cluster/kubectl.ts";
 import { childrenOf } from "../../../lib/render/start.ts";
 import { checkout } from "../../../lib/repository.ts";
-import { find, findAll } from "./cluster.ts";
+import { find, findAll } from "../../src/kubectl.ts";
 import { gatewayURL, type Node, type Service } from "./gateway.ts";
 import { pinned, type Target } from "./target.ts";
 

@@ -1,24 +1,13 @@
 /** Which cluster is meant, and what it is to have otherwise than Git says. */
+
 import { Failure } from "../../../lib/failure.ts";
 import { Git } from "../../../lib/git/git.ts";
 import type { Overrides } from "../../../lib/render/overrides.ts";
 import { readSource } from "../../../lib/render/source.ts";
 import { checkout, pinnedVersions } from "../../../lib/repository.ts";
+import type { Options } from "../../src/cluster.ts";
 
-/** The options of the command line, as deploy.sh hands them on. */
-export interface Options {
-  context: string;
-  cluster: string;
-  repo?: string;
-  revision?: string;
-  registry?: string;
-  repoCredentials?: string;
-  keepIstio?: boolean;
-  ha?: boolean;
-  kind?: boolean;
-}
-
-/** A cluster at hand, with everything decided. */
+/** An existing cluster, with everything decided. */
 export interface Target {
   context: string;
   /** The directory of gitops/clusters. */
@@ -26,7 +15,7 @@ export interface Target {
   /** URL of the repository, as Argo CD is told it. */
   repository: string;
   revision: string;
-  wishes: Overrides;
+  overrides: Overrides;
   keepIstio: boolean;
   /** The cluster is one of kind that deploy.sh creates. */
   kind: boolean;
@@ -40,9 +29,10 @@ export interface Target {
  * @throws Failure where there is neither, or its URL holds a password
  */
 export function resolveTarget(options: Options, origin: string | undefined): Target {
-  const git = readSource(checkout, options.cluster);
+  const { context = "", cluster = "upstream" } = options;
+  const git = readSource(checkout, cluster);
   const repository = options.repo ?? origin;
-  const again = `./deploy.sh --context ${options.context}`;
+  const again = `./deploy.sh --context ${context}`;
   if (!repository) {
     throw new Failure(
       "this checkout has no remote named origin, so it is not known which repository Argo CD is to read",
@@ -58,11 +48,11 @@ export function resolveTarget(options: Options, origin: string | undefined): Tar
   }
   const revision = options.revision ?? git.branch;
   return {
-    context: options.context,
-    cluster: options.cluster,
+    context,
+    cluster,
     repository,
     revision,
-    wishes: {
+    overrides: {
       repository,
       revision,
       ...(options.registry && { registry: options.registry.replace(/\/+$/, "") }),
@@ -93,5 +83,5 @@ export async function originURL(directory = checkout): Promise<string | undefine
 const isAddress = (url: string): boolean =>
   /^[a-z][a-z\d+.-]*:\/\//i.test(url) || /^([^/:@]+@[^/:]+|[^/:@]+\.[^/:@]+):/.test(url);
 
-/** The pins that the path of a cluster at hand uses. */
+/** The pins that the path of an existing cluster uses. */
 export const pinned = (name: "istio" | "registry"): string => pinnedVersions(checkout)[name] ?? "";

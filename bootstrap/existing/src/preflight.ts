@@ -6,16 +6,14 @@ import { imagesIn, parseImage } from "../../../lib/images/names.ts";
 import { progress } from "../../../lib/progress.ts";
 import { childrenOf } from "../../../lib/render/start.ts";
 import { checkout } from "../../../lib/repository.ts";
-import { find } from "./cluster.ts";
+import { find } from "../../src/kubectl.ts";
+import { ownership } from "../../src/stages.ts";
 import { hasSecret, readCredentials } from "./credentials.ts";
 import { hasLoadBalancer, type Node, type Service, workers } from "./gateway.ts";
 import { istioctlVersion } from "./istioctl.ts";
 import { keptGateway, meshChecks } from "./mesh.ts";
 import { type Answer, ProbeFailure, probe } from "./probe.ts";
 import { pinned, type Target } from "./target.ts";
-
-/** The label of what deploy.sh installed and `destroy` may remove. */
-export const ownership = "app.kubernetes.io/managed-by=logging-platform";
 
 // https://istio.io/latest/docs/releases/supported-releases of the release in versions.yaml.
 const supported = { oldest: 32, newest: 37 };
@@ -130,11 +128,11 @@ async function permissions(): Promise<Finding> {
       };
 }
 
-function nodeCount(nodes: Node[], { wishes }: Target): Finding {
+function nodeCount(nodes: Node[], { overrides }: Target): Finding {
   const able = workers(nodes).length;
   const finding = `${nodes.length}, ${able} of them for ordinary pods`;
   if (able === 0) return { finding, remedy: kubectlCommand("get", "nodes") };
-  if (wishes.ha && able < 3)
+  if (overrides.ha && able < 3)
     return { finding: `${finding}; Argo CD's Redis needs three`, remedy: "add nodes, or leave --ha out" };
   return { finding };
 }
@@ -215,13 +213,13 @@ async function argocd(): Promise<Finding> {
 }
 
 /** The image that the probe runs: that of services/app, as Git has it, under the registry that is meant. */
-export async function appImage({ cluster, wishes }: Target): Promise<string> {
+export async function appImage({ cluster, overrides }: Target): Promise<string> {
   const { applications } = await childrenOf(checkout, cluster);
   const image = applications
     .flatMap(({ manifests }) => manifests.flatMap(({ object }) => imagesIn(object)))
     .find((candidate) => parseImage(candidate).name.endsWith("/app"));
   if (!image) throw new Error("no Application runs an image of services/app");
-  return wishes.registry ? `${wishes.registry}/${image.slice(image.lastIndexOf("/") + 1)}` : image;
+  return overrides.registry ? `${overrides.registry}/${image.slice(image.lastIndexOf("/") + 1)}` : image;
 }
 
 async function inside(target: Target): Promise<Finding> {

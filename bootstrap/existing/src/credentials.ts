@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { Failure } from "../../../lib/failure.ts";
-import { find } from "./cluster.ts";
+import { find, secretObject } from "../../src/kubectl.ts";
 import type { Target } from "./target.ts";
 
 /** The fields of Argo CD's repository Secret beside type and URL. */
@@ -85,20 +85,14 @@ export const isSsh = (repository: string): boolean => sshAddress(repository) !==
 
 /** The Secret that tells Argo CD the credentials; one per repository, so that another keeps its own. */
 export function repositorySecret(repository: string, credentials: Credentials): string {
-  const data = { type: "git", url: repository, ...credentials };
-  return JSON.stringify({
-    apiVersion: "v1",
-    kind: "Secret",
-    metadata: {
-      name: `repo-${createHash("sha256").update(repository).digest("hex").slice(0, 10)}`,
+  return secretObject(
+    {
       namespace: "argocd",
+      name: `repo-${createHash("sha256").update(repository).digest("hex").slice(0, 10)}`,
       labels: { [label]: "repository", "app.kubernetes.io/part-of": "platform" },
     },
-    // Not stringData: the server-side apply of that field is not idempotent.
-    data: Object.fromEntries(
-      Object.entries(data).map(([key, value]) => [key, Buffer.from(value).toString("base64")]),
-    ),
-  });
+    { type: "git", url: repository, ...credentials },
+  );
 }
 
 /** True where Argo CD has credentials for a repository already, whoever gave them. */

@@ -3,7 +3,7 @@ import { get } from "../../../lib/cluster/kubectl.ts";
 import { type Pod, podTrouble } from "../../../lib/cluster/pods.ts";
 import { Failure, FinalFailure, until } from "../../../lib/failure.ts";
 import { progress } from "../../../lib/progress.ts";
-import { kubectl } from "./cluster.ts";
+import { kubectl } from "../../src/kubectl.ts";
 import { sshAddress } from "./credentials.ts";
 
 const namespace = "platform-preflight";

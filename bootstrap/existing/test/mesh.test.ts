@@ -132,7 +132,7 @@ const lacking: [string, Answer[], string][] = [
   ],
 ];
 
-describe.each(["check", "doctor"])("%s, of a mesh that is kept", (command) => {
+describe.each(["Pre-flight", "doctor"])("%s, of a mesh that is kept", (command) => {
   const look = async (...answers: Answer[]) => {
     const root = { when: "*get application root*", stderr: "(NotFound)", code: 1 };
     stubs.answer("kubectl", healthy([...mesh(...answers), ...(command === "doctor" ? [root] : [])]));
@@ -184,7 +184,7 @@ it.each([
 
 it("of several gateways the platform goes through the one beside Istio", async () => {
   stubs.answer("kubectl", healthy(mesh(services("istio-ingress", "istio-system"))));
-  expect(await stubs.run(["answers", ...options])).toMatchObject({ exitCode: 0 });
+  expect(await stubs.run(["Platform answers", ...options])).toMatchObject({ exitCode: 0 });
   expect(stubs.calls().filter((call) => call.includes("--raw"))).toEqual([
     "kubectl --context mine get --raw /api/v1/namespaces/istio-system/services/http:gateway:80/proxy/status",
   ]);
@@ -192,6 +192,6 @@ it("of several gateways the platform goes through the one beside Istio", async (
 
 it("a mesh that is installed is asked nothing of all this", async () => {
   stubs.answer("kubectl", healthy());
-  await stubs.run(["check", "--context", "mine", "--repo", repository]);
+  await stubs.run(["Pre-flight", "--context", "mine", "--repo", repository]);
   expect(stubs.calls().filter((call) => / get (daemonsets|mutatingwebhook)/.test(call))).toEqual([]);
 });

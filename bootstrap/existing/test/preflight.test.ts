@@ -13,7 +13,7 @@ import { type Answer, healthy, istioctlIs, Stubs } from "./stubs.ts";
 // What the pre-flight says of a cluster: each thing that can be wrong is wrong once.
 const context = ["--context", "mine"];
 const repository = "https://git.example/fork.git";
-const command = ["check", ...context, "--repo", repository];
+const command = ["Pre-flight", ...context, "--repo", repository];
 const k = "kubectl --context mine";
 
 let stubs: Stubs;
@@ -255,7 +255,7 @@ describe("how the gateway is reached", () => {
 
 it("the port that kind maps is the one that the gateway has on every node", () => {
   const read = (file: string): string => readFileSync(join(checkout, file), "utf8");
-  const [, mapped] = /containerPort: (\d+)/.exec(read("bootstrap/upstream/kind.yaml")) ?? [];
+  const [, mapped] = /containerPort: (\d+)/.exec(read("bootstrap/existing/kind.yaml")) ?? [];
   const [, port] =
     /name: http2\n.*\n.*\n\s+nodePort: (\d+)/.exec(read("bootstrap/istio/node-port.yaml")) ?? [];
   expect(mapped).toBe(port);
