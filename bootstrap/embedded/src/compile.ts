@@ -1,9 +1,10 @@
 /** A process that compiles: without an argument everything that is not in the cache, else the one module that it names. */
 import { writeFileSync } from "node:fs";
+import { modules } from "../../../lib/modules.ts";
 import { log } from "../../../lib/process.ts";
 import { note } from "../../../lib/progress.ts";
 import { createCgroup, entrances } from "./cgroups.ts";
-import { buildModule, ensureBuilt, modules } from "./modules.ts";
+import { buildModule, ensureBuilt } from "./modules.ts";
 
 // A build leaves with the platform: it runs in the platform's cgroup.
 createCgroup("build");

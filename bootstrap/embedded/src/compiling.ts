@@ -1,7 +1,8 @@
 /** Compiling beside the stages: the pinned tools are built in the order they are needed while the cluster already starts. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { modules } from "../../../lib/modules.ts";
 import { compiler } from "./compiler.ts";
-import { isBuilt, modules } from "./modules.ts";
+import { isBuilt } from "./modules.ts";
 
 let running: ChildProcess | undefined;
 
