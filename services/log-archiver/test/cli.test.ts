@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { idlePod, needsNoPlatform } from "../operator/place.ts";
+import { idlePod, needsNoPlatform } from "../cli/place.ts";
 
 test.each([
   [[], false],
