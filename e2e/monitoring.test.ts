@@ -139,7 +139,7 @@ describe("D4 rules", () => {
     });
   });
 
-  test("one fires always and arrives in Alertmanager", async () => {
+  test("one always fires and arrives in Alertmanager", async () => {
     expect((await fired("Watchdog", 120)).labels.severity).toBe("none");
   });
 });

@@ -28,7 +28,7 @@ export function meshChecks(target: Target): Record<string, () => Promise<Finding
   return {
     Istio: async () =>
       (await istiod())
-        ? { finding: "is there and is left alone" }
+        ? { finding: "present, left unchanged" }
         : { finding: "istio-system has no Deployment istiod", remedy: "leave --keep-istio out" },
     "version of Istio": async () => meshVersion(await istiod()),
     "settings of istiod": async () => istiodSettings(await istiod()),

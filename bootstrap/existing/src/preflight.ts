@@ -87,7 +87,7 @@ function clientVersion({ clientVersion: client, serverVersion: server }: Version
 }
 
 async function istioctl({ keepIstio }: Target): Promise<Finding> {
-  if (keepIstio) return { finding: "not needed: Istio is left alone" };
+  if (keepIstio) return { finding: "not needed: Istio stays unchanged" };
   const found = await istioctlVersion("istioctl");
   const wanted = pinned("istio");
   return {
@@ -193,7 +193,7 @@ async function istio({ context }: Target): Promise<Finding> {
     "istio-system",
   ]);
   return namespace?.metadata.labels?.[key] === value
-    ? { finding: "is there, installed by this path" }
+    ? { finding: "present, installed by this path" }
     : {
         finding: "is there, and was not installed by this path: it would be changed",
         remedy: `./deploy.sh --context ${context} --keep-istio, or remove it first`,
@@ -205,7 +205,7 @@ async function argocd(): Promise<Finding> {
   if (!server) return { finding: "is not there yet" };
   const namespace = await find<{ metadata: { labels?: Record<string, string> } }>(["namespace", "argocd"]);
   return namespace?.metadata.labels?.["app.kubernetes.io/part-of"] === "argocd"
-    ? { finding: "is there, installed by this path" }
+    ? { finding: "present, installed by this path" }
     : {
         finding: "is there, and was not installed by this path: its settings would be replaced",
         remedy: "use another cluster, or remove that Argo CD",

@@ -42,7 +42,7 @@ that tools/src/rules/metrics.ts lists. Names of exporters are known by prefix on
           {
             manifest,
             path,
-            message: `${own}: no PromQL at character ${error + 1}: ${expression.trim()}`,
+            message: `${own}: invalid PromQL at character ${error + 1}: ${expression.trim()}`,
             fix: "correct the expression",
           },
         ];
