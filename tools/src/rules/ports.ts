@@ -88,11 +88,7 @@ function portsOfObject(graph: Graph, manifest: Manifest): Problem[] {
         )
           return [];
         return [
-          problem(
-            path,
-            `Service ${name} has no port ${port.name ?? port.number}`,
-            describePorts(service),
-          ),
+          problem(path, `Service ${name} has no port ${port.name ?? port.number}`, describePorts(service)),
         ];
       });
     case "PeerAuthentication": {
