@@ -1,35 +1,13 @@
 /** What the cluster needs before Argo CD: names, storage, and the Git server that Argo CD reads. */
-import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { type Pod, podTrouble } from "../../../tools/src/cluster/pods.ts";
 import { until } from "../../../tools/src/failure.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { kubectl } from "./controlplane.ts";
+import { credentials } from "./credentials.ts";
 import { images } from "./images.ts";
 import { repository, state } from "./layout.ts";
-
-export interface Credentials {
-  /** Password of the Git user `platform`, who may push. */
-  platform: string;
-  /** Password of the Git user `argocd`, who may only read. */
-  argocd: string;
-  /** Secret that signs the Git server's webhook calls. */
-  webhook: string;
-}
-
-/** Random credentials, made once and kept in the state directory. */
-export function credentials(): Credentials {
-  const path = state("secrets", "credentials.json");
-  if (!existsSync(path)) {
-    mkdirSync(state("secrets"), { recursive: true, mode: 0o700 });
-    const random = (): string => randomBytes(24).toString("hex");
-    writeFileSync(path, JSON.stringify({ platform: random(), argocd: random(), webhook: random() }), {
-      mode: 0o600,
-    });
-  }
-  return JSON.parse(readFileSync(path, "utf8")) as Credentials;
-}
 
 /**
  * Applies objects given as YAML or JSON, taking over fields that others set.

@@ -167,13 +167,21 @@ export function writeCniConfig(path: string, own: CniConfig): void {
   if (!isDeepStrictEqual(found, wanted)) writeIfChanged(path, JSON.stringify(wanted, null, 2));
 }
 
-/** The mirror settings of one registry: the local mirror first, then the registry itself. */
-export const registryHosts = (name: string, upstream: string): string => `server = "${upstream}"
+/**
+ * The mirror settings of one registry. It is its own `server` too: that is what containerd falls back to, and otherwise
+ * whoever owns a name on the registry itself would be asked for an image that the mirror lacks.
+ */
+export const registryHosts = (name: string): string => {
+  const mirror = `http://${registryAddress}/v2/${name}`;
+  return `server = "${mirror}"
+capabilities = ["pull", "resolve"]
+override_path = true
 
-[host."http://${registryAddress}/v2/${name}"]
+[host."${mirror}"]
   capabilities = ["pull", "resolve"]
   override_path = true
 `;
+};
 
 const readyMark = "/run/logging-platform-node";
 
@@ -231,9 +239,8 @@ export async function ensureNode(node: Node): Promise<void> {
     );
   }
   writeIfChanged(state("resolv.conf"), resolvers.map((server) => `nameserver ${server}\n`).join(""));
-  for (const [name, upstream] of Object.entries(mirroredRegistries)) {
-    writeIfChanged(state("registries", name, "hosts.toml"), registryHosts(name, upstream));
-  }
+  for (const name of mirroredRegistries)
+    writeIfChanged(state("registries", name, "hosts.toml"), registryHosts(name));
   const etc = (name: string): string => state("config", node.name, name);
   writeIfChanged(etc("containerd.toml"), containerdConfig(machine, pinnedVersions().pause ?? ""));
   writeIfChanged(etc("kubelet.yaml"), JSON.stringify(kubeletConfig(node, machine), null, 2));

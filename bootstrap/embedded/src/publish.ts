@@ -4,7 +4,7 @@ import { Failure, until } from "../../../tools/src/failure.ts";
 import { followedBranch } from "../../../tools/src/git/followed.ts";
 import { Git } from "../../../tools/src/git/git.ts";
 import { note, progress } from "../../../tools/src/progress.ts";
-import { credentials } from "./addons.ts";
+import { credentials } from "./credentials.ts";
 import { repository, state } from "./layout.ts";
 
 const remote = "platform";
