@@ -1,7 +1,7 @@
 /** Doors that are closed: attacks as a pod, a local user, a client and a pusher make them, each of which got in once. */
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { until } from "../tools/src/failure.ts";
+import { until } from "../lib/failure.ts";
 import { apply, inPod, kubectl } from "./kubectl.ts";
 import { platformListeners } from "./machine.ts";
 import { createNamespace, deleteNamespace, shellPod, waitForPhase } from "./testpods.ts";

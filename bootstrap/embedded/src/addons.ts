@@ -1,9 +1,9 @@
 /** What the cluster needs before Argo CD: names, storage, and the Git server that Argo CD reads. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { type Pod, podTrouble } from "../../../tools/src/cluster/pods.ts";
-import { until } from "../../../tools/src/failure.ts";
-import { progress } from "../../../tools/src/progress.ts";
+import { type Pod, podTrouble } from "../../../lib/cluster/pods.ts";
+import { until } from "../../../lib/failure.ts";
+import { progress } from "../../../lib/progress.ts";
 import { kubectl } from "./controlplane.ts";
 import { credentials } from "./credentials.ts";
 import { images } from "./images.ts";

@@ -1,7 +1,7 @@
 /** etcd, the API server, the controller manager and the scheduler: on the host, on loopback and the bridge only. */
 import { mkdirSync } from "node:fs";
-import { until } from "../../../tools/src/failure.ts";
-import { run } from "../../../tools/src/process.ts";
+import { until } from "../../../lib/failure.ts";
+import { run } from "../../../lib/process.ts";
 import { ensureCertificates, pki, writeKubeconfig } from "./certificates.ts";
 import { apiServerURL, bridge, clusterDomain, podCIDR, serviceCIDR, state } from "./layout.ts";
 import type { Program } from "./supervisor.ts";

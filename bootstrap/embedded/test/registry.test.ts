@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { until } from "../../../tools/src/failure.ts";
+import { until } from "../../../lib/failure.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "registry-"));
 vi.stubEnv("STATE_DIR", join(directory, "state"));

@@ -2,9 +2,9 @@
 import { basename } from "node:path";
 import { execa } from "execa";
 import { Failure } from "../failure.ts";
-import { type Answer, isLocal, lookUp } from "../images/registry.ts";
 import { setModes } from "../modes.ts";
 import { note, progress } from "../progress.ts";
+import { type Answer, isLocal, lookUp } from "./registry.ts";
 
 /** Where an image goes. */
 export interface Registry {
