@@ -275,6 +275,7 @@ argocd() {
   local source
   embedded images quay.io/argoproj/argocd
   embedded install-binaries argocd kustomize
+  embedded repo-server-tls
   gitops render argocd --cluster "$cluster" | embedded apply
   source=$(gitops source --cluster "$cluster")
   embedded argocd-secrets "${source%% *}"

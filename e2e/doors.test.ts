@@ -1,9 +1,9 @@
 /** Doors that are closed: attacks as a pod, a local user, a client and a pusher make them, each of which got in once. */
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { until } from "../lib/failure.ts";
-import { apply, inPod, kubectl } from "./kubectl.ts";
+import { apply, get, inPod } from "./kubectl.ts";
 import { platformListeners } from "./machine.ts";
+import { generateManifest, mark } from "./repo-server.ts";
 import { createNamespace, deleteNamespace, shellPod, waitForPhase } from "./testpods.ts";
 
 const namespace = "e2e-doors";
@@ -77,5 +77,18 @@ describe("the image mirror", () => {
 
   test("is not to be answered for by a local user", async () => {
     for (const address of addresses) expect(Number(address.split(":").pop())).toBeLessThan(1024);
+  });
+});
+
+describe("Argo CD's repo-server", () => {
+  test("runs no program for a pod: it answers nobody without a certificate", async ({ annotate }) => {
+    const { status } = await get<{ status: { podIP: string } }>("pod", attacker, "--namespace", namespace);
+    const answer = await asPod(await generateManifest(status.podIP));
+    await annotate(answer.slice(0, 500));
+    expect(answer).not.toContain(mark);
+    // And not for a fault of the attack's own: it is turned away before it has said anything.
+    expect(answer).toMatch(
+      /^(refused: .*(alert|handshake|certificate|disconnected|ECONNRESET|hang up)|closed)/i,
+    );
   });
 });

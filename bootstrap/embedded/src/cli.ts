@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { Command } from "commander";
 import { formatDiagnoses } from "../../../lib/cluster/doctor.ts";
+import { ensureRepoServerTls } from "../../../lib/cluster/repo-server-tls.ts";
 import { Failure, until } from "../../../lib/failure.ts";
 import { log, logFile } from "../../../lib/process.ts";
 import { note } from "../../../lib/progress.ts";
@@ -10,6 +11,7 @@ import { apply, applyAddon, applyArgocdSecrets, startGitServer, waitForWorkload 
 import { builderEnvironment, writeBuilderSettings } from "./builder.ts";
 import { createCgroup, entrances } from "./cgroups.ts";
 import { startCluster } from "./cluster.ts";
+import { kubectlQuietly } from "./controlplane.ts";
 import { destroy, remains } from "./destroy.ts";
 import { ensureImages } from "./images.ts";
 import { examineMachine, plan } from "./inspect.ts";
@@ -115,6 +117,13 @@ program
   .description("push HEAD to the Git server and print the commit its main branch is at")
   .action(async () => {
     process.stdout.write(`${await publish(url("git"))}\n`);
+  });
+
+program
+  .command("repo-server-tls")
+  .description("the certificate that Argo CD's repo-server asks for; before Argo CD is applied")
+  .action(async () => {
+    await ensureRepoServerTls(kubectlQuietly);
   });
 
 program

@@ -129,13 +129,19 @@ export function controlPlanePrograms(): Program[] {
   ];
 }
 
+const kubectlWith =
+  (quiet: boolean) =>
+  (args: string[], input?: string): Promise<string> =>
+    run(state("bin", "kubectl"), ["--kubeconfig", state("kubeconfig", "admin.yaml"), ...args], {
+      quiet,
+      ...(input === undefined ? {} : { input }),
+    });
+
 /** Runs kubectl as the cluster's administrator. */
-export const kubectl = (args: string[], input?: string): Promise<string> =>
-  run(
-    state("bin", "kubectl"),
-    ["--kubeconfig", state("kubeconfig", "admin.yaml"), ...args],
-    input === undefined ? {} : { input },
-  );
+export const kubectl = kubectlWith(false);
+
+/** The same, and nothing of what it prints goes to the log: for Secrets. */
+export const kubectlQuietly = kubectlWith(true);
 
 /** Waits until the API server says it is ready. */
 export const waitForApiServer = (): Promise<void> =>

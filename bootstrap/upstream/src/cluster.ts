@@ -10,6 +10,14 @@ export function kubectl(args: string[], input?: string): Promise<string> {
   return run("kubectl", [...contextArguments(), ...args], input === undefined ? {} : { input });
 }
 
+/** Runs kubectl and leaves nothing of what it prints in the log: for Secrets. */
+export function kubectlQuietly(args: string[], input?: string): Promise<string> {
+  return run("kubectl", [...contextArguments(), ...args], {
+    quiet: true,
+    ...(input === undefined ? {} : { input }),
+  });
+}
+
 /** Applies objects server-side, as the manager that the embedded cluster's bootstrap uses too. */
 export async function apply(text: string): Promise<void> {
   await kubectl(["apply", "--server-side", "--force-conflicts", "--field-manager=deploy", "-f", "-"], text);

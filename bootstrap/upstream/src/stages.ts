@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { refreshAnnotation } from "../../../lib/cluster/applications.ts";
 import { contextArguments, deployCommand, get, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
+import { ensureRepoServerTls } from "../../../lib/cluster/repo-server-tls.ts";
 import { waitForCommit } from "../../../lib/cluster/wait.ts";
 import { Failure, until } from "../../../lib/failure.ts";
 import { type KubernetesObject, parseObjects } from "../../../lib/object.ts";
@@ -9,7 +10,7 @@ import { logFile, run } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
 import { renderInstall, renderRoot } from "../../../lib/render/start.ts";
 import { checkout } from "../../../lib/repository.ts";
-import { apply, deadline, kubectl, troubleIn, waitForWorkloads } from "./cluster.ts";
+import { apply, deadline, kubectl, kubectlQuietly, troubleIn, waitForWorkloads } from "./cluster.ts";
 import { readCredentials, repositorySecret } from "./credentials.ts";
 import { gatewayURL, istioPlatform, type Service } from "./gateway.ts";
 import { findIstioctl } from "./istioctl.ts";
@@ -59,6 +60,7 @@ export async function installArgocd(target: Target): Promise<void> {
   progress("rendering Argo CD");
   const text = await renderInstall(checkout, cluster, wishes.ha === true);
   progress("applying Argo CD");
+  await ensureRepoServerTls(kubectlQuietly);
   await apply(text);
   const credentials = readCredentials(target);
   if (credentials) await apply(repositorySecret(repository, credentials));

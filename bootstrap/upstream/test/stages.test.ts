@@ -228,6 +228,7 @@ describe("istioctl of another version", () => {
 
 describe("Argo CD", () => {
   const apply = `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`;
+  const applyTls = `${k} apply --server-side --force-conflicts --field-manager=deploy-repo-server-tls -f -`;
 
   it("is applied server-side and waited for", async () => {
     expect(await stubs.run(["argocd", ...context, ...repo])).toMatchObject({ exitCode: 0 });
@@ -239,10 +240,18 @@ describe("Argo CD", () => {
       "statefulset/argocd-application-controller",
     ];
     expect(changing()).toEqual([
+      applyTls,
+      applyTls,
       apply,
       ...workloads.map((workload) => `${k} -n argocd rollout status ${workload} --timeout=300s`),
     ]);
-    const [{ input = "" } = {}] = stubs.inputs();
+    const [namespace, secret, { input = "" } = {}] = stubs.inputs();
+    // Before Argo CD, whose parts look for it when they start.
+    expect(JSON.parse(namespace?.input ?? "")).toMatchObject({
+      kind: "Namespace",
+      metadata: { name: "argocd" },
+    });
+    expect(JSON.parse(secret?.input ?? "").metadata.name).toBe("argocd-repo-server-mtls");
     expect(objectsIn(input).map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toContain(
       "CustomResourceDefinition applications.argoproj.io",
     );
@@ -263,7 +272,7 @@ describe("Argo CD", () => {
     expect(exitCode).toBe(1);
     expect(stderr).toContain("forbidden: you may not");
     expect(stderr).toContain("next: tail -n 40 ");
-    expect(changing()).toEqual([apply]);
+    expect(changing()).toEqual([applyTls]);
   });
 
   it("names the workload that does not come up", async () => {
@@ -284,7 +293,8 @@ describe("Argo CD", () => {
         .inputs()
         .map(({ input }) => input)
         .filter((input) => input.startsWith('{"apiVersion":"v1","kind":"Secret"'))
-        .map((input) => JSON.parse(input) as KubernetesObject)[0];
+        .map((input) => JSON.parse(input) as KubernetesObject)
+        .find(({ metadata }) => metadata.name !== "argocd-repo-server-mtls");
     const decoded = (secret: KubernetesObject | undefined): Record<string, string> =>
       Object.fromEntries(
         Object.entries((secret?.data ?? {}) as Record<string, string>).map(([key, value]) => [
