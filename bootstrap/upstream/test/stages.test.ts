@@ -376,6 +376,12 @@ describe("the Applications", () => {
     ]);
     const objects = objectsIn(stubs.inputs()[0]?.input ?? "");
     expect(objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual([
+      "ClusterRole log-agent",
+      "ClusterRoleBinding log-agent",
+      "ValidatingAdmissionPolicy logging-platform-delivery",
+      "ValidatingAdmissionPolicy logging-platform-nodes",
+      "ValidatingAdmissionPolicyBinding logging-platform-delivery",
+      "ValidatingAdmissionPolicyBinding logging-platform-nodes",
       "AppProject argocd",
       "AppProject default",
       "AppProject logging",
