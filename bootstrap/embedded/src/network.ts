@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { until } from "../../../lib/failure.ts";
 import { run, succeeds } from "../../../lib/process.ts";
 import { bridge, type Node, nodes, podCIDR, project, state } from "./layout.ts";
+import { ensureOwnDirectories } from "./ownership.ts";
 
 /** Name of a node's network namespace, as `ip netns` lists it. */
 export const namespaceName = (node: Node): string => `lp-${node.name}`;
@@ -84,6 +85,7 @@ async function ensureNode(node: Node): Promise<void> {
 
 /** Makes bridge, namespaces, links and routes, or completes what is missing of them. */
 export async function ensureNetwork(): Promise<void> {
+  ensureOwnDirectories();
   await ensureBridge();
   for (const node of nodes) await ensureNode(node);
 }

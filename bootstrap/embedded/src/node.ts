@@ -1,6 +1,6 @@
 /** A node: a network and mount namespace with a file system, container runtime, kubelet and kube-proxy of its own. */
 
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { Failure } from "../../../lib/failure.ts";
@@ -246,6 +246,10 @@ export async function ensureNode(node: Node): Promise<void> {
   writeIfChanged(etc("kubelet.yaml"), JSON.stringify(kubeletConfig(node, machine), null, 2));
   writeIfChanged(etc("kube-proxy.yaml"), JSON.stringify(kubeProxyConfig(node), null, 2));
   writeCniConfig(files(node, "opt/cni/net.d/10-pods.conflist"), cniConfig(node));
+  // Its volumes are open to every user, so that nobody but root may pass. A node of an earlier version has it open too.
+  const volumes = files(node, "opt/local-path-provisioner");
+  mkdirSync(volumes, { recursive: true });
+  chmodSync(volumes, 0o700);
   for (const plugin of readdirSync("/usr/lib/cni")) {
     const target = files(node, "opt/cni/bin", plugin);
     if (!existsSync(target)) cpSync(join("/usr/lib/cni", plugin), target);
