@@ -384,6 +384,7 @@ describe("the Applications", () => {
       "ValidatingAdmissionPolicyBinding logging-platform-nodes",
       "AppProject argocd",
       "AppProject default",
+      "AppProject gateway",
       "AppProject logging",
       "AppProject monitoring",
       "AppProject root",
