@@ -231,6 +231,7 @@ as_user() {
 
 bootstrap() {
   printf '\n=== bootstrap %s ===\n' "$(date --iso-8601=seconds)" >>"$DEPLOY_LOG"
+  embedded collisions ${1:+--http-port "$1"}
   stage "Debian packages" embedded packages
   stage "Network and image mirror" embedded registry
   start_compiling

@@ -11,6 +11,7 @@ import { apply, applyAddon, applyArgocdSecrets, startGitServer, waitForWorkload 
 import { builderEnvironment, writeBuilderSettings } from "./builder.ts";
 import { createCgroup, entrances } from "./cgroups.ts";
 import { startCluster } from "./cluster.ts";
+import { requireNoCollisions } from "./collisions.ts";
 import { kubectlQuietly } from "./controlplane.ts";
 import { destroy, remains } from "./destroy.ts";
 import { ensureImages } from "./images.ts";
@@ -48,6 +49,14 @@ function joinBuildCgroup(): void {
 }
 
 const program = new Command("embedded").description("the embedded cluster").showHelpAfterError();
+
+program
+  .command("collisions")
+  .description("refuse a machine on which the platform would collide with what is there")
+  .option("--http-port <port>", "port of the platform on 127.0.0.1")
+  .action(({ httpPort }: { httpPort?: string }) =>
+    requireNoCollisions(Number(httpPort ?? settings().httpPort)),
+  );
 
 program.command("packages").description("install missing Debian packages").action(installPackages);
 
