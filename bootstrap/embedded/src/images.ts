@@ -21,6 +21,7 @@ import { plainMode, setModes } from "../../../lib/modes.ts";
 import { log, run } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
 import { istioTag } from "../../../lib/render/go.ts";
+import { requireIntegrity } from "./integrity.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
 import {
   binaries,
@@ -283,6 +284,7 @@ async function stageNode(directory: string): Promise<void> {
     const out = await run("npm", ["pack", "--silent", `${packageName}@${version}`], { cwd: directory });
     mkdirSync(join(directory, name));
     const archive = out.trim().split("\n").pop() ?? "";
+    requireIntegrity(packageName, version ?? "", join(directory, archive));
     await run("tar", ["-xzf", archive, "--strip-components=1", "-C", name], { cwd: directory });
     rmSync(join(directory, archive));
   }
