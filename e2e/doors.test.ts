@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
-import { send } from "./app.ts";
+import { linesWith, pods, post, send } from "./app.ts";
 import { application, converged } from "./applications.ts";
 import { Clone } from "./clone.ts";
-import { apply, get, inPod, list } from "./kubectl.ts";
+import { apply, get, inPod, kubectl, list } from "./kubectl.ts";
 import { platformListeners, stateDirectory } from "./machine.ts";
 import { exported } from "./platform.ts";
 import { generateManifest, mark } from "./repo-server.ts";
@@ -327,6 +327,84 @@ describe("a neighbour in the machine's network", () => {
       const args = ["netns", "exec", neighbour, "timeout", "2", "bash", "-c", probe];
       const { exitCode } = await execa("ip", args, { reject: false });
       expect([`${address}:${port}`, exitCode === 0]).toEqual([`${address}:${port}`, false]);
+    }
+  });
+});
+
+describe("the log agent", () => {
+  interface Located {
+    metadata: { name: string; uid: string };
+    spec: { nodeName: string };
+  }
+
+  /** What the agent of a node has printed in the last minutes. */
+  const printed = (node: string): Promise<string> =>
+    kubectl([
+      "--namespace",
+      "log-agent",
+      "logs",
+      "--selector=app.kubernetes.io/name=log-agent",
+      "--tail=-1",
+      "--since=5m",
+    ]).then((text) =>
+      text
+        .split("\n")
+        .filter((line) => line.includes(`"node":"${node}"`))
+        .join("\n"),
+    );
+
+  /** Sends messages until one is in the file of a pod of that node, and returns it. */
+  async function lineOn(node: string): Promise<string> {
+    for (let count = 0; count < 60; count++) {
+      const text = `door ${node} ${Date.now()}`;
+      await post(text);
+      const found = await linesWith(text);
+      const here = (await pods()).filter(({ spec }) => spec.nodeName === node);
+      if (here.some(({ metadata }) => found.get(metadata.name)?.length)) return text;
+    }
+    throw new Error(`no message came to a pod on ${node}`);
+  }
+
+  test("follows no link out of the app's volume", async () => {
+    const secret = `e2e-door-${Date.now()}`;
+    const source = { secret: { secretName: "door" } };
+    await apply(
+      {
+        apiVersion: "v1",
+        kind: "Secret",
+        metadata: { namespace, name: "door" },
+        stringData: { token: `${secret}\n` },
+      },
+      shellPod(namespace, "victim", { script: "sleep 3600", volume: { mountPath: "/door", source } }),
+    );
+    await waitForPhase(namespace, "victim", "Running");
+    const victim = await get<Located>("pod", "victim", "--namespace", namespace);
+    const pod = (await pods()).find(({ spec }) => spec.nodeName === victim.spec.nodeName);
+    const target = `/var/lib/kubelet/pods/${victim.metadata.uid}/volumes/kubernetes.io~secret/data/token`;
+    const name = pod?.metadata.name ?? "";
+    await inPod("logging", name, "sh", "-c", `ln -s ${target} /app/logs/app.log.7`);
+    try {
+      // A line that is written after the link is read after it.
+      const after = await lineOn(victim.spec.nodeName);
+      await until("the line after the link", 60, async () =>
+        (await printed(victim.spec.nodeName)).includes(after) ? undefined : "is not printed",
+      );
+      expect(await printed(victim.spec.nodeName)).not.toContain(secret);
+    } finally {
+      await inPod("logging", name, "rm", "-f", "/app/logs/app.log.7");
+    }
+  });
+
+  test("goes on collecting beside a FIFO of any pod", async () => {
+    for (const node of nodes) {
+      const script = "mkfifo /logs/app.log /logs/app.log.1; sleep 3600";
+      const volume = { mountPath: "/logs", source: { emptyDir: {} } };
+      await apply(shellPod(namespace, `fifo-${node}`, { script, node, volume }));
+      await waitForPhase(namespace, `fifo-${node}`, "Running");
+      const line = await lineOn(node);
+      await until("the line beside the FIFO", 60, async () =>
+        (await printed(node)).includes(line) ? undefined : "is not printed",
+      );
     }
   });
 });

@@ -458,14 +458,19 @@ describe("destroy", () => {
     `${k} -n argocd patch application root --type merge -p {"metadata":{"finalizers":["resources-finalizer.argocd.argoproj.io"]}}`,
     `${k} -n argocd delete application root --wait --timeout=600s`,
   ];
-  const argocd = `${k} delete --ignore-not-found --timeout=300s -f -`;
+  const clusterWide =
+    "validatingadmissionpolicybindings,validatingadmissionpolicies,clusterrolebindings,clusterroles";
+  const argocd = [
+    `${k} delete --ignore-not-found --timeout=300s -f -`,
+    `${k} delete ${clusterWide} -l app.kubernetes.io/part-of=platform --ignore-not-found`,
+  ];
 
   it("removes the Applications while Argo CD lives, then Argo CD, then Istio", async () => {
     stubs.answer("kubectl", healthy(there));
     expect(await stubs.run(["destroy", ...context])).toMatchObject({ exitCode: 0 });
     expect(changing()).toEqual([
       ...applications,
-      argocd,
+      ...argocd,
       "istioctl uninstall --context mine --purge --skip-confirmation",
       `${k} delete namespace istio-system --ignore-not-found --timeout=300s`,
     ]);
@@ -474,10 +479,10 @@ describe("destroy", () => {
   it("leaves an Istio alone that it did not install, and one that is to be kept", async () => {
     stubs.answer("kubectl", healthy(there.slice(0, 1)));
     await stubs.run(["destroy", ...context]);
-    expect(changing()).toEqual([...applications, argocd]);
+    expect(changing()).toEqual([...applications, ...argocd]);
     stubs.answer("kubectl", healthy(there));
     await stubs.run(["destroy", ...context, "--keep-istio"]);
-    expect(changing().slice(3)).toEqual([...applications, argocd]);
+    expect(changing().slice(4)).toEqual([...applications, ...argocd]);
   });
 
   it("leaves an Argo CD alone that it did not install", async () => {
