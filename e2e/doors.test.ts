@@ -331,6 +331,20 @@ describe("a neighbour in the machine's network", () => {
   });
 });
 
+test("istiod tells nobody anything in the clear", async () => {
+  const probe = (port: number): string => `
+    const { connect } = await import("node:net");
+    const socket = connect(${port}, "istiod.istio-system.svc.cluster.local");
+    const answer = await new Promise((done) => {
+      socket.on("connect", () => done("open")).on("error", (error) => done(error.code)).setTimeout(5000, () => done("silent"));
+    });
+    console.log(answer);
+    process.exit(0);`;
+  // The one by which proxies come, so that a wrong name does not pass for a closed door.
+  expect((await asPod(probe(15012))).trim()).toBe("open");
+  expect((await asPod(probe(15010))).trim()).not.toBe("open");
+});
+
 describe("the log agent", () => {
   interface Located {
     metadata: { name: string; uid: string };

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -40,7 +40,7 @@ case "$tool $*" in
 esac
 `;
 // All that deploy.sh and its stand-ins take from the machine.
-const names = "bash cat date dirname env flock grep ln mkdir mktemp mv rm setsid sh sleep stat";
+const names = "bash cat chmod date dirname env flock grep ln mkdir mktemp mv rm setsid sh sleep stat";
 const borrowed = execaSync("sh", ["-c", `command -v ${names.replaceAll(" ", "; command -v ")}`]).stdout.split(
   "\n",
 );
@@ -300,6 +300,22 @@ describe("bootstrap", () => {
     const ended = (): boolean =>
       !existsSync(`/proc/${id}`) || /^State:\tZ/m.test(readFileSync(`/proc/${id}/status`, "utf8"));
     await vi.waitFor(() => expect(ended()).toBe(true), { timeout: 20_000 });
+  });
+
+  it("looks for what is in the way before anything else", async () => {
+    await deploy(["bootstrap", "--http-port", "8000"]);
+    expect((await stageCalls())[0]).toBe("embedded collisions --http-port 8000");
+  });
+
+  it.each([
+    ["makes a log that nobody else reads", ""],
+    ["closes the log of an earlier version", "before\n"],
+  ])("%s", async (_, before) => {
+    await mkdir(path("log"));
+    if (before) await writeFile(path("log/deploy.log"), before, { mode: 0o644 });
+    await deploy(["bootstrap"]);
+    expect((await stat(path("log/deploy.log"))).mode & 0o777).toBe(0o600);
+    expect((await readFile(path("log/deploy.log"), "utf8")).startsWith(before)).toBe(true);
   });
 
   it("installs the packages of a lock file that is newer than those that are there", async () => {
