@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
+import { modules } from "../../../lib/modules.ts";
 import { platformProcesses } from "./cgroups.ts";
 import {
   bridge,
@@ -13,7 +14,7 @@ import {
   serviceCIDR,
   stateDirectory,
 } from "./layout.ts";
-import { isBuilt, modules } from "./modules.ts";
+import { isBuilt } from "./modules.ts";
 import { requireOwn } from "./ownership.ts";
 
 /** Free disk that a build from nothing takes, and a platform whose tools are built; README and doctor say the same. */

@@ -1,7 +1,7 @@
 /** etcd, the API server, the controller manager and the scheduler: on the host, on loopback and the bridge only. */
 import { mkdirSync } from "node:fs";
 import { until } from "../../../lib/failure.ts";
-import { run } from "../../../lib/process.ts";
+import { kubectl } from "../../src/kubectl.ts";
 import { ensureCertificates, pki, writeKubeconfig } from "./certificates.ts";
 import { apiServerURL, bridge, clusterDomain, podCIDR, serviceCIDR, state } from "./layout.ts";
 import type { Program } from "./supervisor.ts";
@@ -128,20 +128,6 @@ export function controlPlanePrograms(): Program[] {
     },
   ];
 }
-
-const kubectlWith =
-  (quiet: boolean) =>
-  (args: string[], input?: string): Promise<string> =>
-    run(state("bin", "kubectl"), ["--kubeconfig", state("kubeconfig", "admin.yaml"), ...args], {
-      quiet,
-      ...(input === undefined ? {} : { input }),
-    });
-
-/** Runs kubectl as the cluster's administrator. */
-export const kubectl = kubectlWith(false);
-
-/** The same, and nothing of what it prints goes to the log: for Secrets. */
-export const kubectlQuietly = kubectlWith(true);
 
 /** Waits until the API server says it is ready. */
 export const waitForApiServer = (): Promise<void> =>

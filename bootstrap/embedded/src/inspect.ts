@@ -2,11 +2,12 @@
 import { existsSync } from "node:fs";
 import { type Diagnosis, words } from "../../../lib/cluster/doctor.ts";
 import { Git } from "../../../lib/git/git.ts";
+import { modules } from "../../../lib/modules.ts";
 import { findCollisions } from "./collisions.ts";
 import { imagesToBuild } from "./images.ts";
 import { repository, stateDirectory } from "./layout.ts";
 import { inspectMachine } from "./machine.ts";
-import { isBuilt, modules, moduleVersion } from "./modules.ts";
+import { isBuilt, moduleVersion } from "./modules.ts";
 import { missingPackages } from "./packages.ts";
 import { programStates, supervisorRuns } from "./supervisor.ts";
 
