@@ -82,7 +82,7 @@ export async function generateManifest(podIP: string): Promise<string> {
       stream.on("data", (data) => said.push(data));
       stream.on("response", (headers) => headers["grpc-message"] && said.push(Buffer.from(headers["grpc-message"])));
       stream.on("trailers", (headers) => said.push(Buffer.from(" " + headers["grpc-status"] + " " + headers["grpc-message"])));
-      stream.on("error", () => {});
+      stream.on("error", (error) => done("refused: " + error.message));
       stream.on("end", () => done("answered"));
       stream.end(Buffer.concat([frame, message]));
     });
