@@ -13,6 +13,7 @@ const order = [
   "logs",
   "archive",
   "monitoring",
+  "doors",
   "delivery",
   "release",
   "lifecycle",
