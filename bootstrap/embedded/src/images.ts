@@ -192,6 +192,12 @@ export const images: Image[] = [
     context: "node-exporter",
     modules: ["node-exporter"],
   },
+  {
+    name: "registry.k8s.io/kube-state-metrics/kube-state-metrics",
+    tag: () => moduleVersion("kube-state-metrics"),
+    context: "kube-state-metrics",
+    modules: ["kube-state-metrics"],
+  },
 ];
 
 const folder = (image: Image): string =>

@@ -89,6 +89,11 @@ export const modules: Module[] = [
     rename: { node_exporter: "node-exporter" },
   },
   {
+    name: "kube-state-metrics",
+    path: "k8s.io/kube-state-metrics/v2",
+    ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
+  },
+  {
     name: "prometheus",
     path: "github.com/prometheus/prometheus",
     // One service discovery of some thirty: the cluster's own.

@@ -36,6 +36,18 @@ test("a description is left out, a property of that name is not", () => {
   });
 });
 
+test("the alert on etcd's room knows the quota that etcd is started with", () => {
+  const started = readFileSync(join(checkout, "bootstrap/embedded/src/controlplane.ts"), "utf8");
+  const [, gibibytes = ""] = /"quota-backend-bytes": String\((\d+) \* 1024 \*\* 3\)/.exec(started) ?? [];
+  const rules = readFileSync(
+    join(monitoring, "stack/embedded/rules/prometheusrule-control-plane.yaml"),
+    "utf8",
+  );
+  expect(rules).toContain(
+    `apiserver_storage_size_bytes{job="apiserver"}) / ${Number(gibibytes) * 1024 ** 3} >`,
+  );
+});
+
 test("the versions are those of the images that the embedded cluster builds", async () => {
   const text = readFileSync(join(monitoring, "stack/embedded/versions.env"), "utf8");
   const versions = Object.fromEntries(
@@ -45,11 +57,12 @@ test("the versions are those of the images that the embedded cluster builds", as
       .map((line) => line.split("=")),
   );
   const tag = (name: string): string | Promise<string> | undefined =>
-    images.find((image) => image.name === `quay.io/${name}`)?.tag();
+    images.find((image) => image.name === name)?.tag();
   expect(versions).toEqual({
-    ALERTMANAGER: await tag("prometheus/alertmanager"),
-    NODE_EXPORTER: await tag("prometheus/node-exporter"),
-    PROMETHEUS: await tag("prometheus/prometheus"),
-    PROMETHEUS_OPERATOR: await tag("prometheus-operator/prometheus-operator"),
+    ALERTMANAGER: await tag("quay.io/prometheus/alertmanager"),
+    KUBE_STATE_METRICS: await tag("registry.k8s.io/kube-state-metrics/kube-state-metrics"),
+    NODE_EXPORTER: await tag("quay.io/prometheus/node-exporter"),
+    PROMETHEUS: await tag("quay.io/prometheus/prometheus"),
+    PROMETHEUS_OPERATOR: await tag("quay.io/prometheus-operator/prometheus-operator"),
   });
 });
