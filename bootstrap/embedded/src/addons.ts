@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
+import { hashSync } from "bcryptjs";
 import { type Pod, podTrouble } from "../../../tools/src/cluster/pods.ts";
 import { until } from "../../../tools/src/failure.ts";
 import { progress } from "../../../tools/src/progress.ts";
@@ -16,19 +17,30 @@ export interface Credentials {
   argocd: string;
   /** Secret that signs the Git server's webhook calls. */
   webhook: string;
+  /** Password of Argo CD's user `viewer`, who may only look, and what of it Argo CD is given. */
+  viewer: string;
+  viewerHash: string;
 }
 
-/** Random credentials, made once and kept in the state directory. */
+/** Random credentials, made once and kept in the state directory; those that an older platform lacks are added. */
 export function credentials(): Credentials {
   const path = state("secrets", "credentials.json");
-  if (!existsSync(path)) {
+  const known = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Partial<Credentials>) : {};
+  const random = (): string => randomBytes(24).toString("hex");
+  const viewer = known.viewer ?? random();
+  const all: Credentials = {
+    platform: known.platform ?? random(),
+    argocd: known.argocd ?? random(),
+    webhook: known.webhook ?? random(),
+    viewer,
+    // Another at every call: kept, so that a second run changes nothing.
+    viewerHash: known.viewerHash ?? hashSync(viewer, 10),
+  };
+  if (JSON.stringify(all) !== JSON.stringify(known)) {
     mkdirSync(state("secrets"), { recursive: true, mode: 0o700 });
-    const random = (): string => randomBytes(24).toString("hex");
-    writeFileSync(path, JSON.stringify({ platform: random(), argocd: random(), webhook: random() }), {
-      mode: 0o600,
-    });
+    writeFileSync(path, JSON.stringify(all), { mode: 0o600 });
   }
-  return JSON.parse(readFileSync(path, "utf8")) as Credentials;
+  return all;
 }
 
 /**
@@ -132,9 +144,9 @@ export async function startGitServer(): Promise<void> {
   await waitForWorkload("git", "statefulset", "git-server");
 }
 
-/** The Secrets that Argo CD reads the repository and checks webhooks with. */
+/** The Secrets that Argo CD reads the repository, checks webhooks and signs the user `viewer` in with. */
 export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
-  const { argocd, webhook } = credentials();
+  const { argocd, webhook, viewer, viewerHash } = credentials();
   await apply(
     secret(
       "argocd",
@@ -144,5 +156,7 @@ export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
     ),
   );
   // Argo CD's own manifests hold this Secret without data: as the same manager, each apply would undo the other.
-  await apply(secret("argocd", "argocd-secret", { "webhook.github.secret": webhook }), "deploy-secrets");
+  const data = { "webhook.github.secret": webhook, "accounts.viewer.password": viewerHash };
+  await apply(secret("argocd", "argocd-secret", data), "deploy-secrets");
+  await apply(secret("argocd", "argocd-viewer", { password: viewer }));
 }

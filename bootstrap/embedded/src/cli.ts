@@ -213,11 +213,14 @@ program
   .command("summary")
   .description("where everything is")
   .action(() => {
+    const password = (secret: string): string =>
+      `kubectl -n argocd get secret ${secret} -o jsonpath='{.data.password}' | base64 -d`;
     const rows = {
       platform: `curl ${url("app")}/`,
       tools: 'eval "$(./deploy.sh env)"',
       deploy: "git push platform HEAD:main",
-      "Argo CD": `${url("argocd")}  user admin, password: kubectl -n argocd get secret argocd-initial-admin-secret -o jsonpath='{.data.password}' | base64 -d`,
+      "Argo CD": `${url("argocd")}  user viewer looks, password: ${password("argocd-viewer")}`,
+      "": `${" ".repeat(url("argocd").length)}  user admin changes, password: ${password("argocd-initial-admin-secret")}`,
       status: "./deploy.sh status",
     };
     for (const [name, text] of Object.entries(rows)) process.stdout.write(`  ${name.padEnd(10)} ${text}\n`);

@@ -11,11 +11,12 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { Failure } from "../../../tools/src/failure.ts";
-import { log, run } from "../../../tools/src/process.ts";
+import { log, run, succeeds } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { istioTag, withoutGoSettings } from "../../../tools/src/render/go.ts";
+import { addPages, pagesDirectory } from "./argocd-pages.ts";
 import { cache, repository, state } from "./layout.ts";
 
 export interface Module {
@@ -30,6 +31,8 @@ export interface Module {
   rename?: Record<string, string>;
   /** The module's own directory holds the main package. */
   main?: boolean;
+  /** What is compiled into it besides: added to a copy of its sources, by what a directory of ours says. */
+  additions?: { directory: string; add: (copy: string, version: string) => Promise<void> };
 }
 
 /** Prometheus 3 numbers its Go module v0.3NN.P for the release 3.NN.P. */
@@ -70,6 +73,7 @@ export const modules: Module[] = [
     path: "github.com/argoproj/argo-cd/v3",
     ldflags: (v) => `-X github.com/argoproj/argo-cd/v3/common.version=${v.slice(1)}`,
     rename: { cmd: "argocd" },
+    additions: { directory: pagesDirectory, add: addPages },
   },
   {
     name: "opentelemetry-collector",
@@ -134,8 +138,20 @@ export function moduleKey(name: string): string {
   const hash = createHash("sha256").update(JSON.stringify(flags(moduleNamed(name))));
   for (const file of readdirSync(directory(name)).sort())
     hash.update(`\0${file}\0`).update(readFileSync(join(directory(name), file)));
+  const { additions } = moduleNamed(name);
+  if (additions)
+    for (const file of filesBelow(additions.directory))
+      hash.update(`\0${file}\0`).update(readFileSync(join(additions.directory, file)));
   return hash.digest("hex").slice(0, 16);
 }
+
+/** The files below a directory in an order of their own; without packages, which somebody may have installed there. */
+const filesBelow = (directory: string): string[] =>
+  readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(relative(directory, entry.parentPath), entry.name))
+    .filter((file) => !file.split("/").includes("node_modules"))
+    .sort();
 
 /** The directory that holds a module's binaries once it is built. */
 export const binaries = (name: string): string => cache("bin", `${name}-${moduleKey(name)}`);
@@ -155,6 +171,28 @@ export const goEnvironment = (): Record<string, string> => ({
   GOGC: process.env.GOGC ?? "400",
 });
 
+/**
+ * Copies a module's sources, adds to the copy, and returns the flag under which Go compiles that.
+ * Neither an overlay nor a link would do: Go refuses the first for files of its cache, and embeds no links.
+ */
+async function completed({ name, path, additions }: Module): Promise<string[]> {
+  if (!additions) return [];
+  const copy = cache("sources", name);
+  rmSync(copy, { recursive: true, force: true });
+  mkdirSync(cache("sources"), { recursive: true });
+  const source = await moduleSource(name);
+  // Hard links take no room and no time; on another file system they cannot be.
+  if (!(await succeeds("cp", ["--archive", "--link", source, copy]))) {
+    rmSync(copy, { recursive: true, force: true });
+    cpSync(source, copy, { recursive: true });
+  }
+  await additions.add(copy, moduleVersion(name));
+  const pinned = readFileSync(join(directory(name), "go.mod"), "utf8");
+  writeFileSync(`${copy}.mod`, `${pinned}\nreplace ${path} => ${copy}\n`);
+  cpSync(join(directory(name), "go.sum"), `${copy}.sum`);
+  return ["-modfile", `${copy}.mod`];
+}
+
 async function build(module: Module): Promise<void> {
   const target = binaries(module.name);
   const scratch = `${target}.partial`;
@@ -168,10 +206,14 @@ async function build(module: Module): Promise<void> {
     progress(text);
   };
   say(`fetching ${module.name}`);
+  const modfile = await completed(module);
   const options = { cwd: directory(module.name), env: goEnvironment() };
   const total = new Set(
     (
-      await run("go", ["list", "-deps", ...flags(module).slice(0, -2), packages], { ...options, quiet: true })
+      await run("go", ["list", "-deps", ...modfile, ...flags(module).slice(0, -2), packages], {
+        ...options,
+        quiet: true,
+      })
     ).split("\n"),
   ).size;
   let compiled = 0;
@@ -180,7 +222,7 @@ async function build(module: Module): Promise<void> {
     compiled++;
     say(`compiling ${module.name} ${Math.min(compiled, total)}/${total}`);
   };
-  await run("go", ["build", "-v", ...flags(module), "-o", `${scratch}/`, packages], {
+  await run("go", ["build", "-v", ...modfile, ...flags(module), "-o", `${scratch}/`, packages], {
     ...options,
     onLine,
     quiet: true,
@@ -188,6 +230,7 @@ async function build(module: Module): Promise<void> {
   for (const [from, to] of Object.entries(module.rename ?? {}))
     renameSync(join(scratch, from), join(scratch, to));
   renameSync(scratch, target);
+  rmSync(cache("sources", module.name), { recursive: true, force: true });
   rmSync(status, { force: true });
   log(`built ${module.name} in ${Math.round((Date.now() - started) / 1000)} s`);
 }
