@@ -4,18 +4,61 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { images } from "../../../bootstrap/embedded/src/images.ts";
 import { checkout } from "../../src/repository.ts";
-import { committed, dashboards } from "../dashboards/index.ts";
+import { grafana } from "../dashboards/grafana.ts";
+import { committed, dashboards, descriptions } from "../dashboards/index.ts";
+import { perses } from "../dashboards/perses.ts";
 import { definitions, withoutDescriptions } from "../definitions/index.ts";
 
 const monitoring = join(checkout, "gitops/platform/monitoring");
 
-test("the dashboards are what `npm run dashboards` writes", () => {
-  const files = readdirSync(join(checkout, committed)).filter((file) => file.endsWith(".json"));
+test("the dashboards are what `npm run dashboards` writes, for Grafana and for Perses", () => {
   const generated = dashboards();
+  const files = Object.values(committed).flatMap(({ folder }) =>
+    readdirSync(join(checkout, folder))
+      .filter((file) => file.endsWith(".json"))
+      .map((file) => `${folder}/${file}`),
+  );
   expect(files.sort()).toEqual(Object.keys(generated).sort());
-  for (const [name, text] of Object.entries(generated))
-    expect(JSON.parse(readFileSync(join(checkout, committed, name), "utf8")), name).toEqual(JSON.parse(text));
+  for (const [file, text] of Object.entries(generated))
+    expect(JSON.parse(readFileSync(join(checkout, file), "utf8")), file).toEqual(JSON.parse(text));
 });
+
+test("Grafana and Perses are given the same panels with the same expressions", () => {
+  for (const description of descriptions) {
+    const panels = description.rows.flatMap((row) => row.panels);
+    const expected = panels.map((panel) => [
+      panel.title,
+      ...(panel.kind === "figure" ? [panel.expression] : Object.values(panel.queries)),
+    ]);
+    const drawn = JSON.parse(JSON.stringify([grafana(description), perses(description)])) as [
+      { panels: { type: string; title: string; targets?: { expr: string }[] }[] },
+      {
+        spec: {
+          layouts: { spec: { items: { content: { $ref: string } }[] } }[];
+          panels: Record<string, Drawn>;
+        };
+      },
+    ];
+    const ofGrafana = drawn[0].panels.filter(({ type }) => type !== "row");
+    expect(ofGrafana.map(({ title, targets = [] }) => [title, ...targets.map(({ expr }) => expr)])).toEqual(
+      expected,
+    );
+    const { layouts, panels: ofPerses } = drawn[1].spec;
+    const keys = layouts.flatMap(({ spec }) =>
+      spec.items.map(({ content }) => content.$ref.split("/").at(-1) ?? ""),
+    );
+    expect(
+      keys.map((key) => [
+        ofPerses[key]?.spec.display.name,
+        ...(ofPerses[key]?.spec.queries ?? []).map(({ spec }) => spec.plugin.spec.query),
+      ]),
+    ).toEqual(expected);
+  }
+});
+
+interface Drawn {
+  spec: { display: { name: string }; queries: { spec: { plugin: { spec: { query: string } } } }[] };
+}
 
 test("the definitions are what `npm run definitions` writes", async () => {
   const generated = await definitions();
