@@ -285,7 +285,8 @@ argocd() {
 applications() {
   embedded images docker.io/otel/opentelemetry-collector-contrib quay.io/prometheus-operator/prometheus-operator \
     quay.io/prometheus-operator/prometheus-config-reloader quay.io/prometheus/prometheus quay.io/prometheus/alertmanager \
-    quay.io/prometheus/node-exporter registry.k8s.io/kube-state-metrics/kube-state-metrics
+    quay.io/prometheus/node-exporter registry.k8s.io/kube-state-metrics/kube-state-metrics \
+    docker.io/logging-platform/dashboards
   gitops render root --cluster "$cluster" | embedded apply
   gitops wait "$commit"
 }

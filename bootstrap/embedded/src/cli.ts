@@ -221,6 +221,8 @@ program
       deploy: "git push platform HEAD:main",
       "Argo CD": `${url("argocd")}  user viewer looks, password: ${password("argocd-viewer")}`,
       "": `${" ".repeat(url("argocd").length)}  user admin changes, password: ${password("argocd-initial-admin-secret")}`,
+      dashboards: `${url("dashboards")}  the platform, the cluster, the mesh`,
+      Prometheus: `${url("prometheus")}  graphs, targets, rules, alerts`,
       status: "./deploy.sh status",
     };
     for (const [name, text] of Object.entries(rows)) process.stdout.write(`  ${name.padEnd(10)} ${text}\n`);

@@ -198,6 +198,12 @@ export const images: Image[] = [
     context: "kube-state-metrics",
     modules: ["kube-state-metrics"],
   },
+  {
+    name: "docker.io/logging-platform/dashboards",
+    tag: () => contentTag("dashboards"),
+    context: "dashboards",
+    from: ["docker.io/library/node", "docker.io/library/nginx"],
+  },
 ];
 
 const folder = (image: Image): string =>

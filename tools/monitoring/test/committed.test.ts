@@ -103,6 +103,7 @@ test("the versions are those of the images that the embedded cluster builds", as
     images.find((image) => image.name === name)?.tag();
   expect(versions).toEqual({
     ALERTMANAGER: await tag("quay.io/prometheus/alertmanager"),
+    DASHBOARDS: await tag("docker.io/logging-platform/dashboards"),
     KUBE_STATE_METRICS: await tag("registry.k8s.io/kube-state-metrics/kube-state-metrics"),
     NODE_EXPORTER: await tag("quay.io/prometheus/node-exporter"),
     PROMETHEUS: await tag("quay.io/prometheus/prometheus"),
