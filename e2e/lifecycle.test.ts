@@ -1,9 +1,10 @@
 /** E1 and E2: the life of the whole platform, to its end. Runs last. */
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, beforeEach, describe, expect, type TestContext, test } from "vitest";
-import { sleep, until } from "../tools/src/failure.ts";
+import { until } from "../lib/failure.ts";
 import { linesWith, post, send } from "./app.ts";
 import { evidence, somethingFailed } from "./evidence.ts";
 import { get, type KubernetesObject, kubectl, list, secret } from "./kubectl.ts";

@@ -1,7 +1,9 @@
 /** D: what Prometheus finds and counts is what happened. */
+
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../lib/failure.ts";
 import { expressions, onlyWhileWrong, selectorsIn } from "../tools/monitoring/expressions.ts";
-import { sleep, until } from "../tools/src/failure.ts";
 import { pods, post, send } from "./app.ts";
 import { application, cloneOfConverged, endClone } from "./applications.ts";
 import type { Clone } from "./clone.ts";
@@ -151,7 +153,7 @@ describe("D4 rules", () => {
     });
   });
 
-  test("one fires always and arrives in Alertmanager", async () => {
+  test("one always fires and arrives in Alertmanager", async () => {
     expect((await fired("Watchdog", 120)).labels.severity).toBe("none");
   });
 });

@@ -1,9 +1,9 @@
 /** B6: docs/runbooks/cluster-gone.md, followed to the letter: what the S3 copy has outlives the platform. */
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type S3, startS3 } from "../../services/log-archiver/test/s3.ts";
-import { sleep } from "../../tools/src/failure.ts";
 import { namespace } from "../app.ts";
 import { cloneOfConverged, converged, endClone } from "../applications.ts";
 import type { Clone } from "../clone.ts";

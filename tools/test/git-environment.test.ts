@@ -14,11 +14,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { isSsh, sshAddress } from "../../bootstrap/upstream/src/credentials.ts";
-import { probeAddress } from "../../bootstrap/upstream/src/probe.ts";
+import { isSsh, sshAddress } from "../../bootstrap/existing/src/credentials.ts";
+import { probeAddress } from "../../bootstrap/existing/src/probe.ts";
+import { checkout } from "../../lib/repository.ts";
 import { replaceYamlScalar } from "../src/git/scalar.ts";
 import { release, setFault } from "../src/release/release.ts";
-import { checkout } from "../src/repository.ts";
 import { type Clone, fault, kustomization, Shop } from "./shop.ts";
 
 let shop: Shop;

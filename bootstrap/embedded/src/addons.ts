@@ -3,10 +3,8 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { hashSync } from "bcryptjs";
-import { type Pod, podTrouble } from "../../../tools/src/cluster/pods.ts";
-import { until } from "../../../tools/src/failure.ts";
-import { progress } from "../../../tools/src/progress.ts";
-import { kubectl } from "./controlplane.ts";
+import { progress } from "../../../lib/progress.ts";
+import { apply, kubectl, secretObject, waitForWorkloads } from "../../src/kubectl.ts";
 import { images } from "./images.ts";
 import { repository, state } from "./layout.ts";
 
@@ -43,17 +41,6 @@ export function credentials(): Credentials {
   return all;
 }
 
-/**
- * Applies objects given as YAML or JSON, taking over fields that others set.
- * @param manager owns the fields; what it applied before to the same object and leaves out now is removed
- */
-export async function apply(text: string, manager = "deploy"): Promise<void> {
-  await kubectl(
-    ["apply", "--server-side", "--force-conflicts", `--field-manager=${manager}`, "-f", "-"],
-    text,
-  );
-}
-
 /** Renders a kustomization of the repository with the pinned image tags laid over it. */
 export async function render(directory: string): Promise<string> {
   const overlay = state("render", directory.replaceAll("/", "-"));
@@ -72,62 +59,6 @@ export async function applyAddon(name: string): Promise<void> {
   await apply(await render(`bootstrap/embedded/manifests/${name}`));
 }
 
-interface Workload {
-  spec: { replicas?: number; selector: { matchLabels: Record<string, string> } };
-  metadata: { generation: number };
-  status: Record<string, number | undefined>;
-}
-
-/** Waits until all replicas of a Deployment, StatefulSet or DaemonSet are ready at its present generation. */
-export async function waitForWorkload(
-  namespace: string,
-  kind: string,
-  name: string,
-  seconds = 180,
-): Promise<void> {
-  const object = `${kind}/${name}`;
-  progress(`waiting for ${object}`);
-  await until(
-    `${kind} ${namespace}/${name}`,
-    seconds,
-    async () => {
-      const workload = JSON.parse(await kubectl(["-n", namespace, "get", object, "-o", "json"])) as Workload;
-      const want = workload.status.desiredNumberScheduled ?? workload.spec.replicas ?? 1;
-      const ready = workload.status.readyReplicas ?? workload.status.numberReady ?? 0;
-      const updated = workload.status.updatedReplicas ?? workload.status.updatedNumberScheduled ?? 0;
-      if (
-        (workload.status.observedGeneration ?? 0) >= workload.metadata.generation &&
-        ready >= want &&
-        updated >= want
-      )
-        return undefined;
-      const labels = Object.entries(workload.spec.selector.matchLabels).map((pair) => pair.join("="));
-      const pods = JSON.parse(
-        await kubectl(["-n", namespace, "get", "pods", "-l", labels.join(), "-o", "json"]),
-      ) as { items: Pod[] };
-      const trouble = pods.items.map(podTrouble).find((t) => t !== undefined);
-      return `${ready}/${want} ready${trouble ? `; ${trouble}` : ""}`;
-    },
-    `kubectl -n ${namespace} describe ${object}; kubectl -n ${namespace} logs ${object} --all-containers --tail=20`,
-  );
-}
-
-const secret = (
-  namespace: string,
-  name: string,
-  data: Record<string, string>,
-  labels: Record<string, string> = {},
-): string =>
-  JSON.stringify({
-    apiVersion: "v1",
-    kind: "Secret",
-    metadata: { name, namespace, labels },
-    // Not stringData: the server-side apply of that field is not idempotent.
-    data: Object.fromEntries(
-      Object.entries(data).map(([key, value]) => [key, Buffer.from(value).toString("base64")]),
-    ),
-  });
-
 /** Starts the Git server with its users. */
 export async function startGitServer(): Promise<void> {
   const { platform, argocd, webhook } = credentials();
@@ -135,28 +66,30 @@ export async function startGitServer(): Promise<void> {
   const manifests = await render("bootstrap/embedded/manifests/git-server");
   await apply(JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: "git" } }));
   await apply(
-    secret("git", "git-server", {
-      users: `platform:${platform}\nargocd:${argocd}\n`,
-      "webhook-secret": webhook,
-    }),
+    secretObject(
+      { namespace: "git", name: "git-server" },
+      { users: `platform:${platform}\nargocd:${argocd}\n`, "webhook-secret": webhook },
+    ),
   );
   await apply(manifests);
-  await waitForWorkload("git", "statefulset", "git-server");
+  await waitForWorkloads("git", ["statefulset/git-server"], 180);
 }
 
 /** The Secrets that Argo CD reads the repository, checks webhooks and signs the user `viewer` in with. */
 export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
   const { argocd, webhook, viewer, viewerHash } = credentials();
   await apply(
-    secret(
-      "argocd",
-      "platform-repository",
+    secretObject(
+      {
+        namespace: "argocd",
+        name: "platform-repository",
+        labels: { "argocd.argoproj.io/secret-type": "repository" },
+      },
       { type: "git", url: repositoryURL, username: "argocd", password: argocd },
-      { "argocd.argoproj.io/secret-type": "repository" },
     ),
   );
   // Argo CD's own manifests hold this Secret without data: as the same manager, each apply would undo the other.
   const data = { "webhook.github.secret": webhook, "accounts.viewer.password": viewerHash };
-  await apply(secret("argocd", "argocd-secret", data), "deploy-secrets");
-  await apply(secret("argocd", "argocd-viewer", { password: viewer }));
+  await apply(secretObject({ namespace: "argocd", name: "argocd-secret" }, data), "deploy-secrets");
+  await apply(secretObject({ namespace: "argocd", name: "argocd-viewer" }, { password: viewer }));
 }

@@ -1,9 +1,9 @@
 /** Argo CD's own pages: built from the sources in its Go module with a component library of ours, for its server to embed. */
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { Failure } from "../../../tools/src/failure.ts";
-import { run } from "../../../tools/src/process.ts";
-import { progress } from "../../../tools/src/progress.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { run } from "../../../lib/process.ts";
+import { progress } from "../../../lib/progress.ts";
 import { repository } from "./layout.ts";
 
 /** What the pages are built with, beside Argo CD's Dockerfile. */

@@ -1,7 +1,7 @@
 /** etcd, the API server, the controller manager and the scheduler: on the host, on loopback and the bridge only. */
 import { mkdirSync } from "node:fs";
-import { until } from "../../../tools/src/failure.ts";
-import { run } from "../../../tools/src/process.ts";
+import { until } from "../../../lib/failure.ts";
+import { kubectl } from "../../src/kubectl.ts";
 import { ensureCertificates, pki, writeKubeconfig } from "./certificates.ts";
 import { apiServerURL, bridge, clusterDomain, podCIDR, serviceCIDR, state } from "./layout.ts";
 import type { Program } from "./supervisor.ts";
@@ -128,14 +128,6 @@ export function controlPlanePrograms(): Program[] {
     },
   ];
 }
-
-/** Runs kubectl as the cluster's administrator. */
-export const kubectl = (args: string[], input?: string): Promise<string> =>
-  run(
-    state("bin", "kubectl"),
-    ["--kubeconfig", state("kubeconfig", "admin.yaml"), ...args],
-    input === undefined ? {} : { input },
-  );
 
 /** Waits until the API server says it is ready. */
 export const waitForApiServer = (): Promise<void> =>

@@ -15,21 +15,21 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { load } from "js-yaml";
-import { Failure } from "../../../tools/src/failure.ts";
-import { sourceTag, unpackCommitted } from "../../../tools/src/git/source-tag.ts";
-import { plainMode, setModes } from "../../../tools/src/modes.ts";
-import { log, run } from "../../../tools/src/process.ts";
-import { progress } from "../../../tools/src/progress.ts";
-import { istioTag } from "../../../tools/src/render/go.ts";
-import { cache, pinnedVersions, repository } from "./layout.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { sourceTag, unpackCommitted } from "../../../lib/git/source-tag.ts";
+import { plainMode, setModes } from "../../../lib/modes.ts";
 import {
-  binaries,
-  ensureBuilt,
-  moduleKey,
+  argocd,
+  istio,
+  istioTag,
   moduleSource,
-  moduleVersion,
+  prometheus,
   prometheusVersion,
-} from "./modules.ts";
+} from "../../../lib/modules.ts";
+import { log, run } from "../../../lib/process.ts";
+import { progress } from "../../../lib/progress.ts";
+import { cache, pinnedVersions, repository } from "./layout.ts";
+import { binaries, ensureBuilt, moduleKey, moduleVersion } from "./modules.ts";
 import { forgetImage } from "./node.ts";
 import { push, registryHas } from "./registry.ts";
 
@@ -301,14 +301,14 @@ async function stageNode(directory: string): Promise<void> {
 }
 
 async function stageArgocd(directory: string): Promise<void> {
-  const source = await moduleSource("argocd");
+  const source = await moduleSource(repository, argocd);
   for (const file of ["hack/gpg-wrapper.sh", "hack/git-verify-wrapper.sh", "entrypoint.sh"])
     cpSync(join(source, file), join(directory, file.split("/").pop() ?? ""));
 }
 
 /** The module holds the sources of its pages and not the pages; the package beside the Dockerfile says what they are built with. */
 async function stagePrometheus(directory: string): Promise<void> {
-  const source = join(await moduleSource("prometheus"), "web/ui/mantine-ui");
+  const source = join(await moduleSource(repository, prometheus), "web/ui/mantine-ui");
   for (const part of ["index.html", "postcss.config.cjs", "public", "src"])
     cpSync(join(source, part), join(directory, "ui", part), { recursive: true });
 }
@@ -325,7 +325,7 @@ async function stageProxy(directory: string): Promise<void> {
   // Unpacked like this, files carry no executable bits.
   chmodSync(join(directory, "envoy"), 0o755);
   const template = "tools/packaging/common/envoy_bootstrap.json";
-  cpSync(join(await moduleSource("istio"), template), join(directory, "envoy_bootstrap.json"));
+  cpSync(join(await moduleSource(repository, istio), template), join(directory, "envoy_bootstrap.json"));
 }
 
 async function stage(image: Image, directory: string): Promise<void> {

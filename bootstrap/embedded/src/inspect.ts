@@ -1,12 +1,13 @@
 /** Looking without touching: what bootstrap would do, and what is wrong with the machine. */
 import { existsSync, statfsSync } from "node:fs";
 import { createServer } from "node:net";
-import { type Diagnosis, words } from "../../../tools/src/cluster/doctor.ts";
-import { Git } from "../../../tools/src/git/git.ts";
+import { type Diagnosis, words } from "../../../lib/cluster/doctor.ts";
+import { Git } from "../../../lib/git/git.ts";
+import { modules } from "../../../lib/modules.ts";
 import { imagesToBuild } from "./images.ts";
 import { cacheDirectory, endpoints, repository, stateDirectory } from "./layout.ts";
 import { inspectMachine } from "./machine.ts";
-import { isBuilt, modules, moduleVersion } from "./modules.ts";
+import { isBuilt, moduleVersion } from "./modules.ts";
 import { missingPackages } from "./packages.ts";
 import { programStates, supervisorRuns } from "./supervisor.ts";
 

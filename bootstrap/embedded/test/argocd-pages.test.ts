@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { load } from "js-yaml";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { argocd, moduleSource } from "../../../tools/src/render/go.ts";
+import { argocd, moduleSource } from "../../../lib/modules.ts";
 import { layOutPages, pagesDirectory } from "../src/argocd-pages.ts";
 import { repository } from "../src/layout.ts";
 

@@ -110,7 +110,7 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
     log.settings = after;
     logger.level = after.LOG_LEVEL;
     metrics.configReloads.inc({ result: "success" });
-    logger.info({ keys }, "took over a new configuration");
+    logger.info({ keys }, "applied a new configuration");
   };
   let stopped: Promise<void> | undefined;
   return {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { images } from "../../../bootstrap/embedded/src/images.ts";
-import { checkout } from "../../src/repository.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { grafana } from "../dashboards/grafana.ts";
 import { committed, dashboards, descriptions } from "../dashboards/index.ts";
 import { perses } from "../dashboards/perses.ts";

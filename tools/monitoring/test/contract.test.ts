@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { kubeStateMetrics, moduleSource } from "../../../lib/modules.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { createMetrics } from "../../../services/app/src/metrics.ts";
-import { moduleSource } from "../../src/render/go.ts";
-import { checkout } from "../../src/repository.ts";
 import { expressions, ruleFolders, selectorsIn } from "../expressions.ts";
 import { findPromtool } from "./promtool.ts";
 
@@ -65,10 +65,7 @@ test("every metric and label of the app in a rule or dashboard is one that it ex
 });
 
 test("every metric and label of kube-state-metrics in a rule or dashboard is one that it documents", async () => {
-  const pages = join(
-    await moduleSource(checkout, { directory: "kube-state-metrics", path: "k8s.io/kube-state-metrics/v2" }),
-    "docs/metrics",
-  );
+  const pages = join(await moduleSource(checkout, kubeStateMetrics), "docs/metrics");
   const documented = new Map<string, string>();
   for (const file of readdirSync(pages, { recursive: true, encoding: "utf8" }))
     if (file.endsWith(".md"))

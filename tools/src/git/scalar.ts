@@ -1,8 +1,8 @@
 /** One value in a file changed, and not a byte besides. */
 import { isScalar, parseDocument } from "yaml";
-import { Failure } from "../failure.ts";
-import type { FieldPath } from "../object.ts";
-import { formatPath } from "../object.ts";
+import { Failure } from "../../../lib/failure.ts";
+import type { FieldPath } from "../../../lib/object.ts";
+import { formatPath } from "../../../lib/object.ts";
 
 /**
  * Replaces a scalar of a YAML file; everything around it stays as it is, comments and quotes too.

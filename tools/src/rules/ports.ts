@@ -1,5 +1,5 @@
+import { describeObject, type FieldPath, type Manifest } from "../../../lib/object.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject, type FieldPath, type Manifest } from "../object.ts";
 import { type ContainerPort, containersOf, podsIn, podsOf, type Selector, selects } from "./pods.ts";
 import type { Problem, Rule } from "./rule.ts";
 import { podsSeen, servicesSeen } from "./selectors.ts";
@@ -49,7 +49,7 @@ function portsOfObject(graph: Graph, manifest: Manifest): Problem[] {
           .map(({ owner, ports }) =>
             problem(
               ["spec", "ports", index, "targetPort"],
-              `port ${targetPort} is none of ${owner}`,
+              `${owner} has no port ${targetPort}`,
               `write one of its ports: ${list(ports)}`,
             ),
           ),
@@ -88,11 +88,7 @@ function portsOfObject(graph: Graph, manifest: Manifest): Problem[] {
         )
           return [];
         return [
-          problem(
-            path,
-            `port ${port.name ?? port.number} is none of Service ${name}`,
-            describePorts(service),
-          ),
+          problem(path, `Service ${name} has no port ${port.name ?? port.number}`, describePorts(service)),
         ];
       });
     case "PeerAuthentication": {

@@ -1,5 +1,5 @@
+import { describeObject, type FieldPath, type Manifest } from "../../../lib/object.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject, type FieldPath, type Manifest } from "../object.ts";
 import type { Problem, Rule } from "./rule.ts";
 import { describePorts, type KnownService, serviceOfHost, servicesOf } from "./services.ts";
 
@@ -59,7 +59,7 @@ function unknownHost(graph: Graph, manifest: Manifest, path: FieldPath, host: st
     known.length > 0
       ? `write one of ${known.join(", ")}, or name.namespace`
       : "add the Service or a ServiceEntry";
-  return { manifest, path, message: `${describeObject(manifest.object)}: host ${host} is no Service`, fix };
+  return { manifest, path, message: `${describeObject(manifest.object)}: no Service named ${host}`, fix };
 }
 
 function virtualService(graph: Graph, manifest: Manifest): Problem[] {
@@ -135,7 +135,7 @@ function destinationProblems(
     problems.push({
       manifest,
       path: [...path, "port", "number"],
-      message: `${own}: port ${port.number} is none of ${host}`,
+      message: `${own}: ${host} has no port ${port.number}`,
       fix: `write one of its ports: ${describePorts(service)}`,
     });
   } else if (port === undefined && numbers.length > 1) {

@@ -1,0 +1,94 @@
+/** istioctl of the pinned release: the one on the PATH, or a download that is checked. */
+import { createHash } from "node:crypto";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { execa } from "execa";
+import { Failure } from "../../../lib/failure.ts";
+import { log, run } from "../../../lib/process.ts";
+import { note, progress } from "../../../lib/progress.ts";
+import { fetchThroughProxy } from "../../../lib/proxy.ts";
+import { pinned } from "./target.ts";
+
+const releases = (): string =>
+  process.env.ISTIO_RELEASES ?? "https://github.com/istio/istio/releases/download";
+
+/** The version that a program says it is; undefined where there is none. */
+export async function istioctlVersion(program: string): Promise<string | undefined> {
+  const { stdout, failed } = await execa(program, ["version", "--remote=false", "--output", "json"], {
+    reject: false,
+  });
+  if (failed) return undefined;
+  try {
+    return (JSON.parse(stdout) as { clientVersion: { version: string } }).clientVersion.version;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The program to call.
+ * @throws Failure where it is neither there nor to be had
+ */
+export async function findIstioctl(): Promise<string> {
+  const version = pinned("istio");
+  const installed = await istioctlVersion("istioctl");
+  if (installed === version) return "istioctl";
+  if (installed) note(`istioctl ${installed} is on the PATH, ${version} is pinned: that one is fetched`);
+  const directory = join(process.env.CACHE_DIR ?? "/var/cache/logging-platform", `istioctl-${version}`);
+  const program = join(directory, "istioctl");
+  if (!existsSync(program)) await download(version, directory);
+  const fetched = await istioctlVersion(program);
+  if (fetched === version) return program;
+  throw new Failure(
+    `${program} is ${fetched ?? "no istioctl that runs here"}, not ${version}`,
+    `rm -r ${directory}, and the same command again`,
+  );
+}
+
+/** The name of a release's archive for a system. */
+export function archiveName(version: string, platform: string, architecture: string): string {
+  const system = { linux: "linux", darwin: "osx" }[platform];
+  const processor = { x64: "amd64", arm64: "arm64" }[architecture];
+  if (!system || !processor)
+    throw new Failure(
+      `there is no istioctl for ${platform} on ${architecture}`,
+      `put istioctl ${version} on the PATH`,
+    );
+  return `istioctl-${version}-${system}-${processor}.tar.gz`;
+}
+
+async function download(version: string, directory: string): Promise<void> {
+  const name = archiveName(version, process.platform, process.arch);
+  const url = `${releases()}/${version}/${name}`;
+  const next = `put istioctl ${version} on the PATH, or try again: ${url}`;
+  progress(`fetching ${name}`);
+  const [archive, sum] = await Promise.all([fetchBytes(url, next), fetchBytes(`${url}.sha256`, next)]);
+  const expected = sum.toString("utf8").trim().split(/\s+/)[0];
+  const actual = createHash("sha256").update(archive).digest("hex");
+  if (actual !== expected)
+    throw new Failure(`${url} has SHA-256 ${actual}, its release says ${expected}: it is not used`, next);
+  log(`${name} has the SHA-256 of its release: ${actual}`);
+  // Beside its place and moved there whole: one that was killed half-way leaves nothing that looks complete.
+  mkdirSync(join(directory, ".."), { recursive: true });
+  const stage = mkdtempSync(`${directory}.`);
+  try {
+    writeFileSync(join(stage, name), archive);
+    await run("tar", ["-xzf", join(stage, name), "-C", stage, "istioctl"]);
+    chmodSync(join(stage, "istioctl"), 0o755);
+    rmSync(join(stage, name));
+    rmSync(directory, { recursive: true, force: true });
+    renameSync(stage, directory);
+  } finally {
+    rmSync(stage, { recursive: true, force: true });
+  }
+}
+
+async function fetchBytes(url: string, next: string): Promise<Buffer> {
+  const signal = AbortSignal.timeout(300_000);
+  const response = await fetchThroughProxy(url, { signal }).catch((error: Error) => {
+    const { cause } = error as Error & { cause?: Error };
+    throw new Failure(`${url} cannot be fetched: ${cause?.message || error.message}`, next);
+  });
+  if (!response.ok) throw new Failure(`${url} answered ${response.status}`, next);
+  return Buffer.from(await response.arrayBuffer());
+}

@@ -1,0 +1,47 @@
+/** Failures that people can act on, and waits that end in one. */
+
+/** A failure with the command that shows more of it or mends it. */
+export class Failure extends Error {
+  readonly next: string | undefined;
+  constructor(message: string, next?: string) {
+    super(message);
+    this.next = next;
+  }
+}
+
+/**
+ * Polls twice a second until `probe` answers with undefined; what it answers before is the reason shown at the deadline.
+ * The environment's WAIT_SECONDS overrides every deadline.
+ * A probe that throws a FinalFailure ends the wait at once; any other error is a reason to go on.
+ * @throws Failure naming `what`, the last reason and the next command
+ */
+export async function until(
+  what: string,
+  seconds: number,
+  probe: () => Promise<string | undefined>,
+  next?: string,
+): Promise<void> {
+  const limit = Number(process.env.WAIT_SECONDS ?? seconds);
+  const deadline = Date.now() + limit * 1000;
+  // A fetch whose peer hung up without an answer keeps no process alive: Node would end here, silently, with code 13.
+  const alive = setInterval(() => {}, 60_000);
+  try {
+    for (;;) {
+      let reason: string | undefined;
+      try {
+        reason = await probe();
+      } catch (error) {
+        if (error instanceof FinalFailure) throw error;
+        reason = error instanceof Error ? error.message : String(error);
+      }
+      if (reason === undefined) return;
+      if (Date.now() > deadline) throw new Failure(`${what}: ${reason} (waited ${limit} s)`, next);
+      await new Promise((done) => setTimeout(done, 500));
+    }
+  } finally {
+    clearInterval(alive);
+  }
+}
+
+/** A failure that waiting longer cannot mend. */
+export class FinalFailure extends Failure {}

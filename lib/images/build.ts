@@ -1,0 +1,127 @@
+/** Building a service's image and bringing it to a registry, with what the machine has for that. */
+import { basename } from "node:path";
+import { execa } from "execa";
+import { Failure } from "../failure.ts";
+import { setModes } from "../modes.ts";
+import { note, progress } from "../progress.ts";
+import { type Answer, isLocal, lookUp } from "./registry.ts";
+
+/** Where an image goes. */
+export interface Registry {
+  /** `host:port` of a registry that holds images under their full names, such as a mirror; undefined for the image's own. */
+  mirror: string | undefined;
+  /** It speaks plain HTTP. */
+  insecure: boolean;
+}
+
+/** Reads `--registry`: a host, with `http://` in front where it has no certificate. */
+export function parseRegistry(text: string | undefined): Registry {
+  if (!text) return { mirror: undefined, insecure: false };
+  const [, scheme, mirror] = /^(https?:\/\/)?([^/]+)\/?$/.exec(text) ?? [];
+  if (!mirror) throw new Failure(`a registry is HOST or http://HOST:PORT, not '${text}'`);
+  return { mirror, insecure: scheme ? scheme === "http://" : isLocal(mirror) };
+}
+
+/** The name under which an image is pushed. */
+export function pushReference(image: string, { mirror }: Registry): string {
+  return mirror ? `${mirror}/${image}` : image;
+}
+
+const builders = ["docker", "podman", "buildah"] as const;
+
+/**
+ * The program that builds images: what IMAGE_BUILDER says, or the first of docker, podman and buildah that works.
+ * @throws Failure where there is none
+ */
+export async function findBuilder(): Promise<string> {
+  if (process.env.IMAGE_BUILDER) return process.env.IMAGE_BUILDER;
+  for (const name of builders) {
+    // A docker without its daemon has a version and builds nothing.
+    const args = name === "docker" ? ["version", "--format", "{{.Server.Version}}"] : ["--version"];
+    const { failed } = await execa(name, args, { reject: false, timeout: 20_000 });
+    if (!failed) return name;
+  }
+  throw new Failure(
+    "neither docker nor podman nor buildah works here",
+    "install one, or name it in IMAGE_BUILDER",
+  );
+}
+
+/** Asks the registry that an image is pushed to whether it has it. */
+export function askRegistry(image: string, registry: Registry): Promise<Answer> {
+  return lookUp(pushReference(image, registry), registry.mirror ? { insecure: registry.insecure } : {});
+}
+
+/**
+ * Refuses an image that its registry does not have.
+ * @param next what is to be done about one that is absent
+ * @param strict refuses too where the registry does not say; otherwise that is only told
+ * @throws Failure
+ */
+export async function requireImage(
+  image: string,
+  registry: Registry,
+  { next, strict }: { next: () => string | Promise<string>; strict: boolean },
+): Promise<void> {
+  const target = pushReference(image, registry);
+  const answer = await askRegistry(image, registry);
+  if (answer.state === "there") return;
+  if (answer.state === "absent") throw new Failure(`${target} is not there`, await next());
+  const said = `not known whether ${target} is there: ${answer.why}`;
+  if (!strict) return note(said);
+  const [host] = target.split("/");
+  const builder = basename(await findBuilder().catch(() => "docker"));
+  const look = `curl --include ${registry.insecure ? "http" : "https"}://${host}/v2/`;
+  throw new Failure(said, answer.needsLogin ? `${builder} login ${host}` : look);
+}
+
+/**
+ * Builds an image and pushes it, unless the registry has its tag already: the tag is a hash of what it is built from.
+ * @param context directory with a Dockerfile, of the tool's own: its files get the modes that Git has for them
+ * @param sources the same directory in the checkout, for messages
+ */
+export async function ensureImage(
+  image: string,
+  context: string,
+  registry: Registry,
+  sources = context,
+): Promise<void> {
+  const target = pushReference(image, registry);
+  const answer = await askRegistry(image, registry);
+  if (answer.state === "there") {
+    progress(`${target} is there`);
+    return;
+  }
+  if (answer.state === "unsaid") {
+    // The builder may know a login that is not kept where this one looked; where nothing listens the push will say so.
+    const tell = answer.needsLogin ? note : progress;
+    tell(`not known whether ${target} is there: ${answer.why}; it is built and pushed`);
+  }
+  const builder = await findBuilder();
+  setModes(context);
+  const build = ["build", "--tag", target];
+  await visibly(builder, [...build, context], `building ${image}`, [...build, sources]);
+  const plain = registry.insecure && !builder.endsWith("docker") ? ["--tls-verify=false"] : [];
+  try {
+    await visibly(builder, ["push", ...plain, target], `pushing ${target}`);
+  } catch (error) {
+    // Where tags are immutable, one that somebody pushed in between is refused, and is the same image.
+    if ((await askRegistry(image, registry)).state === "there") note(`${target} is there meanwhile`);
+    else throw error;
+  }
+}
+
+// A build takes minutes: its latest line is shown, all of them where it fails.
+async function visibly(program: string, args: string[], title: string, again = args): Promise<void> {
+  progress(title);
+  const child = execa(program, args, { all: true, reject: false });
+  child.all.on("data", (data: Buffer) => {
+    const line = data.toString().trim().split("\n").pop();
+    if (line) progress(`${title}: ${line}`);
+  });
+  const { failed, all, shortMessage } = await child;
+  if (failed) {
+    const last = (all ?? "").trim().split("\n").slice(-15).join("\n");
+    throw new Failure(`${title} failed: ${shortMessage}\n${last}`, `${program} ${again.join(" ")}`);
+  }
+}

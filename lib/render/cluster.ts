@@ -1,0 +1,263 @@
+/** Everything that a cluster gets: what deploy.sh applies to begin with, and what every Application renders. */
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { load } from "js-yaml";
+import { concurrently } from "../concurrency.ts";
+import { argocd, kustomize, pinnedVersion } from "../modules.ts";
+import { groupOf, isMapping, type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
+import { checkout, type Repository } from "../repository.ts";
+import { failureOf, holdsChart, type Rendered, renderSource, sourcesOf } from "./application.ts";
+import { installDirectory, renderArgocd } from "./argocd.ts";
+import { type Cache, digest } from "./cache.ts";
+import { inputsOf } from "./inputs.ts";
+import { ownCode } from "./own-code.ts";
+import { kustomizationIn, kustomizationOf, reachedFiles } from "./references.ts";
+
+/** The name under which objects are filed that deploy.sh applies itself. */
+export const bootstrap = "bootstrap";
+
+/** The Application through which Argo CD manages itself, where it does; deploy.sh applies the same before it. */
+export const selfManagement = "argocd";
+
+/** An Application with what became of its sources. */
+export interface Application {
+  name: string;
+  /** Undefined for the stage before Argo CD. */
+  manifest: Manifest | undefined;
+  /** The Application that creates this one. */
+  parent: string | undefined;
+  manifests: Manifest[];
+  error?: string;
+  errorAt?: Rendered["errorAt"];
+  skipped?: string;
+  /** Names everything the manifests were rendered from. */
+  key: string;
+  /** What it was rendered from could be followed to the last file, so that an unchanged key means unchanged manifests. */
+  isFollowed: boolean;
+  /** Files that take part in the rendering. */
+  files: string[];
+}
+
+/** The cluster names of a repository: the directories of gitops/clusters. */
+export function clusterNames(repository: Repository): string[] {
+  const names = [...repository.keys()].flatMap(
+    (path) => /^gitops\/clusters\/([^/]+)\/(?:kustomization\.ya?ml|Kustomization)$/.exec(path)?.[1] ?? [],
+  );
+  return [...new Set(names)].sort();
+}
+
+/**
+ * Renders all Applications of a cluster, beginning at its root; those that Applications create are rendered in turn.
+ * @param onRender called when something is rendered that the cache does not hold
+ */
+export async function renderCluster(
+  root: string,
+  repository: Repository,
+  cluster: string,
+  cache: Cache,
+  onRender: () => void = () => {},
+): Promise<Application[]> {
+  const renderer = new Renderer(root, repository, cluster, cache, onRender);
+  const start = await renderer.bootstrap();
+  const result = [start];
+  const seen = new Set<string>();
+  let pending: { manifest: Manifest; parent: string | undefined }[] = applicationsAmong(start);
+  if (pending.length === 0) pending = [rootApplication(cluster)];
+  while (pending.length > 0) {
+    const fresh = pending.filter(({ manifest }) => !seen.has(manifest.object.metadata.name));
+    for (const { manifest } of fresh) seen.add(manifest.object.metadata.name);
+    const rendered = await concurrently(fresh, ({ manifest, parent }) =>
+      renderer.application(manifest, parent),
+    );
+    result.push(...rendered);
+    pending = rendered.flatMap(applicationsAmong);
+  }
+  return result;
+}
+
+function applicationsAmong({ manifests, name }: Application): { manifest: Manifest; parent: string }[] {
+  return manifests
+    .filter(({ object }) => object.kind === "Application" && groupOf(object) === "argoproj.io")
+    .filter(({ object }) => object.metadata.name !== undefined)
+    .map((manifest) => ({ manifest, parent: name }));
+}
+
+// A repository without bootstrap/argocd/root begins at its cluster's directory.
+function rootApplication(cluster: string): { manifest: Manifest; parent: undefined } {
+  const path = `gitops/clusters/${cluster}`;
+  const object: KubernetesObject = {
+    apiVersion: "argoproj.io/v1alpha1",
+    kind: "Application",
+    metadata: { name: "root", namespace: "argocd" },
+    spec: { source: { path }, destination: { namespace: "argocd" } },
+  };
+  return {
+    manifest: { object, application: bootstrap, file: kustomizationOf(path), foreign: true },
+    parent: undefined,
+  };
+}
+
+/** Renders one Application of a cluster, kept apart from the cluster's own under a name. */
+export async function renderApplication(
+  root: string,
+  repository: Repository,
+  place: string,
+  cache: Cache,
+  { manifest, parent }: { manifest: Manifest; parent: string | undefined },
+): Promise<Application> {
+  return new Renderer(root, repository, place, cache, () => {}).application(manifest, parent);
+}
+
+let version: string | undefined;
+
+/** Names everything about a rendering that is not in the repository: kustomize, this code and the libraries it uses. */
+export function rendererVersion(): string {
+  version ??= digest(
+    pinnedVersion(checkout, kustomize),
+    ownCode(dirname(dirname(fileURLToPath(import.meta.url)))),
+    readFileSync(join(checkout, "package-lock.json"), "utf8"),
+  );
+  return version;
+}
+
+class Renderer {
+  readonly #root: string;
+  readonly #repository: Repository;
+  readonly #cache: Cache;
+  readonly #version: string;
+  readonly #cluster: string;
+
+  readonly #onRender: () => void;
+
+  constructor(root: string, repository: Repository, cluster: string, cache: Cache, onRender: () => void) {
+    this.#cluster = cluster;
+    this.#onRender = onRender;
+    this.#root = root;
+    this.#repository = repository;
+    this.#cache = cache;
+    this.#version = rendererVersion();
+  }
+
+  async bootstrap(): Promise<Application> {
+    const cluster = this.#cluster;
+    const install = installDirectory(cluster);
+    const rootDirectory = `bootstrap/argocd/root/${cluster}`;
+    const files = [...this.#repository.keys()].filter(
+      (path) =>
+        path.startsWith("bootstrap/argocd/") ||
+        path.startsWith("gitops/platform/argocd/") ||
+        path === "versions.yaml" ||
+        path.startsWith("gitops/clusters/"),
+    );
+    const installs = existsSync(join(this.#root, install));
+    const extra = installs
+      ? `${pinnedVersion(this.#root, argocd)} ${this.#repository.get("versions.yaml")}`
+      : "";
+    const inputs = inputsOf(this.#root, [install, rootDirectory]);
+    const parts = await this.#cached(`bootstrap ${cluster}`, inputs, extra, async (): Promise<Rendered> => {
+      const manifests: Rendered["manifests"] = [];
+      if (installs) {
+        try {
+          for (const object of parseObjects(await renderArgocd(this.#root, cluster))) {
+            manifests.push({ object, file: kustomizationOf(install), foreign: true });
+          }
+        } catch (error) {
+          return { manifests, ...failureOf(this.#root, install, error) };
+        }
+      }
+      if (!existsSync(join(this.#root, rootDirectory))) return { manifests };
+      const rendered = await renderSource(
+        this.#root,
+        { path: rootDirectory },
+        rootApplication(cluster).manifest.object,
+      );
+      return { ...rendered, manifests: [...manifests, ...rendered.manifests] };
+    });
+    return this.#result(bootstrap, undefined, undefined, parts, files);
+  }
+
+  async application(manifest: Manifest, parent: string | undefined): Promise<Application> {
+    const { name } = manifest.object.metadata;
+    const sources = sourcesOf(manifest.object);
+    const paths = sources.flatMap(({ path }) => path ?? []);
+    // Charts and plain directories have no list of files: all below them count.
+    const reached = reachedFiles(this.#repository, paths);
+    const below = paths.filter((path) => !kustomizationIn(this.#repository, path));
+    for (const path of this.#repository.keys()) {
+      if (below.some((directory) => path.startsWith(`${directory}/`))) reached.add(path);
+    }
+    const files = [...reached];
+    // What Helm reads is known to Helm alone: a chart is rendered anew each time.
+    const isChart = sources.some((source) => source.chart !== undefined && process.env.HELM_CHARTS);
+    const inputs =
+      isChart || paths.some((path) => holdsChart(this.#root, path)) ? undefined : inputsOf(this.#root, paths);
+    const settings = JSON.stringify([sources, manifest.object.spec?.destination]);
+    const rendered = await this.#cached(
+      `application ${this.#cluster} ${name}`,
+      inputs,
+      settings,
+      async () => {
+        const parts: Rendered[] = [];
+        for (const source of sources)
+          parts.push(await renderSource(this.#root, source, manifest.object, manifest.file));
+        const { error, errorAt } = parts.find((part) => part.error) ?? {};
+        const { skipped } = parts.find((part) => part.skipped) ?? {};
+        return {
+          manifests: parts.flatMap((part) => part.manifests),
+          ...(error && { error }),
+          ...(errorAt && { errorAt }),
+          ...(skipped && { skipped }),
+        };
+      },
+    );
+    return this.#result(name, manifest, parent, rendered, files);
+  }
+
+  #result(
+    name: string,
+    manifest: Manifest | undefined,
+    parent: string | undefined,
+    { key, isFollowed, ...rendered }: Cached,
+    files: string[],
+  ): Application {
+    const manifests = rendered.manifests.map((part) => ({ ...part, application: name }));
+    return { ...rendered, name, manifest, parent, manifests, key, isFollowed, files };
+  }
+
+  // A rendering that failed is tried again each time: what it lacked may lie outside of the repository.
+  async #cached(
+    entry: string,
+    inputs: string[] | undefined,
+    settings: string,
+    render: () => Promise<Rendered>,
+  ): Promise<Cached> {
+    if (!inputs) {
+      this.#onRender();
+      const rendered = await render();
+      return { ...rendered, key: digest(this.#version, JSON.stringify(rendered)), isFollowed: false };
+    }
+    const key = digest(this.#version, settings, ...inputs);
+    const known = this.#cache.get<Rendered>(entry, key);
+    if (known) return { ...known, key, isFollowed: true };
+    this.#onRender();
+    const rendered = await render();
+    if (!rendered.error && !rendered.skipped) this.#cache.set(entry, key, rendered);
+    return { ...rendered, key, isFollowed: true };
+  }
+}
+
+type Cached = Rendered & { key: string; isFollowed: boolean };
+
+/**
+ * Reads a mapping from a YAML file of a repository, or undefined where the file is missing, no YAML or something else.
+ * What the fields hold is the caller's to check: nothing has compared them with a schema.
+ */
+export function readYaml<T>(repository: Pick<Repository, "get">, file: string): T | undefined {
+  try {
+    const content = load(repository.get(file) ?? "");
+    return isMapping(content) ? (content as T) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,106 @@
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative, resolve } from "node:path";
+import { execa } from "execa";
+import { dump, load } from "js-yaml";
+import { goEnvironment, kustomize, moduleDirectory, pinnedVersion } from "../modules.ts";
+import { type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
+import { cacheDirectory, checkout } from "../repository.ts";
+
+const originAnnotation = "config.kubernetes.io/origin";
+
+/** Renders a kustomization with the pinned kustomize and returns its YAML. */
+export async function renderYaml(directory: string): Promise<string> {
+  kustomizeCommand ??= findKustomize();
+  const { stdout } = await execa(await kustomizeCommand, ["build", resolve(directory)]);
+  return `${stdout}\n`;
+}
+
+/** Renders a kustomization with the pinned kustomize and returns its objects. */
+export async function renderObjects(directory: string): Promise<KubernetesObject[]> {
+  return parseObjects(await renderYaml(directory));
+}
+
+/**
+ * Renders a kustomization and says of each object which file it comes from.
+ * @param root the directory that files are named from
+ * @param additions further fields of a kustomization, applied on top: what an Application's `source.kustomize` says
+ */
+export async function renderManifests(
+  root: string,
+  directory: string,
+  additions: object = {},
+): Promise<Omit<Manifest, "application">[]> {
+  // Kustomize notes origins where a kustomization asks for it, so the directory is rendered from one that does.
+  const wrapper = realpathSync(mkdtempSync(join(tmpdir(), "kustomization-")));
+  try {
+    const target = realpathSync(resolve(directory));
+    const content = {
+      apiVersion: "kustomize.config.k8s.io/v1beta1",
+      kind: "Kustomization",
+      ...additions,
+      resources: [relative(wrapper, target)],
+      buildMetadata: ["originAnnotations"],
+    };
+    writeFileSync(join(wrapper, "kustomization.yaml"), dump(content));
+    const objects = parseObjects(await renderYaml(wrapper));
+    return objects.map((object) =>
+      located(object, wrapper, realpathSync(root), relative(realpathSync(root), target)),
+    );
+  } finally {
+    rmSync(wrapper, { recursive: true, force: true });
+  }
+}
+
+function located(
+  object: KubernetesObject,
+  wrapper: string,
+  root: string,
+  directory: string,
+): Omit<Manifest, "application"> {
+  const { annotations = {} } = object.metadata;
+  const origin = load(annotations[originAnnotation] ?? "{}") as { path?: string; configuredIn?: string };
+  delete annotations[originAnnotation];
+  if (Object.keys(annotations).length === 0) delete object.metadata.annotations;
+  const path = relative(root, resolve(wrapper, origin.path ?? origin.configuredIn ?? root));
+  return path === "" || path.startsWith("..")
+    ? { object, file: join(directory, "kustomization.yaml"), foreign: true }
+    : { object, file: path, foreign: false };
+}
+
+let kustomizeCommand: Promise<string> | undefined;
+
+async function findKustomize(): Promise<string> {
+  const version = pinnedVersion(checkout, kustomize);
+  const directory = moduleDirectory(checkout, kustomize);
+  const key = createHash("sha256")
+    .update(readFileSync(join(directory, "go.sum")))
+    .digest("hex")
+    .slice(0, 16);
+  const remembered = join(cacheDirectory, `kustomize-${key}`);
+  if (existsSync(remembered)) {
+    const path = readFileSync(remembered, "utf8");
+    if (existsSync(path)) return path;
+  }
+  const installed = await execa("kustomize", ["version"], { reject: false });
+  if (installed.stdout === version) return "kustomize";
+  // Go compiles the tool on first use and keeps it in its cache.
+  const { stdout } = await execa("go", ["-C", directory, "tool", "-n", "kustomize"], {
+    env: goEnvironment(),
+  });
+  // Naming the tool may leave it uncompiled; running it does not.
+  if (!existsSync(stdout))
+    await execa("go", ["-C", directory, "tool", "kustomize", "version"], { env: goEnvironment() });
+  mkdirSync(cacheDirectory, { recursive: true });
+  writeFileSync(remembered, stdout);
+  return stdout;
+}

@@ -1,0 +1,115 @@
+/** What Git remembers of a service: the tags of its sources, and what was deployed and taken back. */
+import { defaultEnvironment, environmentTrailer } from "../../../lib/environment.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { Git, GitFailure } from "../../../lib/git/git.ts";
+import { sourceTag } from "../../../lib/git/source-tag.ts";
+import { parseImage } from "../../../lib/images/names.ts";
+import { type Repository, serviceNames } from "../../../lib/repository.ts";
+import type { ServiceTag } from "../graph.ts";
+import { deployedImage } from "../release/deployment.ts";
+import { trailedCommits } from "./trailers.ts";
+
+/** The trailer of a commit that gives a service another image, with the whole name of that. */
+export const imageTrailer = "Image";
+
+/** The trailer of a commit that puts an earlier image back, with the tag that it replaces. */
+export const rolledBackTrailer = "Rolled-Back";
+
+/** The tags of every service of a repository that has a Dockerfile; one without commits has none. */
+export async function serviceTags(root: string, repository: Repository): Promise<Map<string, ServiceTag>> {
+  const tags = new Map<string, ServiceTag>();
+  const git = new Git(root);
+  const complete = (await git.resolve("HEAD")) !== undefined && !(await git.isShallow());
+  for (const service of serviceNames(repository)) {
+    const directory = `services/${service}`;
+    const expected = await sourceTag(root, directory).catch(() => undefined);
+    const committed = complete ? new Set((await committedTags(root, directory)).keys()) : undefined;
+    const deployment = expected === undefined ? undefined : await lastDeployment(git, service);
+    tags.set(service, { expected, rolledBack: deployment?.rolledBack, committed });
+  }
+  return tags;
+}
+
+/**
+ * The tag that the newest deployment of a service in an environment rolled back from; undefined where it is no rollback.
+ * @throws Failure where a shallow clone does not have that deployment
+ */
+export async function lastRolledBack(
+  root: string,
+  service: string,
+  environment = defaultEnvironment,
+): Promise<string | undefined> {
+  const git = new Git(root);
+  const deployment = await lastDeployment(git, service, environment);
+  if (!deployment && (await git.isShallow()))
+    throw new Failure(
+      `this clone is shallow: whether ${service} was rolled back stands in commits that it does not have`,
+      "git fetch --unshallow",
+    );
+  return deployment?.rolledBack;
+}
+
+/**
+ * The newest commit that gave a service another image. Its trailers say so, and its files must say the same: neither a
+ * subject nor trailers that somebody copied make a deployment.
+ */
+async function lastDeployment(
+  git: Git,
+  service: string,
+  environment = defaultEnvironment,
+): Promise<{ rolledBack: string | undefined } | undefined> {
+  for (const { commit, parent, trailers } of await trailedCommits(git, "HEAD")) {
+    const image = parseImage(trailers.get(imageTrailer.toLowerCase()) ?? "");
+    if (image.name.split("/").pop() !== service) continue;
+    if ((trailers.get(environmentTrailer.toLowerCase()) || defaultEnvironment) !== environment) continue;
+    if ((await tagIn(git, service, environment, commit)) !== image.tag) continue;
+    if (parent && (await tagIn(git, service, environment, parent)) === image.tag) continue;
+    return { rolledBack: trailers.get(rolledBackTrailer.toLowerCase()) || undefined };
+  }
+  return undefined;
+}
+
+async function tagIn(
+  git: Git,
+  service: string,
+  environment: string,
+  revision: string,
+): Promise<string | undefined> {
+  try {
+    return (await deployedImage({ git }, service, { environment, revision })).tag;
+  } catch (error) {
+    if (error instanceof Failure && !(error instanceof GitFailure)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * The tag of every commit that changed a service's sources, newest first, with that commit.
+ * A tag that came back later is that of the newer commit. In a shallow clone the list ends where its history does.
+ */
+export async function committedTags(root: string, directory: string): Promise<Map<string, string>> {
+  const git = new Git(root);
+  const log = await git.run("log", "--full-history", "--format=%H %P", "HEAD", "--", directory);
+  // Where a shallow clone's history ends, a commit seems to have made everything that it only has.
+  const made = (await git.isShallow()) ? (hashes: string[]) => hashes.length > 1 : () => true;
+  const found = log
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => line.trim().split(" "))
+    .filter(made);
+  // A merge is the commit of sources that no other commit has: those that both sides changed.
+  const isMerge = (hashes: string[]): boolean => hashes.length > 2;
+  const commits = [
+    ...found.filter((hashes) => !isMerge(hashes)),
+    ...found.filter((hashes) => isMerge(hashes)),
+  ].map(([commit]) => commit ?? "");
+  const wanted = commits.map((commit) => `${commit}:${directory}\n`).join("");
+  const trees = await git.feed(wanted, "cat-file", "--batch-check=%(objectname)");
+  const tags = new Map<string, string>();
+  trees.split("\n").forEach((tree, index) => {
+    const tag = tree.slice(0, 12);
+    // Of a commit that removed them git says `missing`.
+    if (/^[0-9a-f]{40,64}$/.test(tree) && !tags.has(tag)) tags.set(tag, commits[index] ?? "");
+  });
+  return tags;
+}
