@@ -78,6 +78,8 @@ export async function addPages(module: string, version: string): Promise<void> {
   const built = join(directory, "dist/app");
   if (!existsSync(join(built, "index.html")))
     throw new Failure(`webpack left no index.html in ${built}`, `ls ${built}`);
+  // What stands there are links into Go's cache: written over, the cache would change.
+  rmSync(join(module, "ui/dist/app"), { recursive: true, force: true });
   cpSync(built, join(module, "ui/dist/app"), { recursive: true });
   rmSync(directory, { recursive: true, force: true });
 }

@@ -1,5 +1,4 @@
-import "../styles/main.scss";
-import "../styles/additions.scss";
+import "../styles/all.scss";
 
 export * from "./autocomplete/autocomplete";
 export * from "./autocomplete/autocomplete-field";

@@ -60,6 +60,10 @@ export function Tooltip({ content, children, enabled = true, visible, className,
     if (visible) instance.current?.show();
     else instance.current?.hide();
   }, [visible, node, active]);
+  // It was placed before React drew what it shows.
+  React.useLayoutEffect(() => {
+    if (shown) instance.current?.popperInstance?.scheduleUpdate();
+  }, [shown]);
   const child = React.isValidElement(children) ? children : <span>{children}</span>;
   const drawn = React.useMemo(() => refs(setNode, (child.props as any).ref), [(child.props as any).ref]);
   return (
