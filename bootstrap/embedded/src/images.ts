@@ -356,7 +356,7 @@ export function buildMounts(): string[] {
 const buildArguments = (): string[] =>
   Object.entries(pinnedVersions()).flatMap(([name, version]) => [
     "--build-arg",
-    `${name.toUpperCase()}=${version}`,
+    `${name.toUpperCase().replaceAll("-", "_")}=${version}`,
   ]);
 
 async function ensureImage(image: Image): Promise<void> {
