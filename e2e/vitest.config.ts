@@ -14,6 +14,7 @@ const order = [
   "archive",
   "monitoring",
   "doors",
+  "screens",
   "delivery",
   "release",
   "lifecycle",

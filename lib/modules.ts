@@ -100,6 +100,11 @@ export const modules: Module[] = [
     rename: { node_exporter: "node-exporter" },
   },
   {
+    name: "kube-state-metrics",
+    path: "k8s.io/kube-state-metrics/v2",
+    ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
+  },
+  {
     name: "prometheus",
     path: "github.com/prometheus/prometheus",
     // One service discovery of some thirty: the cluster's own.
@@ -123,6 +128,7 @@ const pinned = (name: string): PinnedModule => moduleNamed(name) as PinnedModule
 export const argocd = pinned("argocd");
 export const istio = pinned("istio");
 export const kubernetes = pinned("kubernetes");
+export const kubeStateMetrics = pinned("kube-state-metrics");
 export const kustomize = pinned("kustomize");
 export const prometheus = pinned("prometheus");
 export const prometheusOperator = pinned("prometheus-operator");

@@ -41,9 +41,9 @@ export async function startGitServer(): Promise<void> {
   await waitForWorkloads("git", ["statefulset/git-server"], 180);
 }
 
-/** The Secrets that Argo CD reads the repository and checks webhooks with. */
+/** The Secrets that Argo CD reads the repository, checks webhooks and signs the user `viewer` in with. */
 export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
-  const { argocd, webhook } = credentials();
+  const { argocd, webhook, viewer, viewerHash } = credentials();
   await apply(
     secretObject(
       {
@@ -55,8 +55,7 @@ export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
     ),
   );
   // Argo CD's own manifests hold this Secret without data: as the same manager, each apply would undo the other.
-  await apply(
-    secretObject({ namespace: "argocd", name: "argocd-secret" }, { "webhook.github.secret": webhook }),
-    "deploy-secrets",
-  );
+  const data = { "webhook.github.secret": webhook, "accounts.viewer.password": viewerHash };
+  await apply(secretObject({ namespace: "argocd", name: "argocd-secret" }, data), "deploy-secrets");
+  await apply(secretObject({ namespace: "argocd", name: "argocd-viewer" }, { password: viewer }));
 }

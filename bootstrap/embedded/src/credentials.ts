@@ -1,6 +1,7 @@
 /** The platform's passwords: random, made once, kept where only root reads. */
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { hashSync } from "bcryptjs";
 import { state } from "./layout.ts";
 
 export interface Credentials {
@@ -12,9 +13,12 @@ export interface Credentials {
   webhook: string;
   /** Password of the user `platform` of the image mirror, who may push. */
   registry: string;
+  /** Password of Argo CD's user `viewer`, who may only look, and what of it Argo CD is given. */
+  viewer: string;
+  viewerHash: string;
 }
 
-const names = ["platform", "argocd", "webhook", "registry"] as const;
+const names = ["platform", "argocd", "webhook", "registry", "viewer"] as const;
 
 /** A path in the directory of secrets, which is made for root alone. */
 export function secretFile(name: string): string {
@@ -26,8 +30,11 @@ export function secretFile(name: string): string {
 export function credentials(): Credentials {
   const path = secretFile("credentials.json");
   const known = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Partial<Credentials>) : {};
+  const hashed = known.viewerHash !== undefined;
   const missing = names.filter((name) => !known[name]);
   for (const name of missing) known[name] = randomBytes(24).toString("hex");
-  if (missing.length > 0) writeFileSync(path, JSON.stringify(known), { mode: 0o600 });
+  // Another at every call: kept, so that a second run changes nothing.
+  if (!known.viewerHash) known.viewerHash = hashSync(known.viewer ?? "", 10);
+  if (missing.length > 0 || !hashed) writeFileSync(path, JSON.stringify(known), { mode: 0o600 });
   return known as Credentials;
 }

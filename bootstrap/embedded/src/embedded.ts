@@ -69,6 +69,8 @@ const parts: Record<Component, { images: string[]; programs: string[] }> = {
       "quay.io/prometheus/prometheus",
       "quay.io/prometheus/alertmanager",
       "quay.io/prometheus/node-exporter",
+      "registry.k8s.io/kube-state-metrics/kube-state-metrics",
+      "docker.io/logging-platform/dashboards",
     ],
     programs: [],
   },
@@ -142,11 +144,17 @@ export class EmbeddedCluster implements Cluster {
   }
 
   async summary(): Promise<Record<string, string>> {
+    const password = (secret: string): string =>
+      `kubectl -n argocd get secret ${secret} -o jsonpath='{.data.password}' | base64 -d`;
     return {
       platform: `curl ${url("app")}/`,
       tools: 'eval "$(./deploy.sh env)"',
       deploy: "git push platform HEAD:main",
-      "Argo CD": `${url("argocd")}  user admin, password: kubectl -n argocd get secret argocd-initial-admin-secret -o jsonpath='{.data.password}' | base64 -d`,
+      "Argo CD": `${url("argocd")}  Applications, their pods and logs`,
+      "to look": `user viewer, password: ${password("argocd-viewer")}`,
+      "to change": `user admin, password: ${password("argocd-initial-admin-secret")}`,
+      dashboards: `${url("dashboards")}  the platform, the cluster, the mesh`,
+      Prometheus: `${url("prometheus")}  graphs, targets, rules, alerts`,
       status: "./deploy.sh status",
     };
   }

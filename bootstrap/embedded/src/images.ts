@@ -193,6 +193,18 @@ export const images: Image[] = [
     context: "node-exporter",
     modules: ["node-exporter"],
   },
+  {
+    name: "registry.k8s.io/kube-state-metrics/kube-state-metrics",
+    tag: () => moduleVersion("kube-state-metrics"),
+    context: "kube-state-metrics",
+    modules: ["kube-state-metrics"],
+  },
+  {
+    name: "docker.io/logging-platform/dashboards",
+    tag: () => contentTag("dashboards"),
+    context: "dashboards",
+    from: ["docker.io/library/node", "docker.io/library/nginx"],
+  },
 ];
 
 const folder = (image: Image): string =>

@@ -11,7 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
 import {
   goEnvironment,
@@ -19,14 +19,24 @@ import {
   moduleDirectory,
   moduleFile,
   moduleNamed,
+  moduleSource,
   modules,
   type Patch,
   pinnedVersion,
 } from "../../../lib/modules.ts";
-import { log, run } from "../../../lib/process.ts";
+import { log, run, succeeds } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
+import { addPages, pagesDirectory } from "./argocd-pages.ts";
 import { compiler } from "./compiler.ts";
 import { cache, repository, state } from "./layout.ts";
+
+/** What is compiled into a module besides: added to a copy of its sources, by what a directory of ours says. */
+const additions: Record<
+  string,
+  { directory: string; add: (copy: string, version: string) => Promise<void> }
+> = {
+  argocd: { directory: pagesDirectory, add: addPages },
+};
 
 const directory = (name: string): string => moduleDirectory(repository, moduleNamed(name));
 
@@ -51,8 +61,19 @@ export function moduleKey(name: string): string {
   if (patch) hash.update(JSON.stringify(patch));
   for (const file of readdirSync(directory(name)).sort())
     hash.update(`\0${file}\0`).update(readFileSync(join(directory(name), file)));
+  const added = additions[name]?.directory;
+  for (const file of added === undefined ? [] : filesBelow(added))
+    hash.update(`\0${file}\0`).update(readFileSync(join(added ?? "", file)));
   return hash.digest("hex").slice(0, 16);
 }
+
+/** The files below a directory in an order of their own; without packages, which somebody may have installed there. */
+const filesBelow = (directory: string): string[] =>
+  readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(relative(directory, entry.parentPath), entry.name))
+    .filter((file) => !file.split("/").includes("node_modules"))
+    .sort();
 
 /** The directory that holds a module's binaries once it is built. */
 export const binaries = (name: string): string => cache("bin", `${name}-${moduleKey(name)}`);
@@ -91,6 +112,29 @@ async function patched(name: string, patch: Patch, scratch: string): Promise<str
   return own;
 }
 
+/**
+ * Copies a module's sources, adds to the copy, and returns the flag under which Go compiles that.
+ * Neither an overlay nor a link would do: Go refuses the first for files of its cache, and embeds no links.
+ */
+async function completed({ name, path }: Module): Promise<string[]> {
+  const add = additions[name]?.add;
+  if (!add || path === undefined) return [];
+  const copy = cache("sources", name);
+  rmSync(copy, { recursive: true, force: true });
+  mkdirSync(cache("sources"), { recursive: true });
+  const source = await moduleSource(repository, { name, path });
+  // Hard links take no room and no time; on another file system they cannot be.
+  if (!(await succeeds("cp", ["--archive", "--link", source, copy]))) {
+    rmSync(copy, { recursive: true, force: true });
+    cpSync(source, copy, { recursive: true });
+  }
+  await add(copy, moduleVersion(name));
+  const pinned = readFileSync(join(directory(name), "go.mod"), "utf8");
+  writeFileSync(`${copy}.mod`, `${pinned}\nreplace ${path} => ${copy}\n`);
+  cpSync(join(directory(name), "go.sum"), `${copy}.sum`);
+  return ["-modfile", `${copy}.mod`];
+}
+
 async function build(module: Module): Promise<void> {
   const target = binaries(module.name);
   const scratch = `${target}.partial`;
@@ -107,10 +151,14 @@ async function build(module: Module): Promise<void> {
   const source = `${target}.source`;
   rmSync(source, { recursive: true, force: true });
   const cwd = module.patch ? await patched(module.name, module.patch, source) : directory(module.name);
+  const modfile = await completed(module);
   const options = { cwd, env: environment() };
   const total = new Set(
     (
-      await run("go", ["list", "-deps", ...flags(module).slice(0, -2), packages], { ...options, quiet: true })
+      await run("go", ["list", "-deps", ...modfile, ...flags(module).slice(0, -2), packages], {
+        ...options,
+        quiet: true,
+      })
     ).split("\n"),
   ).size;
   let compiled = 0;
@@ -119,7 +167,7 @@ async function build(module: Module): Promise<void> {
     compiled++;
     say(`compiling ${module.name} ${Math.min(compiled, total)}/${total}`);
   };
-  await run("go", ["build", "-v", ...flags(module), "-o", `${scratch}/`, packages], {
+  await run("go", ["build", "-v", ...modfile, ...flags(module), "-o", `${scratch}/`, packages], {
     ...options,
     onLine,
     quiet: true,
@@ -128,6 +176,7 @@ async function build(module: Module): Promise<void> {
     renameSync(join(scratch, from), join(scratch, to));
   renameSync(scratch, target);
   rmSync(source, { recursive: true, force: true });
+  rmSync(cache("sources", module.name), { recursive: true, force: true });
   rmSync(status, { force: true });
   log(`built ${module.name} in ${Math.round((Date.now() - started) / 1000)} s`);
 }

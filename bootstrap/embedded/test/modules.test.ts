@@ -2,6 +2,7 @@ import {
   appendFileSync,
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -14,6 +15,7 @@ import { execa } from "execa";
 import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
 
 const source = join(import.meta.dirname, "../modules");
+const pages = "bootstrap/embedded/images/argocd/ui";
 const copy = mkdtempSync(join(tmpdir(), "modules-"));
 const directory = join(copy, "bootstrap/embedded/modules");
 vi.stubEnv("CACHE_DIR", join(copy, "cache"));
@@ -24,6 +26,8 @@ const { goEnvironment, moduleNamed, modules } = await import("../../../lib/modul
 beforeEach(() => {
   rmSync(directory, { recursive: true, force: true });
   cpSync(source, directory, { recursive: true });
+  rmSync(join(copy, pages), { recursive: true, force: true });
+  cpSync(join(import.meta.dirname, "../images/argocd/ui"), join(copy, pages), { recursive: true });
 });
 afterAll(() => rmSync(copy, { recursive: true }));
 
@@ -112,6 +116,27 @@ describe("a module's key", () => {
     appendFileSync(join(directory, name, file), "\n");
     expect(moduleKey(name)).not.toBe(before);
     expect(moduleKey("etcd")).toBe(others);
+  });
+
+  it.each([
+    "package-lock.json",
+    "webpack.config.cjs",
+    "argo-ui/src/components/tabs/tabs.tsx",
+    "argo-ui/v2/styles/colors.scss",
+  ])("of argocd changes with %s of its pages, and with a new file of theirs", (file) => {
+    const before = [moduleKey("argocd"), moduleKey("etcd")];
+    appendFileSync(join(copy, pages, file), "\n");
+    const changed = moduleKey("argocd");
+    writeFileSync(join(copy, pages, "argo-ui/new.ts"), "");
+    expect(new Set([before[0], changed, moduleKey("argocd")]).size).toBe(3);
+    expect(moduleKey("etcd")).toBe(before[1]);
+  });
+
+  it("of argocd stays where somebody installed the packages of its pages", () => {
+    const before = moduleKey("argocd");
+    mkdirSync(join(copy, pages, "node_modules/react"), { recursive: true });
+    writeFileSync(join(copy, pages, "node_modules/react/index.js"), "");
+    expect(moduleKey("argocd")).toBe(before);
   });
 
   it("changes with a new file, and when content moves to another file", () => {
