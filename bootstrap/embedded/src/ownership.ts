@@ -22,7 +22,7 @@ const known = new Set([
     "pki",
   ],
   ...["registries", "render", "resolv.conf", "secrets", "settings.json", "supervisor"],
-  ...["containers", "go-build", "go-mod", "images", "registry"],
+  ...["containers", "go-build", "go-mod", "images", "registry", "sources"],
 ]);
 
 /** True for a directory that the platform made or may take: marked, empty, or with nothing in it but what the platform makes. */
