@@ -3,6 +3,7 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync } from "node
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { Failure } from "./failure.ts";
+import { checkout, pinnedVersions } from "./repository.ts";
 
 /** A Go module of ours that pins one of others by its go.mod. */
 export interface Module {
@@ -140,9 +141,14 @@ export function moduleFile({ home = "bootstrap/embedded/modules", name }: Module
   return `${home}/${name}/go.mod`;
 }
 
-/** The module's releases are on no proxy, this commit of the 1.31 line is: named as Istio names such builds. */
+/**
+ * The tag of Istio's images. The module's releases are on no proxy, a commit of a minor version is: it is named as Istio
+ * names such builds, after the minor version of the release in versions.yaml.
+ * @param version of the module, which ends in the hash of its commit
+ */
 export function istioTag(version: string): string {
-  return `1.31-alpha.${version.split("-").pop()}`;
+  const minor = pinnedVersions(checkout).istio?.split(".").slice(0, 2).join(".");
+  return `${minor}-alpha.${version.split("-").pop()}`;
 }
 
 /** Where a pinned module's go.mod lives. */

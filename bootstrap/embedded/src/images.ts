@@ -346,7 +346,7 @@ export function buildMounts(): string[] {
 const buildArguments = (): string[] =>
   Object.entries(pinnedVersions()).flatMap(([name, version]) => [
     "--build-arg",
-    `${name.toUpperCase()}=${version}`,
+    `${name.toUpperCase().replaceAll("-", "_")}=${version}`,
   ]);
 
 const inputsLabel = "io.logging-platform.inputs";

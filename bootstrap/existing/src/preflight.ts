@@ -15,8 +15,8 @@ import { keptGateway, meshChecks } from "./mesh.ts";
 import { type Answer, ProbeFailure, probe } from "./probe.ts";
 import { pinned, type Target } from "./target.ts";
 
-// https://istio.io/latest/docs/releases/supported-releases of the release in versions.yaml.
-const supported = { oldest: 32, newest: 37 };
+const [oldest = 0, newest = 0] = pinned("istio-kubernetes").split("-").map(Number);
+const supported = { oldest, newest };
 
 type Finding = Omit<Diagnosis, "what">;
 

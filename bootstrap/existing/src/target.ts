@@ -84,4 +84,5 @@ const isAddress = (url: string): boolean =>
   /^[a-z][a-z\d+.-]*:\/\//i.test(url) || /^([^/:@]+@[^/:]+|[^/:@]+\.[^/:@]+):/.test(url);
 
 /** The pins that the path of an existing cluster uses. */
-export const pinned = (name: "istio" | "registry"): string => pinnedVersions(checkout)[name] ?? "";
+export const pinned = (name: "istio" | "istio-kubernetes" | "registry"): string =>
+  pinnedVersions(checkout)[name] ?? "";
