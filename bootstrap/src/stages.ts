@@ -92,9 +92,12 @@ async function installArgocd(cluster: Cluster): Promise<void> {
  */
 async function deployApplications(cluster: Cluster): Promise<string> {
   await cluster.provide("applications");
-  await apply(await renderRoot(checkout, cluster.name, cluster.overrides));
+  const root = await renderRoot(checkout, cluster.name, cluster.overrides);
+  await apply(root);
   const commit = cluster.publishedCommit() ?? (await commitOfRoot());
   await waitForCommit(commit, Number(process.env.WAIT_SECONDS ?? 900));
+  // A sync that began under earlier projects has pruned what moved from an Application to here.
+  await apply(root);
   return commit;
 }
 

@@ -373,6 +373,8 @@ describe("the Applications", () => {
     expect(changing()).toEqual([
       `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`,
       `${k} -n argocd annotate application root --overwrite argocd.argoproj.io/refresh=hard`,
+      // Again, for what a sync under earlier projects has taken away.
+      `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`,
     ]);
     const objects = objectsIn(stubs.inputs()[0]?.input ?? "");
     expect(objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual([
