@@ -24,7 +24,7 @@ const query = (expression: string, legend: string): object => ({
 
 function draw(panel: Panel): object {
   const { title, description, unit } = panel;
-  const format = { unit: units[unit], shortValues: unit === "none" };
+  const format = { unit: units[unit], shortValues: unit === "none" || unit === "bytes" };
   const [plugin, queries] =
     panel.kind === "figure"
       ? [{ kind: "StatChart", spec: { calculation: "last", format } }, [query(panel.expression, "")]]

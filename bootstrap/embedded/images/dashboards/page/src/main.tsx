@@ -74,7 +74,7 @@ function Page() {
       <ViewDashboard
         dashboardResource={dashboard}
         datasourceApi={datasources}
-        dashboardTitleComponent={<span>{titles[name] ?? name}</span>}
+        dashboardTitleComponent={<h1 style={{ fontSize: "1.5rem", margin: 0 }}>{titles[name] ?? name}</h1>}
         isReadonly={true}
         isVariableEnabled={false}
         isDatasourceEnabled={false}
