@@ -20,6 +20,7 @@ import { sourceTag, unpackCommitted } from "../../../lib/git/source-tag.ts";
 import { plainMode, setModes } from "../../../lib/modes.ts";
 import {
   argocd,
+  goEnvironment,
   istio,
   istioTag,
   moduleSource,
@@ -198,6 +199,7 @@ export const images: Image[] = [
     tag: () => moduleVersion("kube-state-metrics"),
     context: "kube-state-metrics",
     modules: ["kube-state-metrics"],
+    stage: stageTimeZones,
   },
   {
     name: "docker.io/logging-platform/dashboards",
@@ -306,6 +308,12 @@ async function stageArgocd(directory: string): Promise<void> {
   const source = await moduleSource(repository, argocd);
   for (const file of ["hack/gpg-wrapper.sh", "hack/git-verify-wrapper.sh", "entrypoint.sh"])
     cpSync(join(source, file), join(directory, file.split("/").pop() ?? ""));
+}
+
+/** A program that finds no time zones ends at the first CronJob that names one; Go has them in a file. */
+async function stageTimeZones(directory: string): Promise<void> {
+  const root = await run("go", ["env", "GOROOT"], { env: goEnvironment(), quiet: true });
+  cpSync(join(root.trim(), "lib/time/zoneinfo.zip"), join(directory, "zoneinfo.zip"));
 }
 
 /** The module holds the sources of its pages and not the pages; the package beside the Dockerfile says what they are built with. */
