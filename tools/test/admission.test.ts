@@ -18,7 +18,7 @@ interface Policy {
 
 interface Request {
   name: string;
-  namespace: string;
+  namespace?: string;
   userInfo: { username: string };
 }
 
@@ -44,12 +44,16 @@ function refusals({ spec }: Policy, object: object, request: Request): string[] 
 }
 
 const argocd = "system:serviceaccount:argocd:argocd-application-controller";
-const requestFor = (object: KubernetesObject, username = argocd): Request => ({
-  name: object.metadata.name,
-  // As the API server has it: a Namespace is in itself.
-  namespace: object.metadata.namespace ?? (object.kind === "Namespace" ? object.metadata.name : ""),
-  userInfo: { username },
-});
+const requestFor = (object: KubernetesObject, username = argocd): Request => {
+  // As the API server has it: a Namespace is in itself, and what has no namespace has no such key.
+  const namespace =
+    object.metadata.namespace ?? (object.kind === "Namespace" ? object.metadata.name : undefined);
+  return {
+    name: object.metadata.name,
+    ...(namespace === undefined ? {} : { namespace }),
+    userInfo: { username },
+  };
+};
 
 const sources = [
   "gitops/apps/logging/overlays/local",
