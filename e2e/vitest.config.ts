@@ -13,6 +13,7 @@ const order = [
   "logs",
   "archive",
   "monitoring",
+  "doors",
   "screens",
   "delivery",
   "release",

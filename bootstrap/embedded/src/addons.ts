@@ -1,45 +1,11 @@
 /** What the cluster needs before Argo CD: names, storage, and the Git server that Argo CD reads. */
-import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { hashSync } from "bcryptjs";
 import { progress } from "../../../lib/progress.ts";
 import { apply, kubectl, secretObject, waitForWorkloads } from "../../src/kubectl.ts";
+import { credentials } from "./credentials.ts";
 import { images } from "./images.ts";
 import { repository, state } from "./layout.ts";
-
-export interface Credentials {
-  /** Password of the Git user `platform`, who may push. */
-  platform: string;
-  /** Password of the Git user `argocd`, who may only read. */
-  argocd: string;
-  /** Secret that signs the Git server's webhook calls. */
-  webhook: string;
-  /** Password of Argo CD's user `viewer`, who may only look, and what of it Argo CD is given. */
-  viewer: string;
-  viewerHash: string;
-}
-
-/** Random credentials, made once and kept in the state directory; those that an older platform lacks are added. */
-export function credentials(): Credentials {
-  const path = state("secrets", "credentials.json");
-  const known = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Partial<Credentials>) : {};
-  const random = (): string => randomBytes(24).toString("hex");
-  const viewer = known.viewer ?? random();
-  const all: Credentials = {
-    platform: known.platform ?? random(),
-    argocd: known.argocd ?? random(),
-    webhook: known.webhook ?? random(),
-    viewer,
-    // Another at every call: kept, so that a second run changes nothing.
-    viewerHash: known.viewerHash ?? hashSync(viewer, 10),
-  };
-  if (JSON.stringify(all) !== JSON.stringify(known)) {
-    mkdirSync(state("secrets"), { recursive: true, mode: 0o700 });
-    writeFileSync(path, JSON.stringify(all), { mode: 0o600 });
-  }
-  return all;
-}
 
 /** Renders a kustomization of the repository with the pinned image tags laid over it. */
 export async function render(directory: string): Promise<string> {

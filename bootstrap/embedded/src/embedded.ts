@@ -10,6 +10,7 @@ import { waitForWorkloads } from "../../src/kubectl.ts";
 import { applyAddon, applyArgocdSecrets, startGitServer } from "./addons.ts";
 import { builderEnvironment, writeBuilderSettings } from "./builder.ts";
 import { startCluster } from "./cluster.ts";
+import { requireNoCollisions } from "./collisions.ts";
 import { startCompiling, stopCompiling } from "./compiling.ts";
 import { destroy, remains } from "./destroy.ts";
 import { ensureImages } from "./images.ts";
@@ -81,7 +82,10 @@ export class EmbeddedCluster implements Cluster {
   readonly overrides = {};
   readonly keepIstio = false;
   readonly stages: Record<string, Stage> = {
-    "Debian packages": installPackages,
+    "Debian packages": async () => {
+      requireNoCollisions(this.#httpPort());
+      await installPackages();
+    },
     "Network and image mirror": async () => {
       await ensureRegistry();
       writeBuilderSettings();
@@ -195,9 +199,13 @@ export class EmbeddedCluster implements Cluster {
     return lines;
   }
 
+  #httpPort(): number {
+    return Number(this.#options.httpPort ?? settings().httpPort);
+  }
+
   async #start(): Promise<void> {
     mkdirSync(state(), { recursive: true });
-    const port = Number(this.#options.httpPort ?? settings().httpPort);
+    const port = this.#httpPort();
     writeFileSync(settingsFile(), JSON.stringify({ httpPort: port }));
     await startCluster(port);
   }

@@ -1,17 +1,15 @@
 /** Looking without touching: what bootstrap would do, and what is wrong with the machine. */
-import { existsSync, statfsSync } from "node:fs";
-import { createServer } from "node:net";
+import { existsSync } from "node:fs";
 import { type Diagnosis, words } from "../../../lib/cluster/doctor.ts";
 import { Git } from "../../../lib/git/git.ts";
 import { modules } from "../../../lib/modules.ts";
+import { findCollisions } from "./collisions.ts";
 import { imagesToBuild } from "./images.ts";
-import { cacheDirectory, endpoints, repository, stateDirectory } from "./layout.ts";
+import { repository, stateDirectory } from "./layout.ts";
 import { inspectMachine } from "./machine.ts";
 import { isBuilt, moduleVersion } from "./modules.ts";
 import { missingPackages } from "./packages.ts";
 import { programStates, supervisorRuns } from "./supervisor.ts";
-
-const neededGiB = 20;
 
 /** One line for each thing that bootstrap would do. */
 export async function plan(): Promise<string[]> {
@@ -25,13 +23,6 @@ export async function plan(): Promise<string[]> {
     "push HEAD to its Git server and wait until Argo CD has synced it",
   ];
 }
-
-const portIsFree = (port: number): Promise<boolean> =>
-  new Promise((answer) => {
-    const server = createServer()
-      .once("error", () => answer(false))
-      .listen(port, "127.0.0.1", () => server.close(() => answer(true)));
-  });
 
 /** Whether this checkout can be pushed to the platform's Git server: Git reads it, and it has its whole history. */
 export async function examineCheckout(directory = repository): Promise<Diagnosis> {
@@ -63,14 +54,6 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
     finding: missing.length === 0 ? "all there" : `missing: ${missing.join(" ")}`,
     ...(missing.length === 0 ? {} : { remedy: "./deploy.sh" }),
   });
-  const disk = statfsSync(existsSync(cacheDirectory) ? cacheDirectory : "/var");
-  const free = Math.round((disk.bavail * disk.bsize) / 1024 ** 3);
-  const built = modules.every((m) => isBuilt(m.name));
-  diagnoses.push({
-    what: "disk",
-    finding: `${free} GiB free`,
-    ...(built || free >= neededGiB ? {} : { remedy: `free ${neededGiB - free} GiB below ${cacheDirectory}` }),
-  });
   if (existsSync(stateDirectory) && (await supervisorRuns())) {
     const states = await programStates();
     for (const [name, state] of Object.entries(states)) {
@@ -87,15 +70,10 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
     });
   } else {
     diagnoses.push({ what: "components", finding: "the supervisor does not run", remedy: "./deploy.sh" });
-    for (const { port, name } of endpoints(httpPort)) {
-      if (!(await portIsFree(port))) {
-        diagnoses.push({
-          what: `port ${port} for ${name}`,
-          finding: "somebody else listens on it",
-          remedy: `ss -ltnp 'sport = :${port}'`,
-        });
-      }
-    }
   }
+  const collisions = findCollisions(httpPort);
+  for (const { what, next } of collisions) diagnoses.push({ what: "machine", finding: what, remedy: next });
+  if (collisions.length === 0)
+    diagnoses.push({ what: "machine", finding: "no port, route or disk is in the way" });
   return diagnoses;
 }

@@ -11,7 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
 import {
   goEnvironment,
@@ -21,6 +21,7 @@ import {
   moduleNamed,
   moduleSource,
   modules,
+  type Patch,
   pinnedVersion,
 } from "../../../lib/modules.ts";
 import { log, run, succeeds } from "../../../lib/process.ts";
@@ -55,7 +56,9 @@ function flags(module: Module): string[] {
 
 /** Identifies what a build gives: the module's files and the flags. */
 export function moduleKey(name: string): string {
+  const { patch } = moduleNamed(name);
   const hash = createHash("sha256").update(JSON.stringify(flags(moduleNamed(name))));
+  if (patch) hash.update(JSON.stringify(patch));
   for (const file of readdirSync(directory(name)).sort())
     hash.update(`\0${file}\0`).update(readFileSync(join(directory(name), file)));
   const added = additions[name]?.directory;
@@ -79,6 +82,35 @@ export const binaries = (name: string): string => cache("bin", `${name}-${module
 export const isBuilt = (name: string): boolean => existsSync(binaries(name));
 
 const environment = (): Record<string, string> => ({ ...goEnvironment(), GOGC: process.env.GOGC ?? "400" });
+
+/**
+ * The text of a file with the patch's expression replaced.
+ * @throws Failure where it does not stand there once, as of another version
+ */
+export function patchText(text: string, { module, file, before, after }: Patch): string {
+  const parts = text.split(before);
+  if (parts.length !== 2)
+    throw new Failure(
+      `${module} has ${parts.length - 1} times "${before}" in ${file}, and once is expected`,
+      "mend the patch in lib/modules.ts",
+    );
+  return parts.join(after);
+}
+
+/** A copy of the module's directory that requires a patched copy of another module; Go lets nothing be replaced in its cache. */
+async function patched(name: string, patch: Patch, scratch: string): Promise<string> {
+  const [own, copy] = [join(scratch, "source"), join(scratch, "source", "patched")];
+  cpSync(directory(name), own, { recursive: true });
+  const env = environment();
+  const options = { cwd: directory(name), env, quiet: true };
+  const out = await run("go", ["mod", "download", "-json", patch.module], options);
+  cpSync((JSON.parse(out) as { Dir: string }).Dir, copy, { recursive: true });
+  const file = join(copy, patch.file);
+  writeFileSync(file, patchText(readFileSync(file, "utf8"), patch));
+  cpSync(join(directory(name), patch.adds), join(dirname(file), patch.adds.replace(/\.in$/, "")));
+  await run("go", ["mod", "edit", `-replace=${patch.module}=./patched`], { cwd: own, env, quiet: true });
+  return own;
+}
 
 /**
  * Copies a module's sources, adds to the copy, and returns the flag under which Go compiles that.
@@ -116,8 +148,11 @@ async function build(module: Module): Promise<void> {
     progress(text);
   };
   say(`fetching ${module.name}`);
+  const source = `${target}.source`;
+  rmSync(source, { recursive: true, force: true });
+  const cwd = module.patch ? await patched(module.name, module.patch, source) : directory(module.name);
   const modfile = await completed(module);
-  const options = { cwd: directory(module.name), env: environment() };
+  const options = { cwd, env: environment() };
   const total = new Set(
     (
       await run("go", ["list", "-deps", ...modfile, ...flags(module).slice(0, -2), packages], {
@@ -140,6 +175,7 @@ async function build(module: Module): Promise<void> {
   for (const [from, to] of Object.entries(module.rename ?? {}))
     renameSync(join(scratch, from), join(scratch, to));
   renameSync(scratch, target);
+  rmSync(source, { recursive: true, force: true });
   rmSync(cache("sources", module.name), { recursive: true, force: true });
   rmSync(status, { force: true });
   log(`built ${module.name} in ${Math.round((Date.now() - started) / 1000)} s`);

@@ -20,7 +20,7 @@ const copy = mkdtempSync(join(tmpdir(), "modules-"));
 const directory = join(copy, "bootstrap/embedded/modules");
 vi.stubEnv("CACHE_DIR", join(copy, "cache"));
 vi.doMock("../src/layout.ts", async (original) => ({ ...(await original<object>()), repository: copy }));
-const { binaries, isBuilt, moduleKey, moduleVersion } = await import("../src/modules.ts");
+const { binaries, isBuilt, moduleKey, moduleVersion, patchText } = await import("../src/modules.ts");
 const { goEnvironment, moduleNamed, modules } = await import("../../../lib/modules.ts");
 
 beforeEach(() => {
@@ -192,5 +192,43 @@ describe("Go's commands", () => {
     });
     expect(other.stdout).toBe(plain.stdout);
     expect(goEnvironment()).toHaveProperty(name);
+  });
+});
+
+describe("a patch of a required module", () => {
+  const patch = {
+    module: "m",
+    file: "f.go",
+    before: "os.Open(path)",
+    after: "openRegular(path)",
+    adds: "a.go.in",
+  };
+
+  it("replaces its expression where that stands once", () => {
+    expect(patchText("a\nreturn os.Open(path) // why\nb\n", patch)).toBe(
+      "a\nreturn openRegular(path) // why\nb\n",
+    );
+  });
+
+  it.each([
+    ["gone", "return os.OpenFile(path, 0, 0)\n", "0 times"],
+    ["there twice", "os.Open(path)\nos.Open(path)\n", "2 times"],
+  ])("fails where it is %s, as it may be in another version", (_, text, message) => {
+    expect(() => patchText(text, patch)).toThrow(message);
+  });
+
+  it("is part of what a build is known by, and its file is there", () => {
+    for (const { name, patch } of modules) {
+      if (!patch) continue;
+      const directory = join(source, name);
+      expect(existsSync(join(directory, patch.adds))).toBe(true);
+      const before = moduleKey(name);
+      const module = moduleNamed(name);
+      module.patch = { ...patch, after: `${patch.after} /* another */` };
+      expect(moduleKey(name)).not.toBe(before);
+      module.patch = patch;
+      expect(moduleKey(name)).toBe(before);
+    }
+    expect(modules.some(({ patch }) => patch)).toBe(true);
   });
 });
