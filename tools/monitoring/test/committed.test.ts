@@ -105,6 +105,7 @@ test("the versions are those of the images that the embedded cluster builds", as
     ALERTMANAGER: await tag("quay.io/prometheus/alertmanager"),
     DASHBOARDS: await tag("docker.io/logging-platform/dashboards"),
     KUBE_STATE_METRICS: await tag("registry.k8s.io/kube-state-metrics/kube-state-metrics"),
+    NGINX: await tag("docker.io/library/nginx"),
     NODE_EXPORTER: await tag("quay.io/prometheus/node-exporter"),
     PROMETHEUS: await tag("quay.io/prometheus/prometheus"),
     PROMETHEUS_OPERATOR: await tag("quay.io/prometheus-operator/prometheus-operator"),
