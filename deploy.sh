@@ -22,6 +22,9 @@ lock=/run/lock/logging-platform.lock
 # Where the cluster on this machine is, for whoever sends everything else through a proxy.
 unproxied="localhost 127.0.0.1 ::1 10.250.0.1 10.250.0.0/24 10.244.0.0/16 10.96.0.0/16 .svc .cluster.local"
 cluster=
+# As it was called, for whoever is told to call it again.
+again=./deploy.sh
+[ $# -eq 0 ] || again+=$(printf ' %q' "$@")
 stage_count=11
 stage_number=0
 build_id=
@@ -261,7 +264,7 @@ istio() {
     >>"$DEPLOY_LOG" 2>&1; then
     # Names the object that does not come up, and why, where it is one of these.
     WAIT_SECONDS=5 istio_is_ready
-    echo "istioctl install failed (next: tail -n 40 $DEPLOY_LOG)" >&2
+    echo "istioctl install failed (next: tail -n 40 $(printf %q "$DEPLOY_LOG"))" >&2
     return 1
   fi
   istio_is_ready
@@ -349,8 +352,8 @@ stop_compiling() {
 
 require_root() {
   if [ "$(id -u)" != 0 ]; then
-    echo "deploy.sh makes namespaces and mounts: run it as root (next: sudo ./deploy.sh)" >&2
-    echo "on a cluster at hand it needs no root (next: ./deploy.sh --context NAME)" >&2
+    echo "deploy.sh makes namespaces and mounts: run it as root (next: sudo $again)" >&2
+    echo "on a cluster at hand it needs no root (next: $again --context NAME)" >&2
     exit 3
   fi
 }
@@ -359,19 +362,36 @@ require_programs() {
   local missing=()
   for program in "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
   if [ ${#missing[@]} -gt 0 ]; then
-    echo "missing: ${missing[*]} (next: install ${missing[*]} and run ./deploy.sh again)" >&2
+    echo "missing: ${missing[*]} (next: $(way_to "${missing[@]}"))" >&2
     exit 3
   fi
 }
 
+# How a machine gets these programs: by a command, or from where newer ones than Debian's are to be had.
+way_to() {
+  local program packages= pages=
+  for program in "$@"; do
+    case $program in
+      git) packages+=" git" ;;
+      flock | setsid) packages+=" util-linux" ;;
+      docker) packages+=" docker.io" ;;
+      node | npm) [[ $pages == *nodejs* ]] || pages+="https://nodejs.org/en/download, " ;;
+      go) pages+="https://go.dev/dl, " ;;
+      kubectl) pages+="https://kubernetes.io/docs/tasks/tools, " ;;
+      kind) pages+="https://kind.sigs.k8s.io, " ;;
+    esac
+  done
+  echo "$pages${pages:+then }${packages:+apt-get install --yes$packages && }$again"
+}
+
 require_versions() {
   if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
-    echo "Node $(node -v) is too old: 20 or newer is needed (next: install it and run ./deploy.sh again)" >&2
+    echo "Node $(node -v) is too old: 20 or newer is needed (next: https://nodejs.org/en/download, then $again)" >&2
     exit 3
   fi
   # From 1.21 on, Go fetches the toolchain that a module asks for.
   if [ -z "$(GOFLAGS='' go env GOTOOLCHAIN 2>/dev/null)" ]; then
-    echo "$(go version) is too old: Go 1.21 or newer is needed (next: install it and run ./deploy.sh again)" >&2
+    echo "$(go version) is too old: Go 1.21 or newer is needed (next: https://go.dev/dl, then $again)" >&2
     exit 3
   fi
 }
@@ -387,7 +407,7 @@ require_temporary_directory() {
 # Git says itself where it does not read a checkout: one of another owner, or none at all.
 require_checkout() {
   if ! shallow=$(git -C "$repository" rev-parse --is-shallow-repository); then
-    echo "Git does not read $repository (next: do what Git says, and run ./deploy.sh again)" >&2
+    echo "Git does not read $repository (next: do what Git says, then $again)" >&2
     exit 1
   fi
 }
@@ -396,7 +416,7 @@ require_whole_checkout() {
   require_checkout
   if [ "$shallow" = true ]; then
     echo "this clone is shallow: the platform's Git server cannot take half a history" >&2
-    echo "next: git fetch --unshallow, and ./deploy.sh again" >&2
+    echo "next: git -C $(printf %q "$repository") fetch --unshallow && $again" >&2
     exit 1
   fi
 }
@@ -425,10 +445,11 @@ take_lock() {
   if [ "$status" = 75 ]; then
     holder=$(cat "$lock")
     echo "another deploy.sh${holder:+, process $holder,} is at work and did not end within 120 s" >&2
-    echo "next: wait for it, or kill that process, and ./deploy.sh again" >&2
+    # Ends when that process does, and at once where it has ended.
+    echo "next: ${holder:+tail --pid=$holder -f /dev/null; }$again" >&2
     exit 1
   elif [ "$status" != 0 ]; then
-    echo "flock cannot lock $lock (next: what flock says, and ./deploy.sh again)" >&2
+    echo "flock cannot lock $lock (next: do what flock says, then $again)" >&2
     exit 1
   fi
   # destroy removes the file: whoever waited on it meanwhile starts over with the one that stands there now.
@@ -441,7 +462,7 @@ install_node_packages() {
     # Whatever NODE_ENV and npm's own settings leave out: everything here is a development dependency.
     npm ci --prefix "$repository" --no-global --include=dev --include=optional --ignore-scripts --no-audit --no-fund \
       >>"$DEPLOY_LOG" 2>&1 \
-      || { echo "npm ci failed (next: tail $DEPLOY_LOG)" >&2 && exit 1; }
+      || { echo "npm ci failed (next: tail -n 40 $(printf %q "$DEPLOY_LOG"))" >&2 && exit 1; }
   fi
 }
 
@@ -459,7 +480,7 @@ wrong_usage() {
 embedded() { typescript bootstrap/embedded/src/cli.ts "$@"; }
 upstream() { typescript bootstrap/upstream/src/cli.ts "$@" "${target[@]}"; }
 gitops() { on_cluster typescript tools/src/cli.ts "$@"; }
-on_cluster() { KUBECONFIG=$STATE_DIR/kubeconfig/admin.yaml PATH=$STATE_DIR/bin:$PATH "$@"; }
+on_cluster() { KUBECONFIG=$STATE_DIR/kubeconfig/admin.yaml KUBECTL=$STATE_DIR/bin/kubectl PATH=$STATE_DIR/bin:$PATH "$@"; }
 typescript() { node --import "$(loader)" "$repository/$1" "${@:2}"; }
 
 # tsx cuts every path at a question mark: it is given one without, and Node takes links as they are.

@@ -318,7 +318,7 @@ describe("bootstrap", () => {
     await replace("npm", "exit 1");
     const { exitCode, stderr } = await deploy([]);
     expect(exitCode).toBe(1);
-    expect(stderr).toBe(`npm ci failed (next: tail ${path("log", "deploy.log")})`);
+    expect(stderr).toBe(`npm ci failed (next: tail -n 40 ${path("log", "deploy.log")})`);
     expect(await calls()).toEqual([]);
   });
 });

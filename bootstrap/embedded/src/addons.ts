@@ -5,7 +5,7 @@ import { join, relative } from "node:path";
 import { type Pod, podTrouble } from "../../../tools/src/cluster/pods.ts";
 import { until } from "../../../tools/src/failure.ts";
 import { progress } from "../../../tools/src/progress.ts";
-import { kubectl } from "./controlplane.ts";
+import { kubectl, kubectlHint } from "./controlplane.ts";
 import { images } from "./images.ts";
 import { repository, state } from "./layout.ts";
 
@@ -96,7 +96,10 @@ export async function waitForWorkload(
       const trouble = pods.items.map(podTrouble).find((t) => t !== undefined);
       return `${ready}/${want} ready${trouble ? `; ${trouble}` : ""}`;
     },
-    `kubectl -n ${namespace} describe ${object}; kubectl -n ${namespace} logs ${object} --all-containers --tail=20`,
+    [
+      kubectlHint("-n", namespace, "describe", object),
+      kubectlHint("-n", namespace, "logs", object, "--all-containers", "--tail=20"),
+    ].join("; "),
   );
 }
 

@@ -4,12 +4,13 @@ import { text } from "node:stream/consumers";
 import { Command } from "commander";
 import { formatDiagnoses } from "../../../tools/src/cluster/doctor.ts";
 import { Failure, until } from "../../../tools/src/failure.ts";
-import { log, logFile } from "../../../tools/src/process.ts";
+import { log, tailCommand } from "../../../tools/src/process.ts";
 import { note } from "../../../tools/src/progress.ts";
 import { apply, applyAddon, applyArgocdSecrets, startGitServer, waitForWorkload } from "./addons.ts";
 import { builderEnvironment, writeBuilderSettings } from "./builder.ts";
 import { createCgroup, entrances } from "./cgroups.ts";
 import { startCluster } from "./cluster.ts";
+import { kubectlHint } from "./controlplane.ts";
 import { destroy, remains } from "./destroy.ts";
 import { ensureImages } from "./images.ts";
 import { examineMachine, plan } from "./inspect.ts";
@@ -197,7 +198,7 @@ program
   .command("answers")
   .description("wait until the platform answers at its address")
   .action(async () => {
-    const next = "kubectl -n logging get pods; tail /var/log/logging-platform.log";
+    const next = `${kubectlHint("-n", "logging", "get", "pods")}; ${tailCommand()}`;
     await until(
       `GET ${url("app")}/status`,
       60,
@@ -229,6 +230,6 @@ try {
   if (!(error instanceof Failure))
     log(error instanceof Error ? (error.stack ?? error.message) : String(error));
   note(error instanceof Error ? error.message : String(error));
-  note(`next: ${(error instanceof Failure && error.next) || `tail -n 40 ${logFile()}`}`);
+  note(`next: ${(error instanceof Failure && error.next) || tailCommand()}`);
   process.exitCode = 1;
 }

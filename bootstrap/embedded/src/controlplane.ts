@@ -1,7 +1,8 @@
 /** etcd, the API server, the controller manager and the scheduler: on the host, on loopback and the bridge only. */
 import { mkdirSync } from "node:fs";
 import { until } from "../../../tools/src/failure.ts";
-import { run } from "../../../tools/src/process.ts";
+import { run, tailCommand } from "../../../tools/src/process.ts";
+import { quoted } from "../../../tools/src/quoted.ts";
 import { ensureCertificates, pki, writeKubeconfig } from "./certificates.ts";
 import { apiServerURL, bridge, clusterDomain, podCIDR, serviceCIDR, state } from "./layout.ts";
 import type { Program } from "./supervisor.ts";
@@ -129,6 +130,15 @@ export function controlPlanePrograms(): Program[] {
   ];
 }
 
+/**
+ * A kubectl command line for this cluster, for messages that say what to run next: the shell that it is copied into has
+ * neither this kubectl on its PATH nor this cluster in its kubeconfig.
+ */
+export const kubectlHint = (...args: string[]): string =>
+  [quoted(state("bin", "kubectl")), "--kubeconfig", quoted(state("kubeconfig", "admin.yaml")), ...args].join(
+    " ",
+  );
+
 /** Runs kubectl as the cluster's administrator. */
 export const kubectl = (args: string[], input?: string): Promise<string> =>
   run(
@@ -143,7 +153,7 @@ export const waitForApiServer = (): Promise<void> =>
     "API server",
     120,
     async () => ((await kubectl(["get", "--raw", "/readyz"])).trim() === "ok" ? undefined : "not ready"),
-    `tail -n 40 ${state("log", "kube-apiserver.log")}`,
+    tailCommand(state("log", "kube-apiserver.log")),
   );
 
 /**
@@ -174,5 +184,5 @@ export const waitForNodes = (names: string[], since: Date): Promise<void> =>
       }
       return undefined;
     },
-    `tail -n 40 ${state("log", "node1-kubelet.log")}`,
+    tailCommand(state("log", "node1-kubelet.log")),
   );

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Failure } from "../../../tools/src/failure.ts";
 import { run } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
+import { quoted } from "../../../tools/src/quoted.ts";
 import { killAll, platformProcesses, removeCgroups } from "./cgroups.ts";
 import { bridge, cacheDirectory, nodes, project, stateDirectory } from "./layout.ts";
 import { namespaceName, removeNetwork } from "./network.ts";
@@ -39,7 +40,7 @@ export async function destroy(purge: boolean): Promise<void> {
     if (mounts(directory).length > 0)
       throw new Failure(
         `still mounted: ${mounts(directory).join(" ")}`,
-        `grep -l '${mounts(directory)[0]}' /proc/[0-9]*/mountinfo`,
+        `grep -lF ${quoted(mounts(directory)[0] ?? "")} /proc/[0-9]*/mountinfo`,
       );
   }
   progress("removing network");

@@ -1,8 +1,11 @@
 /** Looking without touching: what bootstrap would do, and what is wrong with the machine. */
 import { existsSync, statfsSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { type Diagnosis, words } from "../../../tools/src/cluster/doctor.ts";
 import { Git } from "../../../tools/src/git/git.ts";
+import { tailCommand } from "../../../tools/src/process.ts";
+import { quoted } from "../../../tools/src/quoted.ts";
 import { imagesToBuild } from "./images.ts";
 import { cacheDirectory, endpoints, repository, stateDirectory } from "./layout.ts";
 import { inspectMachine } from "./machine.ts";
@@ -62,13 +65,16 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
     finding: missing.length === 0 ? "all there" : `missing: ${missing.join(" ")}`,
     ...(missing.length === 0 ? {} : { remedy: "./deploy.sh" }),
   });
-  const disk = statfsSync(existsSync(cacheDirectory) ? cacheDirectory : "/var");
+  const place = existsSync(cacheDirectory) ? cacheDirectory : "/var";
+  const disk = statfsSync(place);
   const free = Math.round((disk.bavail * disk.bsize) / 1024 ** 3);
   const built = modules.every((m) => isBuilt(m.name));
   diagnoses.push({
     what: "disk",
     finding: `${free} GiB free`,
-    ...(built || free >= neededGiB ? {} : { remedy: `free ${neededGiB - free} GiB below ${cacheDirectory}` }),
+    ...(built || free >= neededGiB
+      ? {}
+      : { remedy: `du -xhd1 ${quoted(place)} | sort -h (and free ${neededGiB - free} GiB)` }),
   });
   if (existsSync(stateDirectory) && (await supervisorRuns())) {
     const states = await programStates();
@@ -77,7 +83,7 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
         diagnoses.push({
           what: `component ${name}`,
           finding: state,
-          remedy: `tail -n 40 ${stateDirectory}/log/${name}.log`,
+          remedy: tailCommand(join(stateDirectory, "log", `${name}.log`)),
         });
     }
     diagnoses.push({

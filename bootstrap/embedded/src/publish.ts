@@ -5,6 +5,7 @@ import { followedBranch } from "../../../tools/src/git/followed.ts";
 import { Git } from "../../../tools/src/git/git.ts";
 import { note, progress } from "../../../tools/src/progress.ts";
 import { credentials } from "./addons.ts";
+import { kubectlHint } from "./controlplane.ts";
 import { repository, state } from "./layout.ts";
 
 const remote = "platform";
@@ -44,7 +45,7 @@ export async function publish(gitURL: string): Promise<string> {
       const response = await fetch(new URL("/healthz", gitURL), { signal: AbortSignal.timeout(3000) });
       return response.ok ? undefined : `answered ${response.status}`;
     },
-    "kubectl -n git describe pod git-server-0",
+    kubectlHint("-n", "git", "describe", "pod", "git-server-0"),
   );
   const known = (await git.try("remote", "get-url", remote)) !== undefined;
   await git.run("remote", known ? "set-url" : "add", remote, gitURL);

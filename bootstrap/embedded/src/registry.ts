@@ -2,7 +2,7 @@
 
 import { mkdirSync } from "node:fs";
 import { until } from "../../../tools/src/failure.ts";
-import { run } from "../../../tools/src/process.ts";
+import { run, tailCommand } from "../../../tools/src/process.ts";
 import { writeIfChanged } from "./files.ts";
 import { cache, registryAddress, state } from "./layout.ts";
 import { ensureNetwork } from "./network.ts";
@@ -56,7 +56,7 @@ export async function ensureRegistry(): Promise<void> {
     "registry",
     30,
     async () => ((await answers()) ? undefined : `no answer at ${registryAddress}`),
-    `tail ${state("log", "registry.log")}`,
+    tailCommand(state("log", "registry.log")),
   );
 }
 

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { Failure, until } from "../../../tools/src/failure.ts";
-import { run, succeeds } from "../../../tools/src/process.ts";
+import { run, succeeds, tailCommand } from "../../../tools/src/process.ts";
 import { createCgroup, entrances, killAll } from "./cgroups.ts";
 import { nodes, state } from "./layout.ts";
 
@@ -116,7 +116,7 @@ export async function supervise(programs: Program[]): Promise<void> {
     "supervisord",
     20,
     async () => ((await supervisorRuns()) ? undefined : "does not answer"),
-    `tail ${state("log", "supervisord.log")}`,
+    tailCommand(state("log", "supervisord.log")),
   );
 }
 
@@ -143,7 +143,7 @@ export async function waitForPrograms(names: string[], seconds = 60): Promise<vo
   } catch (error) {
     throw new Failure(
       error instanceof Error ? error.message : String(error),
-      `tail -n 40 ${state("log", `${failing}.log`)}`,
+      tailCommand(state("log", `${failing}.log`)),
     );
   }
 }

@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url";
 import { Command } from "commander";
 import { examine, formatDiagnoses } from "../../../tools/src/cluster/doctor.ts";
 import { Failure } from "../../../tools/src/failure.ts";
-import { log, logFile } from "../../../tools/src/process.ts";
+import { log, tailCommand } from "../../../tools/src/process.ts";
 import { note } from "../../../tools/src/progress.ts";
 import { checkout } from "../../../tools/src/repository.ts";
 import { find } from "./cluster.ts";
@@ -39,7 +39,7 @@ export async function main(args: string[]): Promise<number> {
       log(error instanceof Error ? (error.stack ?? error.message) : String(error));
     const { stderr, message } = error as Error & { stderr?: string };
     note((stderr || message).trim());
-    note(`next: ${(error instanceof Failure && error.next) || `tail -n 40 ${logFile()}`}`);
+    note(`next: ${(error instanceof Failure && error.next) || tailCommand()}`);
     return 1;
   }
 }

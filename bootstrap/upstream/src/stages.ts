@@ -5,7 +5,7 @@ import { contextArguments, deployCommand, get, kubectlCommand } from "../../../t
 import { waitForCommit } from "../../../tools/src/cluster/wait.ts";
 import { Failure, until } from "../../../tools/src/failure.ts";
 import { type KubernetesObject, parseObjects } from "../../../tools/src/object.ts";
-import { logFile, run } from "../../../tools/src/process.ts";
+import { run, tailCommand } from "../../../tools/src/process.ts";
 import { progress } from "../../../tools/src/progress.ts";
 import { renderInstall, renderRoot } from "../../../tools/src/render/start.ts";
 import { checkout } from "../../../tools/src/repository.ts";
@@ -26,10 +26,7 @@ export async function installIstio({ keepIstio }: Target): Promise<void> {
     await run(program, await installArguments());
   } catch (error) {
     const trouble = await troubleIn("istio-system");
-    throw new Failure(
-      `istioctl install failed: ${trouble ?? (error as Error).message}`,
-      `tail -n 40 ${logFile()}`,
-    );
+    throw new Failure(`istioctl install failed: ${trouble ?? (error as Error).message}`, tailCommand());
   }
   // By this `destroy` knows that it may remove it.
   await kubectl(["label", "namespace", "istio-system", "--overwrite", ownership]);

@@ -220,7 +220,7 @@ describe("istioctl of another version", () => {
     const { exitCode, stderr } = await stubs.run(["istio", ...context, ...repo], environment());
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(/has SHA-256 [0-9a-f]{64}, its release says 0{64}: it is not used/);
-    expect(stderr).toContain(`next: put istioctl ${version} on the PATH`);
+    expect(stderr).toContain(`next: ./deploy.sh --context mine (or put istioctl ${version} on the PATH`);
     expect(existsSync(join(stubs.directory, "cache", `istioctl-${version}`))).toBe(false);
     expect(changing()).toEqual([]);
   });

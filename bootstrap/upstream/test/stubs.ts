@@ -59,6 +59,7 @@ esac
       DEPLOY_LOG: this.log,
       // A shell that has `./deploy.sh env` names a builder of its own.
       IMAGE_BUILDER: "",
+      KUBECONFIG: "",
       REGISTRY: "",
       ...environment,
     });

@@ -87,7 +87,10 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
       const changes = await git.run("status", "--porcelain");
       return changes === ""
         ? { finding: "none" }
-        : { finding: `${changes.split("\n").length} files`, remedy: "git commit: only commits are deployed" };
+        : {
+            finding: `${changes.split("\n").length} files`,
+            remedy: "git add --all && git commit (only commits are deployed)",
+          };
     },
     "unpushed commits": async () => {
       // Named, for a clone of a single branch fetches no other.

@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Failure, sleep } from "../failure.ts";
 import { note, progress } from "../progress.ts";
+import { quoted } from "../quoted.ts";
 import { Git, GitFailure } from "./git.ts";
 import { readTrailers } from "./trailers.ts";
 
@@ -133,7 +134,7 @@ export async function publish(options: PublishOptions): Promise<Published> {
           `git push --dry-run ${remote} HEAD:${branch}`,
         );
       if (attempt === attempts) {
-        throw new Failure(`${remote}/${branch} moved ${attempts} times in between`, "run the command again");
+        throw new Failure(`${remote}/${branch} moved ${attempts} times in between`, "the same command");
       }
       // Others that lost the same race must not all come back at the same moment.
       await sleep(Math.random() * Math.min(5000, 50 * 2 ** attempt));
@@ -207,7 +208,10 @@ function isRunning(id: number): boolean {
 async function fetchBranch(git: Git, remote: string, branch: string): Promise<string | undefined> {
   progress(`fetching ${remote}`);
   if ((await git.try("remote", "get-url", remote)) === undefined)
-    throw new Failure(`there is no remote ${remote}`, "git remote -v; then --remote NAME");
+    throw new Failure(
+      `there is no remote ${remote}`,
+      "git remote -v (and the same command with --remote NAME)",
+    );
   const refspec = `+refs/heads/${branch}:${tracking(remote, branch)}`;
   const options = ["--quiet", "--no-tags", "--no-prune", "--no-recurse-submodules", "--no-write-fetch-head"];
   const fetch = (): Promise<string> => git.run("fetch", ...options, remote, refspec);
@@ -396,9 +400,6 @@ async function keepCommand(checkout: Git, from: string, to: string): Promise<str
   const moves = inTheWay.map((path) => `mv ${quoted(path)} ${quoted(`${path}.mine`)}`);
   return [...moves, `git rebase --autostash ${to.slice(0, 12)}`].join(" && ");
 }
-
-const quoted = (path: string): string =>
-  /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 
 function describe(plan: Change | { done: string }): string {
   if ("done" in plan) return plan.done;

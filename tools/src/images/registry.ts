@@ -1,6 +1,8 @@
 /** Asking a registry for an image: the OCI distribution API, with the login or the token that it asks for. */
 import { createHash } from "node:crypto";
 import { Failure } from "../failure.ts";
+import { fetchThroughProxy } from "../proxy.ts";
+import { loginCommand } from "./builder.ts";
 import { type Login, loginsFor, registryAddress, registryName } from "./logins.ts";
 import { parseImage } from "./names.ts";
 
@@ -93,7 +95,10 @@ export async function resolveDigest(image: string): Promise<string> {
   if (answer.state === "there" && answer.digest) return answer.digest;
   const host = placeOf(image).url.host;
   if (answer.state !== "unsaid") throw new Failure(`${image}: ${host} answered 404`);
-  throw new Failure(`${image}: ${answer.why}`, answer.needsLogin ? `docker login ${host}` : undefined);
+  throw new Failure(
+    `${image}: ${answer.why}`,
+    answer.needsLogin ? await loginCommand(host, isLocal(host)) : undefined,
+  );
 }
 
 /** A registry, or what it sends one to, gave no answer. */
@@ -138,7 +143,9 @@ async function ask(url: URL, method: string, authorization?: string): Promise<Re
 }
 
 async function send(url: URL, request: RequestInit): Promise<Response> {
-  return fetch(url, { ...request, signal: AbortSignal.timeout(20_000) }).catch((error: Error) => {
+  // Builders, which push there, ask no proxy for what is on this machine.
+  const reach = isLocal(url.host) ? fetch : fetchThroughProxy;
+  return reach(url.href, { ...request, signal: AbortSignal.timeout(20_000) }).catch((error: Error) => {
     const { cause } = error as Error & { cause?: Error };
     throw new Silence(`${url.host} does not answer: ${cause?.message || error.message}`);
   });

@@ -3,6 +3,7 @@ import { defaultEnvironment, environmentOf } from "../environment.ts";
 import { Failure } from "../failure.ts";
 import type { Git } from "../git/git.ts";
 import { replaceYamlScalar } from "../git/scalar.ts";
+import { quoted } from "../quoted.ts";
 import { readYaml } from "../render/cluster.ts";
 
 /** The `images` entry of a kustomization that sets a service's tag. */
@@ -45,7 +46,7 @@ export async function deployedImage(
     const known = entries.flatMap(({ file }) => environmentOf(file) ?? []);
     throw new Failure(
       `no overlay ${environment} under gitops has an images entry for ${service}`,
-      `name one of ${[...new Set([defaultEnvironment, ...known])].join(", ")}`,
+      `the same command with one of these environments: ${[...new Set([defaultEnvironment, ...known])].join(", ")}`,
     );
   }
   if (!only)
@@ -56,7 +57,7 @@ export async function deployedImage(
   if (others.length > 0) {
     throw new Failure(
       `the tag of ${service} stands in ${found.map(({ file }) => file).join(" and ")}`,
-      "leave one images entry",
+      `git grep --line-number newTag: ${revision} -- ${found.map(({ file }) => quoted(file)).join(" ")} (leave one)`,
     );
   }
   return only;
