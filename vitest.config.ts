@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["bootstrap/**/*.test.ts", "tools/**/*.test.ts"],
+    include: ["bootstrap/**/*.test.ts", "lib/**/*.test.ts", "tools/**/*.test.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

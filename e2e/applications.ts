@@ -1,5 +1,5 @@
 /** What Argo CD says of its Applications, and when all of it is in place. */
-import { until } from "../tools/src/failure.ts";
+import { until } from "../lib/failure.ts";
 import { deployment, pods } from "./app.ts";
 import { Clone } from "./clone.ts";
 import { get, list } from "./kubectl.ts";

@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Git } from "../tools/src/git/git.ts";
+import { Git } from "../lib/git/git.ts";
 import { exported } from "./platform.ts";
 
 /** A temporary clone with the branch main checked out. */

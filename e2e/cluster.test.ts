@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { until } from "../tools/src/failure.ts";
+import { until } from "../lib/failure.ts";
 import { Clone } from "./clone.ts";
 import { apply, get, inPod, type KubernetesObject, kubectl, list, secret } from "./kubectl.ts";
 import { logFile, platformListeners } from "./machine.ts";

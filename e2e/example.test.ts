@@ -1,7 +1,7 @@
 /** A9: the example Pod, applied by hand. */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { until } from "../tools/src/failure.ts";
+import { until } from "../lib/failure.ts";
 import { inPod, kubectl } from "./kubectl.ts";
 import { repository } from "./platform.ts";
 

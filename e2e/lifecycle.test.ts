@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { execa } from "execa";
 import { afterAll, beforeAll, beforeEach, describe, expect, type TestContext, test } from "vitest";
-import { sleep, until } from "../tools/src/failure.ts";
+import { sleep, until } from "../lib/failure.ts";
 import { linesWith, post, send } from "./app.ts";
 import { evidence, somethingFailed } from "./evidence.ts";
 import { get, type KubernetesObject, kubectl, list, secret } from "./kubectl.ts";

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { execa } from "execa";
 import { beforeAll, expect, test } from "vitest";
-import { until } from "../tools/src/failure.ts";
+import { until } from "../lib/failure.ts";
 import { namespace, pods } from "./app.ts";
 import { inPod, kubectl, list } from "./kubectl.ts";
 import {

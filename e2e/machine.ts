@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { Git } from "../tools/src/git/git.ts";
+import { Git } from "../lib/git/git.ts";
 
 const project = "logging-platform";
 

@@ -1,7 +1,7 @@
 /** C: every policy of the mesh in effect on the running proxies. */
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { until } from "../tools/src/failure.ts";
+import { until } from "../lib/failure.ts";
 import { type Answer, linesWith, namespace, type Pod, pods, post, send } from "./app.ts";
 import { cloneOfConverged, endClone } from "./applications.ts";
 import type { Clone } from "./clone.ts";

@@ -1,6 +1,6 @@
 /** The mesh: its proxies' configuration and access logs, and pods of the tests' own inside it. */
 import { execa } from "execa";
-import { until } from "../tools/src/failure.ts";
+import { until } from "../lib/failure.ts";
 import { type Pod, pods } from "./app.ts";
 import { converged } from "./applications.ts";
 import type { Clone } from "./clone.ts";

@@ -1,7 +1,7 @@
 /** D: what Prometheus finds and counts is what happened. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sleep, until } from "../lib/failure.ts";
 import { expressions, selectorsIn } from "../tools/monitoring/expressions.ts";
-import { sleep, until } from "../tools/src/failure.ts";
 import { pods, post, send } from "./app.ts";
 import { application, cloneOfConverged, endClone } from "./applications.ts";
 import type { Clone } from "./clone.ts";

@@ -1,5 +1,5 @@
 /** What Prometheus and Alertmanager say, through Prometheus' public address and the API server's proxy. */
-import { until } from "../tools/src/failure.ts";
+import { until } from "../lib/failure.ts";
 import { kubectl } from "./kubectl.ts";
 import { exported } from "./platform.ts";
 

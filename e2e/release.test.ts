@@ -1,6 +1,6 @@
 /** E4: a service released by one command, a broken image named by `wait`, and the way back. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { until } from "../tools/src/failure.ts";
+import { until } from "../lib/failure.ts";
 import { pods, send } from "./app.ts";
 import { Clone } from "./clone.ts";
 import { gitops, secondsSince } from "./platform.ts";

@@ -1,5 +1,5 @@
 /** Requests that go on while something else happens. */
-import { sleep } from "../tools/src/failure.ts";
+import { sleep } from "../lib/failure.ts";
 import { send } from "./app.ts";
 
 /** Starts to ask for the greeting ten times a second; `stop` returns what went wrong, one line per request. */

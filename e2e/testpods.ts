@@ -1,5 +1,5 @@
 /** Pods of the tests' own, in a namespace of their own. */
-import { until } from "../tools/src/failure.ts";
+import { until } from "../lib/failure.ts";
 import { kubectl } from "./kubectl.ts";
 
 const image = "docker.io/library/node:24-bookworm-slim";

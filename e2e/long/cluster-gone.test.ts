@@ -2,8 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { sleep } from "../../lib/failure.ts";
 import { type S3, startS3 } from "../../services/log-archiver/test/s3.ts";
-import { sleep } from "../../tools/src/failure.ts";
 import { namespace } from "../app.ts";
 import { cloneOfConverged, converged, endClone } from "../applications.ts";
 import type { Clone } from "../clone.ts";

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { FinalFailure, until } from "../../tools/src/failure.ts";
+import { FinalFailure, until } from "../../lib/failure.ts";
 import { repository } from "../platform.ts";
 
 /** What marks all that these make on the machine. */

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { beforeAll, expect, test } from "vitest";
-import { sleep, until } from "../../tools/src/failure.ts";
+import { sleep, until } from "../../lib/failure.ts";
 import { namespace, pods } from "../app.ts";
 import { kubectl } from "../kubectl.ts";
 import {

@@ -2,7 +2,7 @@
 import { Agent, get as request } from "node:http";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { sleep, until } from "../../tools/src/failure.ts";
+import { sleep, until } from "../../lib/failure.ts";
 import { url } from "../app.ts";
 import { cloneOfConverged, endClone, rollout } from "../applications.ts";
 import type { Clone } from "../clone.ts";

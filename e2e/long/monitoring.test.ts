@@ -1,6 +1,6 @@
 /** D4: an alert that takes its time: the archiver stops, and half an hour later somebody is told. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { until } from "../../tools/src/failure.ts";
+import { until } from "../../lib/failure.ts";
 import { cloneOfConverged, converged, endClone } from "../applications.ts";
 import type { Clone } from "../clone.ts";
 import { get, kubectl } from "../kubectl.ts";

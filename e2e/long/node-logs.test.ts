@@ -1,6 +1,6 @@
 /** Logs of pods stay readable: nothing under a node's /var/log is cleared or closed with time. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { sleep } from "../../tools/src/failure.ts";
+import { sleep } from "../../lib/failure.ts";
 import { apply, kubectl } from "../kubectl.ts";
 import { createNamespace, deleteNamespace, shellPod, waitForPhase } from "../testpods.ts";
 

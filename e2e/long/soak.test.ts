@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { sleep, until } from "../../tools/src/failure.ts";
+import { sleep, until } from "../../lib/failure.ts";
 import { namespace, pods, url } from "../app.ts";
 import { cloneOfConverged, converged, endClone, rollout } from "../applications.ts";
 import type { Clone } from "../clone.ts";

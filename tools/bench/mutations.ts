@@ -6,15 +6,15 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { concurrently } from "../../lib/concurrency.ts";
+import { describeObject, formatPath, type Manifest } from "../../lib/object.ts";
+import { Cache } from "../../lib/render/cache.ts";
+import { cacheDirectory, checkout } from "../../lib/repository.ts";
 import { MutableCluster } from "../mutations/cluster.ts";
 import { type Mutation, mistakeAmong, mutate } from "../mutations/mutations.ts";
 import { numbers } from "../mutations/random.ts";
 import { ApiServer, type Verdict } from "../mutations/server.ts";
 import { isStricter } from "../mutations/stricter.ts";
-import { describeObject, formatPath, type Manifest } from "../src/object.ts";
-import { Cache } from "../src/render/cache.ts";
-import { concurrently } from "../src/render/cluster.ts";
-import { cacheDirectory, checkout } from "../src/repository.ts";
 import { Sample } from "../test/corpus.ts";
 
 const { values } = parseArgs({

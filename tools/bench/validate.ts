@@ -7,11 +7,11 @@ import { cpus, loadavg, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { dump } from "js-yaml";
-import { Git } from "../src/git/git.ts";
-import { concurrently } from "../src/render/cluster.ts";
-import { kubernetes, moduleSource } from "../src/render/go.ts";
-import { renderYaml } from "../src/render/kustomize.ts";
-import { checkout } from "../src/repository.ts";
+import { concurrently } from "../../lib/concurrency.ts";
+import { Git } from "../../lib/git/git.ts";
+import { kubernetes, moduleSource } from "../../lib/render/go.ts";
+import { renderYaml } from "../../lib/render/kustomize.ts";
+import { checkout } from "../../lib/repository.ts";
 
 const objectsPerApplication = 20;
 const kustomization = { apiVersion: "kustomize.config.k8s.io/v1beta1", kind: "Kustomization" };

@@ -1,10 +1,11 @@
 /** What `validate` says of a cluster in which one object is another. */
+
+import { asObject, type KubernetesObject, type Manifest } from "../../lib/object.ts";
+import type { Cache } from "../../lib/render/cache.ts";
+import type { Application } from "../../lib/render/cluster.ts";
+import { checkout, readRepository } from "../../lib/repository.ts";
 import { formatFindings } from "../src/finding.ts";
 import { Graph } from "../src/graph.ts";
-import { asObject, type KubernetesObject, type Manifest } from "../src/object.ts";
-import type { Cache } from "../src/render/cache.ts";
-import type { Application } from "../src/render/cluster.ts";
-import { checkout, readRepository } from "../src/repository.ts";
 import { rules, runRules } from "../src/rules/index.ts";
 import { platformValidator, readDefinition } from "../src/schema/sources.ts";
 import type { Validator } from "../src/schema/validator.ts";

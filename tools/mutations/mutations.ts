@@ -2,8 +2,8 @@
  * What people get wrong in manifests, as changes of one field of one object. Each is drawn from the object's own fields, so
  * that a seed and a set of objects give the same mutations again.
  */
-import type { FieldPath, KubernetesObject } from "../src/object.ts";
-import { isMapping } from "../src/object.ts";
+import type { FieldPath, KubernetesObject } from "../../lib/object.ts";
+import { isMapping } from "../../lib/object.ts";
 import { oneOf } from "./random.ts";
 
 /** A change of one field; without a value the field goes. */

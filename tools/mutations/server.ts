@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { load } from "js-yaml";
-import { groupOf, type KubernetesObject } from "../src/object.ts";
+import { groupOf, type KubernetesObject } from "../../lib/object.ts";
 
 /** The server's word on one object. */
 export interface Verdict {

@@ -1,5 +1,7 @@
 #!/usr/bin/env -S node --import tsx
 import { Command, CommanderError } from "commander";
+import { Failure } from "../../lib/failure.ts";
+import { note } from "../../lib/progress.ts";
 import { addCluster } from "./cli/cluster.ts";
 import { addDiff } from "./cli/diff.ts";
 import { addImages } from "./cli/images.ts";
@@ -7,8 +9,6 @@ import { addRelease } from "./cli/release.ts";
 import { addRender } from "./cli/render.ts";
 import { exitCodes, spelledOut, WrongUsage } from "./cli/usage.ts";
 import { addValidate } from "./cli/validate.ts";
-import { Failure } from "./failure.ts";
-import { note } from "./progress.ts";
 
 const program = new Command("gitops").description("Works on the platform's GitOps repository").exitOverride();
 addValidate(program);

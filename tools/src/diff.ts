@@ -3,11 +3,17 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { Git } from "./git/git.ts";
-import { describeObject, type FieldPath, formatPath, identify, type KubernetesObject } from "./object.ts";
-import { Cache } from "./render/cache.ts";
-import { clusterNames, renderCluster } from "./render/cluster.ts";
-import { cacheDirectory, nothingToRead, readRepository } from "./repository.ts";
+import { Git } from "../../lib/git/git.ts";
+import {
+  describeObject,
+  type FieldPath,
+  formatPath,
+  identify,
+  type KubernetesObject,
+} from "../../lib/object.ts";
+import { Cache } from "../../lib/render/cache.ts";
+import { clusterNames, renderCluster } from "../../lib/render/cluster.ts";
+import { cacheDirectory, nothingToRead, readRepository } from "../../lib/repository.ts";
 
 /** The trailer of a commit that means a deletion: `Deletes: Service shop/cart`, one for each object. */
 export const deletesTrailer = "Deletes";

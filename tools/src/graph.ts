@@ -1,10 +1,10 @@
 /** All objects of a cluster, and how they are found. */
 
+import { type FieldPath, isMapping, type KubernetesObject, type Manifest } from "../../lib/object.ts";
+import { type Application, bootstrap } from "../../lib/render/cluster.ts";
+import { type Position, Positions } from "../../lib/render/position.ts";
+import type { Repository } from "../../lib/repository.ts";
 import type { Link } from "./git/files.ts";
-import { type FieldPath, isMapping, type KubernetesObject, type Manifest } from "./object.ts";
-import { type Application, bootstrap } from "./render/cluster.ts";
-import { type Position, Positions } from "./render/position.ts";
-import type { Repository } from "./repository.ts";
 import type { Defect } from "./schema/validator.ts";
 
 /** What Git says of a service's image. */

@@ -1,26 +1,28 @@
 /** The whole of `validate`: render everything, check every object's schema, apply every rule. */
-import { posix } from "node:path";
-import { type Finding, sortFindings } from "./finding.ts";
-import { ignoredAmong, type Link, trackedLinks } from "./git/files.ts";
-import { serviceTags } from "./git/source-tag.ts";
-import { Graph, type GraphInput } from "./graph.ts";
-import { asObject, isMapping, type KubernetesObject, type Manifest } from "./object.ts";
-import { sourcesOf } from "./render/application.ts";
-import { Cache, digest } from "./render/cache.ts";
+import { dirname, posix } from "node:path";
+import { fileURLToPath } from "node:url";
+import { concurrently } from "../../lib/concurrency.ts";
+import { asObject, isMapping, type KubernetesObject, type Manifest } from "../../lib/object.ts";
+import { sourcesOf } from "../../lib/render/application.ts";
+import { Cache, digest } from "../../lib/render/cache.ts";
 import {
   type Application,
   clusterNames,
-  concurrently,
   readYaml,
   renderCluster,
   rendererVersion,
-} from "./render/cluster.ts";
-import { moduleFile, pinnedModules, pinnedVersion } from "./render/go.ts";
-import { filesRead, inputsOf } from "./render/inputs.ts";
-import { unusedOverlays, withOverlays } from "./render/overlays.ts";
-import { documentsOf, isKustomization } from "./render/references.ts";
-import { sourceFile } from "./render/source.ts";
-import { cacheDirectory, checkout, type Repository, readRepository } from "./repository.ts";
+} from "../../lib/render/cluster.ts";
+import { moduleFile, pinnedModules, pinnedVersion } from "../../lib/render/go.ts";
+import { filesRead, inputsOf } from "../../lib/render/inputs.ts";
+import { unusedOverlays, withOverlays } from "../../lib/render/overlays.ts";
+import { ownCode } from "../../lib/render/own-code.ts";
+import { documentsOf, isKustomization } from "../../lib/render/references.ts";
+import { sourceFile } from "../../lib/render/source.ts";
+import { cacheDirectory, checkout, type Repository, readRepository } from "../../lib/repository.ts";
+import { type Finding, sortFindings } from "./finding.ts";
+import { serviceTags } from "./git/deployments.ts";
+import { ignoredAmong, type Link, trackedLinks } from "./git/files.ts";
+import { Graph, type GraphInput } from "./graph.ts";
 import { runRules } from "./rules/index.ts";
 import { platformSchemasKey, platformValidator, readDefinition } from "./schema/sources.ts";
 import type { Defect, Validator } from "./schema/validator.ts";
@@ -61,11 +63,12 @@ export async function validate(
     ...(inputs ?? []),
     JSON.stringify([...tags], (_, value) => (value instanceof Set ? [...value] : value)),
     rendererVersion(),
+    ownCode(dirname(fileURLToPath(import.meta.url))),
     platformSchemasKey(checkout),
   );
   const known = inputs && cache.get<Validation>("validation", key);
   if (known) return known;
-  const { result, isFollowed } = await look(root, repository, tags, links, cache);
+  const { result, isFollowed } = await validateAll(root, repository, tags, links, cache);
   // A finding may be of a tool or a chart that was not at hand.
   if (inputs && isFollowed && result.findings.length === 0) cache.set("validation", key, result);
   return result;
@@ -74,7 +77,7 @@ export async function validate(
 // What lies here counts with every byte, whether Git has it or not.
 const renderedFrom = ["gitops", "bootstrap/argocd"];
 
-async function look(
+async function validateAll(
   root: string,
   repository: Repository,
   tags: GraphInput["tags"],

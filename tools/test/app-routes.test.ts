@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { renderObjects } from "../src/render/kustomize.ts";
-import { checkout } from "../src/repository.ts";
+import { renderObjects } from "../../lib/render/kustomize.ts";
+import { checkout } from "../../lib/repository.ts";
 
 interface Route {
   name: string;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { load } from "js-yaml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type LuaEngine, LuaFactory } from "wasmoon";
-import { checkout } from "../src/repository.ts";
+import { checkout } from "../../lib/repository.ts";
 
 // Argo CD gives the script no libraries but base and table.
 const withoutLibraries = "string, math, os, io, debug, coroutine, utf8 = nil";

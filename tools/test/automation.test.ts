@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { describe, expect, test } from "vitest";
-import { sourcesOf } from "../src/render/application.ts";
-import { checkout, readRepository } from "../src/repository.ts";
+import { sourcesOf } from "../../lib/render/application.ts";
+import { checkout, readRepository } from "../../lib/repository.ts";
 
 const read = (file: string): string => readFileSync(join(checkout, file), "utf8");
 

@@ -12,11 +12,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Cache } from "../../lib/render/cache.ts";
+import { renderCluster } from "../../lib/render/cluster.ts";
+import { checkout, readRepository } from "../../lib/repository.ts";
 import { blastRadius, formatBlastRadius } from "../src/diff.ts";
 import { formatFindings } from "../src/finding.ts";
-import { Cache } from "../src/render/cache.ts";
-import { renderCluster } from "../src/render/cluster.ts";
-import { checkout, readRepository } from "../src/repository.ts";
 import { validate } from "../src/validate.ts";
 import { Sample } from "./corpus.ts";
 

@@ -4,10 +4,10 @@ import {
   applicationTrouble,
   lagsBehind,
   refreshAnnotation,
-} from "../src/cluster/applications.ts";
-import { formatDiagnoses } from "../src/cluster/doctor.ts";
-import { contextArguments } from "../src/cluster/kubectl.ts";
-import { type Pod, podTrouble, worstTrouble } from "../src/cluster/pods.ts";
+} from "../../lib/cluster/applications.ts";
+import { formatDiagnoses } from "../../lib/cluster/doctor.ts";
+import { contextArguments } from "../../lib/cluster/kubectl.ts";
+import { type Pod, podTrouble, worstTrouble } from "../../lib/cluster/pods.ts";
 
 const commit = "a".repeat(40);
 const other = "b".repeat(40);

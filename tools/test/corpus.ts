@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { execa } from "execa";
 import { load } from "js-yaml";
-import { checkout } from "../src/repository.ts";
+import { checkout } from "../../lib/repository.ts";
 
 /** Files of the tests. */
 export const fixtures = join(checkout, "tools/test/fixtures");

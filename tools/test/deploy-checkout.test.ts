@@ -6,8 +6,8 @@ import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { examineCheckout } from "../../bootstrap/embedded/src/inspect.ts";
 import { originURL } from "../../bootstrap/upstream/src/target.ts";
-import { childrenOf } from "../src/render/start.ts";
-import { checkout, readRepository } from "../src/repository.ts";
+import { childrenOf } from "../../lib/render/start.ts";
+import { checkout, readRepository } from "../../lib/repository.ts";
 
 // deploy.sh with the real Git and the real Node, in checkouts and environments as people have them.
 const origin = "https://git.example/team/platform.git";

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { execa, execaSync } from "execa";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { bridge, podCIDR, serviceCIDR } from "../../bootstrap/embedded/src/layout.ts";
-import { checkout } from "../src/repository.ts";
+import { checkout } from "../../lib/repository.ts";
 
 // deploy.sh itself runs, as a copy, with everything that it starts replaced by programs that only write down what they were asked.
 const commit = "c0ffee".padEnd(40, "0");

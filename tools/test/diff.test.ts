@@ -1,10 +1,10 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Git } from "../../lib/git/git.ts";
+import type { KubernetesObject } from "../../lib/object.ts";
 import { blastRadius, compare, consequences, formatBlastRadius } from "../src/diff.ts";
-import { Git } from "../src/git/git.ts";
 import { replaceSetting, replaceYamlScalar } from "../src/git/scalar.ts";
-import type { KubernetesObject } from "../src/object.ts";
 import { Sample } from "./corpus.ts";
 
 const object = (kind: string, name: string, more: object = {}): KubernetesObject => ({

@@ -3,8 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { load } from "js-yaml";
 import { expect, test } from "vitest";
-import type { KubernetesObject } from "../src/object.ts";
-import { checkout, readRepository } from "../src/repository.ts";
+import type { KubernetesObject } from "../../lib/object.ts";
+import { checkout, readRepository } from "../../lib/repository.ts";
 import { platformValidator } from "../src/schema/sources.ts";
 
 const documents = [...(await readRepository(checkout))].filter(([path]) =>
@@ -26,7 +26,7 @@ test.each(documents)("%s names commands that there are", (_, text) => {
 test.each(documents)("%s names files that there are", (path, text) => {
   const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link = ""]) => link);
   expect(links.filter((link) => !existsSync(join(checkout, dirname(path), link)))).toEqual([]);
-  const files = [...text.matchAll(/`((?:\.github|gitops|bootstrap|tools|services|e2e|docs)\/[\w./-]+)`/g)]
+  const files = [...text.matchAll(/`((?:\.github|gitops|bootstrap|lib|tools|services|e2e|docs)\/[\w./-]+)`/g)]
     .map(([, file = ""]) => normalize(file))
     // NAME and the like stand for something.
     .filter((file) => !/\/[A-Z]+(\/|$)|node_modules|\/dist\//.test(file));

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { load } from "js-yaml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { defaultEnvironment } from "../../lib/environment.ts";
+import type { KubernetesObject } from "../../lib/object.ts";
+import { renderObjects } from "../../lib/render/kustomize.ts";
+import { checkout } from "../../lib/repository.ts";
 import { findCollector } from "../../services/log-agent/test/agent.ts";
-import { defaultEnvironment } from "../src/environment.ts";
-import type { KubernetesObject } from "../src/object.ts";
 import { faultFile } from "../src/release/own.ts";
-import { renderObjects } from "../src/render/kustomize.ts";
-import { checkout } from "../src/repository.ts";
 
 const coldStart = 900_000;
 const environments = readdirSync(join(checkout, "gitops/apps/logging/overlays"));

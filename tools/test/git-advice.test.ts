@@ -3,8 +3,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, wri
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { imageRuns, waitForCommit } from "../src/cluster/wait.ts";
-import type { Failure } from "../src/failure.ts";
+import { imageRuns, waitForCommit } from "../../lib/cluster/wait.ts";
+import type { Failure } from "../../lib/failure.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
 import { Clone, failureOf, fault, kustomization, Shop } from "./shop.ts";
 

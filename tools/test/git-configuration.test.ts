@@ -3,10 +3,10 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Git } from "../src/git/git.ts";
-import { lastRolledBack } from "../src/git/source-tag.ts";
+import { Git } from "../../lib/git/git.ts";
+import { checkout, readRepository } from "../../lib/repository.ts";
+import { lastRolledBack } from "../src/git/deployments.ts";
 import { release, rollback } from "../src/release/release.ts";
-import { checkout, readRepository } from "../src/repository.ts";
 import { type Clone, kustomization, Shop } from "./shop.ts";
 
 let shop: Shop;
@@ -191,15 +191,15 @@ test("what Git says of a failure is the message", async () => {
 
 // The Git server's hooks run in its image, with the configuration and the environment that the server gives them.
 test("no other file starts Git", async () => {
-  const listed = await new Git(checkout).run("ls-files", "-z", "--", "tools", "bootstrap", "e2e");
+  const listed = await new Git(checkout).run("ls-files", "-z", "--", "lib", "tools", "bootstrap", "e2e");
   const files = listed
     .split("\0")
-    .filter((file) => /^(tools\/(src|bench|monitoring)|bootstrap\/\w+\/src|e2e)\/.*\.ts$/.test(file))
+    .filter((file) => /^(lib|tools\/(src|bench|monitoring)|bootstrap\/\w+\/src|e2e)\/.*\.ts$/.test(file))
     // A test may be a person with a terminal.
     .filter((file) => !file.endsWith(".test.ts"));
   expect(files.length).toBeGreaterThan(80);
   const call =
     /(execa|exec|execSync|execFile|execFileSync|spawn|spawnSync|run|succeeds|lines|\$)\(\s*["'`]git\b|\bgit -C\b/;
   const found = files.filter((file) => call.test(readFileSync(join(checkout, file), "utf8")));
-  expect(found).toEqual(["tools/src/git/git.ts"]);
+  expect(found).toEqual(["lib/git/git.ts"]);
 });

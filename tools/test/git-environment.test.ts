@@ -16,9 +16,9 @@ import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { isSsh, sshAddress } from "../../bootstrap/upstream/src/credentials.ts";
 import { probeAddress } from "../../bootstrap/upstream/src/probe.ts";
+import { checkout } from "../../lib/repository.ts";
 import { replaceYamlScalar } from "../src/git/scalar.ts";
 import { release, setFault } from "../src/release/release.ts";
-import { checkout } from "../src/repository.ts";
 import { type Clone, fault, kustomization, Shop } from "./shop.ts";
 
 let shop: Shop;

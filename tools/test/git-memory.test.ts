@@ -1,7 +1,7 @@
 /** What was deployed and rolled back is remembered by trailers that the files confirm, and nothing of a person's is dropped. */
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { lastRolledBack } from "../src/git/source-tag.ts";
+import { lastRolledBack } from "../src/git/deployments.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
 import { Clone, failureOf, fault, kustomization, Shop } from "./shop.ts";

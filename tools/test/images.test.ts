@@ -1,12 +1,12 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { formatImage, imagesIn, parseImage } from "../../lib/images/names.ts";
+import { manifestURL, parseChallenge, resolveDigest } from "../../lib/images/registry.ts";
+import { Cache } from "../../lib/render/cache.ts";
+import { cacheDirectory, checkout, readRepository } from "../../lib/repository.ts";
 import { printed } from "../src/cli/images.ts";
 import { clusterImages, type ImageList, overlayImages } from "../src/images/list.ts";
-import { formatImage, imagesIn, parseImage } from "../src/images/names.ts";
-import { manifestURL, parseChallenge, resolveDigest } from "../src/images/registry.ts";
-import { Cache } from "../src/render/cache.ts";
-import { cacheDirectory, checkout, readRepository } from "../src/repository.ts";
 
 const sum = `sha256:${"a".repeat(64)}`;
 

@@ -2,10 +2,10 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type KubernetesObject, parseObjects } from "../src/object.ts";
-import { renderObjects } from "../src/render/kustomize.ts";
-import { renderRoot } from "../src/render/start.ts";
-import { checkout } from "../src/repository.ts";
+import { type KubernetesObject, parseObjects } from "../../lib/object.ts";
+import { renderObjects } from "../../lib/render/kustomize.ts";
+import { renderRoot } from "../../lib/render/start.ts";
+import { checkout } from "../../lib/repository.ts";
 import type { Container } from "../src/rules/pods.ts";
 
 // What only this platform promises of its manifests; what every repository must keep to is in the corpus.

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeObject } from "../../lib/object.ts";
+import { Cache } from "../../lib/render/cache.ts";
 import { MutableCluster } from "../mutations/cluster.ts";
 import { type Mutation, mutate } from "../mutations/mutations.ts";
 import { isStricter, stricter } from "../mutations/stricter.ts";
-import { describeObject } from "../src/object.ts";
-import { Cache } from "../src/render/cache.ts";
 import { rules } from "../src/rules/index.ts";
 import { fixtures, Sample } from "./corpus.ts";
 

@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Application, ApplicationSource } from "../src/cluster/applications.ts";
-import { examine } from "../src/cluster/doctor.ts";
-import { status } from "../src/cluster/status.ts";
-import { waitForCommit } from "../src/cluster/wait.ts";
-import { sameRepository } from "../src/git/repository-url.ts";
+import type { Application, ApplicationSource } from "../../lib/cluster/applications.ts";
+import { examine } from "../../lib/cluster/doctor.ts";
+import { status } from "../../lib/cluster/status.ts";
+import { waitForCommit } from "../../lib/cluster/wait.ts";
+import { sameRepository } from "../../lib/git/repository-url.ts";
 
 // A cluster that the platform shares: kubectl is a program that gives the objects of a file and writes down what it is asked.
 const commit = "a".repeat(40);

@@ -3,11 +3,11 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { lastRolledBack } from "../src/git/source-tag.ts";
-import { parseRegistry } from "../src/release/image.ts";
+import { parseRegistry } from "../../lib/images/build.ts";
+import { checkout } from "../../lib/repository.ts";
+import { lastRolledBack } from "../src/git/deployments.ts";
 import { type PromoteOptions, promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
-import { checkout } from "../src/repository.ts";
 import { type Clone, example, kustomization, Shop } from "./shop.ts";
 
 const overlay = (environment: string): string =>

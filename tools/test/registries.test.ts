@@ -2,10 +2,10 @@
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { until } from "../src/failure.ts";
-import { loginsFor } from "../src/images/logins.ts";
-import { lookUp, manifestURL, parseChallenge, resolveDigest } from "../src/images/registry.ts";
-import { parseRegistry } from "../src/release/image.ts";
+import { until } from "../../lib/failure.ts";
+import { parseRegistry } from "../../lib/images/build.ts";
+import { loginsFor } from "../../lib/images/logins.ts";
+import { lookUp, manifestURL, parseChallenge, resolveDigest } from "../../lib/images/registry.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback } from "../src/release/release.ts";
 import { type Door, RealRegistry, user } from "./registry.ts";

@@ -7,7 +7,7 @@ import { type AddressInfo, createServer as createListener } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { until } from "../src/failure.ts";
+import { until } from "../../lib/failure.ts";
 
 /** The one who may pull and push. */
 export const user = { name: "robot", password: "s3cret:with:colons", identityToken: "refresh-me" };

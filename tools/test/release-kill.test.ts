@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { execa } from "execa";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { until } from "../src/failure.ts";
-import { checkout } from "../src/repository.ts";
+import { until } from "../../lib/failure.ts";
+import { checkout } from "../../lib/repository.ts";
 import { type Clone, kustomization, Shop } from "./shop.ts";
 
 // In the place of git and of the builder stands a script that kills its parent at the step it is told.

@@ -1,5 +1,5 @@
 /** A release as a process of its own, to be killed: bundled by the test that starts it, with the clone's directory as its argument. */
-import { parseRegistry } from "../src/release/image.ts";
+import { parseRegistry } from "../../lib/images/build.ts";
 import { release } from "../src/release/release.ts";
 
 const [, , root = ""] = process.argv;

@@ -1,8 +1,8 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { lastRolledBack } from "../src/git/source-tag.ts";
-import { parseRegistry } from "../src/release/image.ts";
+import { parseRegistry } from "../../lib/images/build.ts";
+import { lastRolledBack } from "../src/git/deployments.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
 import { type Clone, example, fault, kustomization, Shop } from "./shop.ts";
 

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, test } from "vitest";
+import { checkout } from "../../lib/repository.ts";
 import { explain, listRules, report } from "../src/report.ts";
-import { checkout } from "../src/repository.ts";
 import { rules } from "../src/rules/index.ts";
 import type { Validation } from "../src/validate.ts";
 

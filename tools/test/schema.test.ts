@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { describeObject, formatPath, parseObjects } from "../src/object.ts";
-import { checkout } from "../src/repository.ts";
+import { describeObject, formatPath, parseObjects } from "../../lib/object.ts";
+import { checkout } from "../../lib/repository.ts";
 import { platformValidator } from "../src/schema/sources.ts";
 import { strictSchema } from "../src/schema/strict.ts";
 import type { Validator } from "../src/schema/validator.ts";

@@ -2,13 +2,13 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { dump, loadAll } from "js-yaml";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { isMapping, type KubernetesObject } from "../../lib/object.ts";
+import { Cache } from "../../lib/render/cache.ts";
+import { readRepository } from "../../lib/repository.ts";
 import { MutableCluster } from "../mutations/cluster.ts";
 import { mistake, mutate, wrongShape } from "../mutations/mutations.ts";
 import { numbers, oneOf } from "../mutations/random.ts";
 import { formatFindings } from "../src/finding.ts";
-import { isMapping, type KubernetesObject } from "../src/object.ts";
-import { Cache } from "../src/render/cache.ts";
-import { readRepository } from "../src/repository.ts";
 import { validate } from "../src/validate.ts";
 import { Sample } from "./corpus.ts";
 

@@ -3,9 +3,9 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
-import type { Failure } from "../src/failure.ts";
-import { Git } from "../src/git/git.ts";
-import { parseRegistry } from "../src/release/image.ts";
+import type { Failure } from "../../lib/failure.ts";
+import { Git } from "../../lib/git/git.ts";
+import { parseRegistry } from "../../lib/images/build.ts";
 import type { ReleaseOptions } from "../src/release/release.ts";
 
 export const kustomization = "gitops/apps/shop/base/cart/kustomization.yaml";

@@ -3,8 +3,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { committedTags, sourceTag } from "../src/git/source-tag.ts";
-import { readRepository } from "../src/repository.ts";
+import { sourceTag } from "../../lib/git/source-tag.ts";
+import { readRepository } from "../../lib/repository.ts";
+import { committedTags } from "../src/git/deployments.ts";
 
 describe("in a real repository", () => {
   let directory: string;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { checkout } from "../src/repository.ts";
+import { checkout } from "../../lib/repository.ts";
 
 // "0 findings in 0 objects" would be a verdict about something that nobody read.
 let directory: string;

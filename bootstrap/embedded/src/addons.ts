@@ -2,9 +2,9 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { type Pod, podTrouble } from "../../../tools/src/cluster/pods.ts";
-import { until } from "../../../tools/src/failure.ts";
-import { progress } from "../../../tools/src/progress.ts";
+import { type Pod, podTrouble } from "../../../lib/cluster/pods.ts";
+import { until } from "../../../lib/failure.ts";
+import { progress } from "../../../lib/progress.ts";
 import { kubectl, kubectlHint } from "./controlplane.ts";
 import { images } from "./images.ts";
 import { repository, state } from "./layout.ts";

@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { Failure, sleep } from "../../../tools/src/failure.ts";
+import { Failure, sleep } from "../../../lib/failure.ts";
 import { project } from "./layout.ts";
 import { inspectMachine } from "./machine.ts";
 

@@ -2,10 +2,10 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { Command } from "commander";
-import { formatDiagnoses } from "../../../tools/src/cluster/doctor.ts";
-import { Failure, until } from "../../../tools/src/failure.ts";
-import { log, tailCommand } from "../../../tools/src/process.ts";
-import { note } from "../../../tools/src/progress.ts";
+import { formatDiagnoses } from "../../../lib/cluster/doctor.ts";
+import { Failure, until } from "../../../lib/failure.ts";
+import { log, tailCommand } from "../../../lib/process.ts";
+import { note } from "../../../lib/progress.ts";
 import { apply, applyAddon, applyArgocdSecrets, startGitServer, waitForWorkload } from "./addons.ts";
 import { builderEnvironment, writeBuilderSettings } from "./builder.ts";
 import { createCgroup, entrances } from "./cgroups.ts";

@@ -1,6 +1,6 @@
 /** Bringing the whole cluster up: what runs, in which order. */
 
-import { note, progress } from "../../../tools/src/progress.ts";
+import { note, progress } from "../../../lib/progress.ts";
 import { controlPlanePrograms, prepareControlPlane, waitForApiServer, waitForNodes } from "./controlplane.ts";
 import { endpoints, nodes } from "./layout.ts";
 import { loadBalancerProgram } from "./loadbalancer.ts";

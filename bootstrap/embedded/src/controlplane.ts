@@ -1,8 +1,8 @@
 /** etcd, the API server, the controller manager and the scheduler: on the host, on loopback and the bridge only. */
 import { mkdirSync } from "node:fs";
-import { until } from "../../../tools/src/failure.ts";
-import { run, tailCommand } from "../../../tools/src/process.ts";
-import { quoted } from "../../../tools/src/quoted.ts";
+import { until } from "../../../lib/failure.ts";
+import { run, tailCommand } from "../../../lib/process.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { ensureCertificates, pki, writeKubeconfig } from "./certificates.ts";
 import { apiServerURL, bridge, clusterDomain, podCIDR, serviceCIDR, state } from "./layout.ts";
 import type { Program } from "./supervisor.ts";

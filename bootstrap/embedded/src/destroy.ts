@@ -1,10 +1,10 @@
 /** Taking the embedded cluster off the machine. */
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { Failure } from "../../../tools/src/failure.ts";
-import { run } from "../../../tools/src/process.ts";
-import { progress } from "../../../tools/src/progress.ts";
-import { quoted } from "../../../tools/src/quoted.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { run } from "../../../lib/process.ts";
+import { progress } from "../../../lib/progress.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { killAll, platformProcesses, removeCgroups } from "./cgroups.ts";
 import { bridge, cacheDirectory, nodes, project, stateDirectory } from "./layout.ts";
 import { namespaceName, removeNetwork } from "./network.ts";

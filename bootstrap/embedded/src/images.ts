@@ -15,12 +15,12 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { load } from "js-yaml";
-import { Failure } from "../../../tools/src/failure.ts";
-import { sourceTag, unpackCommitted } from "../../../tools/src/git/source-tag.ts";
-import { plainMode, setModes } from "../../../tools/src/modes.ts";
-import { log, run } from "../../../tools/src/process.ts";
-import { progress } from "../../../tools/src/progress.ts";
-import { istioTag } from "../../../tools/src/render/go.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { sourceTag, unpackCommitted } from "../../../lib/git/source-tag.ts";
+import { plainMode, setModes } from "../../../lib/modes.ts";
+import { log, run } from "../../../lib/process.ts";
+import { progress } from "../../../lib/progress.ts";
+import { istioTag } from "../../../lib/render/go.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
 import {
   binaries,

@@ -2,10 +2,10 @@
 import { existsSync, statfsSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { type Diagnosis, words } from "../../../tools/src/cluster/doctor.ts";
-import { Git } from "../../../tools/src/git/git.ts";
-import { tailCommand } from "../../../tools/src/process.ts";
-import { quoted } from "../../../tools/src/quoted.ts";
+import { type Diagnosis, words } from "../../../lib/cluster/doctor.ts";
+import { Git } from "../../../lib/git/git.ts";
+import { tailCommand } from "../../../lib/process.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { imagesToBuild } from "./images.ts";
 import { cacheDirectory, endpoints, repository, stateDirectory } from "./layout.ts";
 import { inspectMachine } from "./machine.ts";

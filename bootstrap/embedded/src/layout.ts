@@ -1,7 +1,7 @@
 /** Where the embedded cluster keeps things, and the addresses it uses. */
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { pinnedVersions as versionsOf } from "../../../tools/src/repository.ts";
+import { pinnedVersions as versionsOf } from "../../../lib/repository.ts";
 
 /** Root of the checkout that this code runs from. */
 export const repository = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");

@@ -12,10 +12,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { Failure } from "../../../tools/src/failure.ts";
-import { log, run } from "../../../tools/src/process.ts";
-import { progress } from "../../../tools/src/progress.ts";
-import { istioTag, withoutGoSettings } from "../../../tools/src/render/go.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { log, run } from "../../../lib/process.ts";
+import { progress } from "../../../lib/progress.ts";
+import { istioTag, withoutGoSettings } from "../../../lib/render/go.ts";
 import { cache, repository, state } from "./layout.ts";
 
 export interface Module {

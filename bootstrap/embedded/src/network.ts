@@ -1,7 +1,7 @@
 /** The network the nodes live in: one bridge on the host, a namespace and a veth pair per node, routes to their pods. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { until } from "../../../tools/src/failure.ts";
-import { run, succeeds } from "../../../tools/src/process.ts";
+import { until } from "../../../lib/failure.ts";
+import { run, succeeds } from "../../../lib/process.ts";
 import { bridge, type Node, nodes, podCIDR, project, state } from "./layout.ts";
 
 /** Name of a node's network namespace, as `ip netns` lists it. */

@@ -3,8 +3,8 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { Failure } from "../../../tools/src/failure.ts";
-import { run, succeeds } from "../../../tools/src/process.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { run, succeeds } from "../../../lib/process.ts";
 import { pki, writeKubeconfig } from "./certificates.ts";
 import { createCgroup } from "./cgroups.ts";
 import { writeIfChanged } from "./files.ts";

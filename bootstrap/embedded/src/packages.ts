@@ -1,8 +1,8 @@
 /** Debian packages that the embedded cluster stands on. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { Failure } from "../../../tools/src/failure.ts";
-import { run, succeeds } from "../../../tools/src/process.ts";
-import { progress } from "../../../tools/src/progress.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { run, succeeds } from "../../../lib/process.ts";
+import { progress } from "../../../lib/progress.ts";
 
 /** Package name → a file that it brings, by which it is known to be there. */
 const packages: Record<string, string> = {

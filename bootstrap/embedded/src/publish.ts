@@ -1,9 +1,9 @@
 /** Handing the checkout's commits to the platform's Git server, as a remote like any other. */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { Failure, until } from "../../../tools/src/failure.ts";
-import { followedBranch } from "../../../tools/src/git/followed.ts";
-import { Git } from "../../../tools/src/git/git.ts";
-import { note, progress } from "../../../tools/src/progress.ts";
+import { Failure, until } from "../../../lib/failure.ts";
+import { followedBranch } from "../../../lib/git/followed.ts";
+import { Git } from "../../../lib/git/git.ts";
+import { note, progress } from "../../../lib/progress.ts";
 import { credentials } from "./addons.ts";
 import { kubectlHint } from "./controlplane.ts";
 import { repository, state } from "./layout.ts";

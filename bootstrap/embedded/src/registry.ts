@@ -1,8 +1,8 @@
 /** The local registry (CNCF distribution, from Debian): the mirror that both nodes pull from. */
 
 import { mkdirSync } from "node:fs";
-import { until } from "../../../tools/src/failure.ts";
-import { run, tailCommand } from "../../../tools/src/process.ts";
+import { until } from "../../../lib/failure.ts";
+import { run, tailCommand } from "../../../lib/process.ts";
 import { writeIfChanged } from "./files.ts";
 import { cache, registryAddress, state } from "./layout.ts";
 import { ensureNetwork } from "./network.ts";

@@ -1,8 +1,8 @@
 /** Supervision by supervisord: one program per component, restarted with growing delays, its log rotated by size. */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { Failure, until } from "../../../tools/src/failure.ts";
-import { run, succeeds, tailCommand } from "../../../tools/src/process.ts";
+import { Failure, until } from "../../../lib/failure.ts";
+import { run, succeeds, tailCommand } from "../../../lib/process.ts";
 import { createCgroup, entrances, killAll } from "./cgroups.ts";
 import { nodes, state } from "./layout.ts";
 

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { setModes } from "../../../tools/src/modes.ts";
+import { setModes } from "../../../lib/modes.ts";
 import { contentOf, type Image, images } from "../src/images.ts";
 import { mirroredRegistries, pinnedVersions, repository } from "../src/layout.ts";
 import { modules } from "../src/modules.ts";

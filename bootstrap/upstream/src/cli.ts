@@ -2,11 +2,11 @@
 import { realpathSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { Command } from "commander";
-import { examine, formatDiagnoses } from "../../../tools/src/cluster/doctor.ts";
-import { Failure } from "../../../tools/src/failure.ts";
-import { log, tailCommand } from "../../../tools/src/process.ts";
-import { note } from "../../../tools/src/progress.ts";
-import { checkout } from "../../../tools/src/repository.ts";
+import { examine, formatDiagnoses } from "../../../lib/cluster/doctor.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { log, tailCommand } from "../../../lib/process.ts";
+import { note } from "../../../lib/progress.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { find } from "./cluster.ts";
 import { destroy, remains } from "./destroy.ts";
 import { destroyKind, ensureKind, pushImages } from "./kind.ts";

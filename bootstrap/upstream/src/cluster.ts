@@ -1,9 +1,9 @@
 /** The cluster at hand: what is asked of it and applied to it, always under the context that was named. */
-import { contextArguments, get, kubectlCommand } from "../../../tools/src/cluster/kubectl.ts";
-import { type Pod, worstTrouble } from "../../../tools/src/cluster/pods.ts";
-import { Failure } from "../../../tools/src/failure.ts";
-import { run } from "../../../tools/src/process.ts";
-import { progress } from "../../../tools/src/progress.ts";
+import { contextArguments, get, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
+import { type Pod, worstTrouble } from "../../../lib/cluster/pods.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { run } from "../../../lib/process.ts";
+import { progress } from "../../../lib/progress.ts";
 
 /** Runs kubectl; what it prints goes to the log as well. Objects go in by standard input, which does not. */
 export function kubectl(args: string[], input?: string): Promise<string> {

@@ -1,8 +1,8 @@
 /** What Argo CD reads a private repository with: from a file or the environment into a Secret, and nowhere else. */
 import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
-import { Failure } from "../../../tools/src/failure.ts";
-import { quoted } from "../../../tools/src/quoted.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { find } from "./cluster.ts";
 import type { Target } from "./target.ts";
 

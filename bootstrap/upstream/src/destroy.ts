@@ -1,11 +1,11 @@
 /** Taking the platform off a cluster that somebody owns: what deploy.sh made, in reverse, and nothing else. */
 import { execa } from "execa";
-import { contextArguments, kubectlCommand } from "../../../tools/src/cluster/kubectl.ts";
-import { Failure } from "../../../tools/src/failure.ts";
-import { run } from "../../../tools/src/process.ts";
-import { progress } from "../../../tools/src/progress.ts";
-import { renderInstall } from "../../../tools/src/render/start.ts";
-import { checkout } from "../../../tools/src/repository.ts";
+import { contextArguments, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { run } from "../../../lib/process.ts";
+import { progress } from "../../../lib/progress.ts";
+import { renderInstall } from "../../../lib/render/start.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { deadline, find, kubectl } from "./cluster.ts";
 import { findIstioctl } from "./istioctl.ts";
 import { ownership } from "./preflight.ts";

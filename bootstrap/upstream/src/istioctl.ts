@@ -3,12 +3,12 @@ import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { deployCommand } from "../../../tools/src/cluster/kubectl.ts";
-import { Failure } from "../../../tools/src/failure.ts";
-import { log, run } from "../../../tools/src/process.ts";
-import { note, progress } from "../../../tools/src/progress.ts";
-import { fetchThroughProxy } from "../../../tools/src/proxy.ts";
-import { quoted } from "../../../tools/src/quoted.ts";
+import { deployCommand } from "../../../lib/cluster/kubectl.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { log, run } from "../../../lib/process.ts";
+import { note, progress } from "../../../lib/progress.ts";
+import { fetchThroughProxy } from "../../../lib/proxy.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { pinned } from "./target.ts";
 
 const releases = (): string =>

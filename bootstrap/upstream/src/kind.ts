@@ -2,14 +2,14 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Failure } from "../../../tools/src/failure.ts";
-import { sourceTag, unpackCommitted } from "../../../tools/src/git/source-tag.ts";
-import { imagesIn, parseImage } from "../../../tools/src/images/names.ts";
-import { run, succeeds } from "../../../tools/src/process.ts";
-import { progress } from "../../../tools/src/progress.ts";
-import { ensureImage } from "../../../tools/src/release/image.ts";
-import { childrenOf } from "../../../tools/src/render/start.ts";
-import { checkout, serviceNames } from "../../../tools/src/repository.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { sourceTag, unpackCommitted } from "../../../lib/git/source-tag.ts";
+import { ensureImage } from "../../../lib/images/build.ts";
+import { imagesIn, parseImage } from "../../../lib/images/names.ts";
+import { run, succeeds } from "../../../lib/process.ts";
+import { progress } from "../../../lib/progress.ts";
+import { childrenOf } from "../../../lib/render/start.ts";
+import { checkout, serviceNames } from "../../../lib/repository.ts";
 import { kubectl } from "./cluster.ts";
 import { pinned, type Target } from "./target.ts";
 

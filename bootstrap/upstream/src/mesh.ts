@@ -1,8 +1,8 @@
 /** Whether somebody's own Istio, which `--keep-istio` leaves alone, can do what the platform asks of a mesh. */
-import type { Diagnosis } from "../../../tools/src/cluster/doctor.ts";
-import { contextArguments, kubectlCommand } from "../../../tools/src/cluster/kubectl.ts";
-import { childrenOf } from "../../../tools/src/render/start.ts";
-import { checkout } from "../../../tools/src/repository.ts";
+import type { Diagnosis } from "../../../lib/cluster/doctor.ts";
+import { contextArguments, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
+import { childrenOf } from "../../../lib/render/start.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { find, findAll } from "./cluster.ts";
 import { gatewayURL, type Node, type Service } from "./gateway.ts";
 import { pinned, type Target } from "./target.ts";

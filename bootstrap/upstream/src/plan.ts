@@ -1,8 +1,8 @@
 /** What bootstrap would do on a cluster at hand. */
-import { servicesRegistry } from "../../../tools/src/render/overrides.ts";
-import { readSource } from "../../../tools/src/render/source.ts";
-import { childrenOf } from "../../../tools/src/render/start.ts";
-import { checkout, serviceNames } from "../../../tools/src/repository.ts";
+import { servicesRegistry } from "../../../lib/render/overrides.ts";
+import { readSource } from "../../../lib/render/source.ts";
+import { childrenOf } from "../../../lib/render/start.ts";
+import { checkout, serviceNames } from "../../../lib/repository.ts";
 import { clusterName, registry } from "./kind.ts";
 import { pinned, type Target } from "./target.ts";
 

@@ -1,11 +1,11 @@
 /** What a cluster has to have before anything is changed on it. */
 import { execa } from "execa";
-import type { Diagnosis } from "../../../tools/src/cluster/doctor.ts";
-import { contextArguments, deployCommand, get, kubectlCommand } from "../../../tools/src/cluster/kubectl.ts";
-import { imagesIn, parseImage } from "../../../tools/src/images/names.ts";
-import { progress } from "../../../tools/src/progress.ts";
-import { childrenOf } from "../../../tools/src/render/start.ts";
-import { checkout } from "../../../tools/src/repository.ts";
+import type { Diagnosis } from "../../../lib/cluster/doctor.ts";
+import { contextArguments, deployCommand, get, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
+import { imagesIn, parseImage } from "../../../lib/images/names.ts";
+import { progress } from "../../../lib/progress.ts";
+import { childrenOf } from "../../../lib/render/start.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { find } from "./cluster.ts";
 import { hasSecret, readCredentials } from "./credentials.ts";
 import { hasLoadBalancer, type Node, type Service, workers } from "./gateway.ts";

@@ -1,8 +1,8 @@
 /** A short-lived pod that looks from inside the cluster: its image shows the registry, its program asks the repository. */
-import { get } from "../../../tools/src/cluster/kubectl.ts";
-import { type Pod, podTrouble } from "../../../tools/src/cluster/pods.ts";
-import { Failure, FinalFailure, until } from "../../../tools/src/failure.ts";
-import { progress } from "../../../tools/src/progress.ts";
+import { get } from "../../../lib/cluster/kubectl.ts";
+import { type Pod, podTrouble } from "../../../lib/cluster/pods.ts";
+import { Failure, FinalFailure, until } from "../../../lib/failure.ts";
+import { progress } from "../../../lib/progress.ts";
 import { kubectl } from "./cluster.ts";
 import { sshAddress } from "./credentials.ts";
 

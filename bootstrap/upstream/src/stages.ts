@@ -1,14 +1,14 @@
 /** The stages of a cluster at hand, in the order in which deploy.sh calls them. Each may be run again. */
 import { join } from "node:path";
-import { refreshAnnotation } from "../../../tools/src/cluster/applications.ts";
-import { contextArguments, deployCommand, get, kubectlCommand } from "../../../tools/src/cluster/kubectl.ts";
-import { waitForCommit } from "../../../tools/src/cluster/wait.ts";
-import { Failure, until } from "../../../tools/src/failure.ts";
-import { type KubernetesObject, parseObjects } from "../../../tools/src/object.ts";
-import { run, tailCommand } from "../../../tools/src/process.ts";
-import { progress } from "../../../tools/src/progress.ts";
-import { renderInstall, renderRoot } from "../../../tools/src/render/start.ts";
-import { checkout } from "../../../tools/src/repository.ts";
+import { refreshAnnotation } from "../../../lib/cluster/applications.ts";
+import { contextArguments, deployCommand, get, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
+import { waitForCommit } from "../../../lib/cluster/wait.ts";
+import { Failure, until } from "../../../lib/failure.ts";
+import { type KubernetesObject, parseObjects } from "../../../lib/object.ts";
+import { run, tailCommand } from "../../../lib/process.ts";
+import { progress } from "../../../lib/progress.ts";
+import { renderInstall, renderRoot } from "../../../lib/render/start.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { apply, deadline, kubectl, troubleIn, waitForWorkloads } from "./cluster.ts";
 import { readCredentials, repositorySecret } from "./credentials.ts";
 import { gatewayURL, istioPlatform, type Service } from "./gateway.ts";

@@ -1,9 +1,9 @@
 /** Which cluster is meant, and what it is to have otherwise than Git says. */
-import { Failure } from "../../../tools/src/failure.ts";
-import { Git } from "../../../tools/src/git/git.ts";
-import type { Overrides } from "../../../tools/src/render/overrides.ts";
-import { readSource } from "../../../tools/src/render/source.ts";
-import { checkout, pinnedVersions } from "../../../tools/src/repository.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { Git } from "../../../lib/git/git.ts";
+import type { Overrides } from "../../../lib/render/overrides.ts";
+import { readSource } from "../../../lib/render/source.ts";
+import { checkout, pinnedVersions } from "../../../lib/repository.ts";
 
 /** The options of the command line, as deploy.sh hands them on. */
 export interface Options {

@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { childrenOf } from "../../../tools/src/render/start.ts";
-import { checkout } from "../../../tools/src/repository.ts";
+import { childrenOf } from "../../../lib/render/start.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { pinned } from "../src/target.ts";
 import { type Answer, healthy, Stubs } from "./stubs.ts";
 

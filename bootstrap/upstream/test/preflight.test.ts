@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { childrenOf } from "../../../tools/src/render/start.ts";
-import { checkout } from "../../../tools/src/repository.ts";
+import { childrenOf } from "../../../lib/render/start.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { parseCredentials } from "../src/credentials.ts";
 import { gatewayURL, hasLoadBalancer, istioPlatform, type Node, type Service } from "../src/gateway.ts";
 import { archiveName } from "../src/istioctl.ts";

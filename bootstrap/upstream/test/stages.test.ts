@@ -6,14 +6,14 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { load, loadAll } from "js-yaml";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import type { KubernetesObject } from "../../../tools/src/object.ts";
-import { childrenOf } from "../../../tools/src/render/start.ts";
-import { checkout } from "../../../tools/src/repository.ts";
+import type { KubernetesObject } from "../../../lib/object.ts";
+import { childrenOf } from "../../../lib/render/start.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { healthy, istioctlIs, Stubs } from "./stubs.ts";
 
 // Rendering takes seconds and gives the same each time.
-vi.mock("../../../tools/src/render/start.ts", async (original) => {
-  const real = await original<typeof import("../../../tools/src/render/start.ts")>();
+vi.mock("../../../lib/render/start.ts", async (original) => {
+  const real = await original<typeof import("../../../lib/render/start.ts")>();
   const known = new Map<string, unknown>();
   const once =
     <A extends unknown[], R>(name: string, render: (...args: A) => R) =>

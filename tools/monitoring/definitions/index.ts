@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { moduleSource, prometheusOperator } from "../../src/render/go.ts";
-import { checkout } from "../../src/repository.ts";
+import { moduleSource, prometheusOperator } from "../../../lib/render/go.ts";
+import { checkout } from "../../../lib/repository.ts";
 
 /** Where kustomize finds them, and which there are. */
 export const committed = "gitops/platform/monitoring/crds";

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { images } from "../../../bootstrap/embedded/src/images.ts";
-import { checkout } from "../../src/repository.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { committed, dashboards } from "../dashboards/index.ts";
 import { definitions, withoutDescriptions } from "../definitions/index.ts";
 

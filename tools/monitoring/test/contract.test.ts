@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { checkout } from "../../../lib/repository.ts";
 import { createMetrics } from "../../../services/app/src/metrics.ts";
-import { checkout } from "../../src/repository.ts";
 import { expressions, selectorsIn } from "../expressions.ts";
 import { findPromtool } from "./promtool.ts";
 

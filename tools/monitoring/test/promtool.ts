@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { binaries, isBuilt, moduleNamed } from "../../../bootstrap/embedded/src/modules.ts";
-import { goEnvironment } from "../../src/render/go.ts";
-import { checkout } from "../../src/repository.ts";
+import { goEnvironment } from "../../../lib/render/go.ts";
+import { checkout } from "../../../lib/repository.ts";
 
 /**
  * Returns promtool's path.

@@ -12,8 +12,8 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { dump, load } from "js-yaml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { renderObjects } from "../../src/render/kustomize.ts";
-import { checkout } from "../../src/repository.ts";
+import { renderObjects } from "../../../lib/render/kustomize.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { findPromtool } from "./promtool.ts";
 
 interface Rule {

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import { examine, formatDiagnoses } from "../cluster/doctor.ts";
-import { status } from "../cluster/status.ts";
-import { resolveCommit, waitForCommit } from "../cluster/wait.ts";
-import { checkout } from "../repository.ts";
+import { examine, formatDiagnoses } from "../../../lib/cluster/doctor.ts";
+import { status } from "../../../lib/cluster/status.ts";
+import { resolveCommit, waitForCommit } from "../../../lib/cluster/wait.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { exitCodes, seconds } from "./usage.ts";
 
 /** Adds the commands that look at the cluster and change nothing: `wait`, `status` and `doctor`. */

@@ -1,11 +1,11 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { Failure } from "../../../lib/failure.ts";
+import { followedBranches } from "../../../lib/git/followed.ts";
+import { Git } from "../../../lib/git/git.ts";
+import { Cache } from "../../../lib/render/cache.ts";
+import { cacheDirectory, checkout, UnreadableRepository } from "../../../lib/repository.ts";
 import { blastRadius, formatBlastRadius } from "../diff.ts";
-import { Failure } from "../failure.ts";
-import { followedBranches } from "../git/followed.ts";
-import { Git } from "../git/git.ts";
-import { Cache } from "../render/cache.ts";
-import { cacheDirectory, checkout, UnreadableRepository } from "../repository.ts";
 import { exitCodes } from "./usage.ts";
 
 /** Adds `diff`. */

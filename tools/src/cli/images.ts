@@ -1,11 +1,12 @@
 import { type Command, Option } from "commander";
+import { concurrently } from "../../../lib/concurrency.ts";
+import { parseImage } from "../../../lib/images/names.ts";
+import { resolveDigest } from "../../../lib/images/registry.ts";
+import { note } from "../../../lib/progress.ts";
+import { Cache } from "../../../lib/render/cache.ts";
+import { clusterNames } from "../../../lib/render/cluster.ts";
+import { cacheDirectory, checkout, readRepository } from "../../../lib/repository.ts";
 import { clusterImages, overlayImages, type UsedImage } from "../images/list.ts";
-import { parseImage } from "../images/names.ts";
-import { resolveDigest } from "../images/registry.ts";
-import { note } from "../progress.ts";
-import { Cache } from "../render/cache.ts";
-import { clusterNames, concurrently } from "../render/cluster.ts";
-import { cacheDirectory, checkout, readRepository } from "../repository.ts";
 import { exitCodes, WrongUsage } from "./usage.ts";
 
 type Resolved = UsedImage & { digest?: string };

@@ -1,17 +1,17 @@
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
-import { imageRuns, waitForCommit } from "../cluster/wait.ts";
-import { defaultEnvironment } from "../environment.ts";
-import { Failure } from "../failure.ts";
+import { imageRuns, waitForCommit } from "../../../lib/cluster/wait.ts";
+import { defaultEnvironment } from "../../../lib/environment.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { followedBranch, platformRemote } from "../../../lib/git/followed.ts";
+import { Git } from "../../../lib/git/git.ts";
+import { parseRegistry, type Registry } from "../../../lib/images/build.ts";
+import { checkout, readRepository, serviceNames } from "../../../lib/repository.ts";
 import { formatFindings } from "../finding.ts";
-import { followedBranch, platformRemote } from "../git/followed.ts";
-import { Git } from "../git/git.ts";
 import type { Published } from "../git/publish.ts";
 import { deployedImage } from "../release/deployment.ts";
-import { parseRegistry, type Registry } from "../release/image.ts";
 import { promote } from "../release/promote.ts";
 import { release, rollback, setFault, type Target } from "../release/release.ts";
-import { checkout, readRepository, serviceNames } from "../repository.ts";
 import { validate } from "../validate.ts";
 import { seconds, spelledOut, WrongUsage } from "./usage.ts";
 

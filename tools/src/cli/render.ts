@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { renderYaml } from "../render/kustomize.ts";
-import type { Overrides } from "../render/overrides.ts";
-import { readSource } from "../render/source.ts";
-import { renderInstall, renderRoot } from "../render/start.ts";
-import { checkout } from "../repository.ts";
+import { renderYaml } from "../../../lib/render/kustomize.ts";
+import type { Overrides } from "../../../lib/render/overrides.ts";
+import { readSource } from "../../../lib/render/source.ts";
+import { renderInstall, renderRoot } from "../../../lib/render/start.ts";
+import { checkout } from "../../../lib/repository.ts";
 import { WrongUsage } from "./usage.ts";
 
 /** Adds the commands that print what a cluster gets: `render` and `source`. */

@@ -1,5 +1,5 @@
-import { Failure } from "../failure.ts";
-import { quoted } from "../quoted.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { quoted } from "../../../lib/quoted.ts";
 
 /** A command line that cannot be meant; the process ends with code 2. */
 export class WrongUsage extends Failure {}

@@ -1,10 +1,10 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
-import { Git } from "../git/git.ts";
-import { Cache } from "../render/cache.ts";
+import { Git } from "../../../lib/git/git.ts";
+import { Cache } from "../../../lib/render/cache.ts";
+import { checkout, nothingToRead, UnreadableRepository } from "../../../lib/repository.ts";
 import { explain, type Format, formats, listRules, report } from "../report.ts";
-import { checkout, nothingToRead, UnreadableRepository } from "../repository.ts";
 import { type Validation, validate } from "../validate.ts";
 import { exitCodes, WrongUsage } from "./usage.ts";
 

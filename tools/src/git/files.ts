@@ -1,7 +1,7 @@
 /** What Git says of files beyond their text: where links lead, and which files it ignores. */
 import { readlinkSync } from "node:fs";
 import { join, posix } from "node:path";
-import { Git } from "./git.ts";
+import { Git } from "../../../lib/git/git.ts";
 
 /** A link that Git tracks, or would. */
 export interface Link {

@@ -15,10 +15,11 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { Failure, sleep } from "../failure.ts";
-import { note, progress } from "../progress.ts";
-import { quoted } from "../quoted.ts";
-import { Git, GitFailure } from "./git.ts";
+import { Failure, sleep } from "../../../lib/failure.ts";
+import { pullCommand } from "../../../lib/git/followed.ts";
+import { Git, GitFailure } from "../../../lib/git/git.ts";
+import { note, progress } from "../../../lib/progress.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { readTrailers } from "./trailers.ts";
 
 /** What is to be committed. */
@@ -74,10 +75,6 @@ interface Place {
 const attempts = 12;
 const worktreePrefix = "gitops-worktree-";
 const again = "then run the command again";
-
-/** The command that brings a branch of the remote into the checkout and keeps what was committed and changed there. */
-export const pullCommand = (remote: string, branch: string): string =>
-  `git pull --rebase --autostash ${remote} ${branch}`;
 
 /**
  * Commits a plan's change on top of HEAD, and of the remote branch where it is to be pushed. When somebody else pushes

@@ -1,9 +1,9 @@
 /** One value in a file changed, and not a byte besides. */
 import { isScalar, parseDocument } from "yaml";
-import { Failure } from "../failure.ts";
-import type { FieldPath } from "../object.ts";
-import { formatPath } from "../object.ts";
-import { quoted } from "../quoted.ts";
+import { Failure } from "../../../lib/failure.ts";
+import type { FieldPath } from "../../../lib/object.ts";
+import { formatPath } from "../../../lib/object.ts";
+import { quoted } from "../../../lib/quoted.ts";
 
 const editCommand = (file: string): string => `"\${EDITOR:-vi}" ${quoted(file)}`;
 

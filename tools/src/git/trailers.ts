@@ -1,5 +1,5 @@
 /** Trailers: the lines `Name: value` at the end of a commit's message, as Git itself tells them from prose. */
-import type { Git } from "./git.ts";
+import type { Git } from "../../../lib/git/git.ts";
 
 /** A commit with its trailers. */
 export interface TrailedCommit {

@@ -1,15 +1,15 @@
 /** Every image that a cluster runs, and every image that an overlay would. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { KubernetesObject } from "../object.ts";
-import type { Cache } from "../render/cache.ts";
-import { bootstrap, renderCluster } from "../render/cluster.ts";
-import { istio, istioTag, pinnedVersion } from "../render/go.ts";
-import { renderObjects } from "../render/kustomize.ts";
-import { overlaysIn } from "../render/overlays.ts";
-import { withLocalRemotes } from "../render/remote.ts";
-import { pinnedVersions, type Repository } from "../repository.ts";
-import { imagesIn } from "./names.ts";
+import { imagesIn } from "../../../lib/images/names.ts";
+import type { KubernetesObject } from "../../../lib/object.ts";
+import type { Cache } from "../../../lib/render/cache.ts";
+import { bootstrap, renderCluster } from "../../../lib/render/cluster.ts";
+import { istio, istioTag, pinnedVersion } from "../../../lib/render/go.ts";
+import { renderObjects } from "../../../lib/render/kustomize.ts";
+import { overlaysIn } from "../../../lib/render/overlays.ts";
+import { withLocalRemotes } from "../../../lib/render/remote.ts";
+import { pinnedVersions, type Repository } from "../../../lib/repository.ts";
 
 /** An image with everything that names it. */
 export interface UsedImage {

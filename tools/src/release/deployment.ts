@@ -1,10 +1,10 @@
 /** Where the repository says which image of a service runs. */
-import { defaultEnvironment, environmentOf } from "../environment.ts";
-import { Failure } from "../failure.ts";
-import type { Git } from "../git/git.ts";
+import { defaultEnvironment, environmentOf } from "../../../lib/environment.ts";
+import { Failure } from "../../../lib/failure.ts";
+import type { Git } from "../../../lib/git/git.ts";
+import { quoted } from "../../../lib/quoted.ts";
+import { readYaml } from "../../../lib/render/cluster.ts";
 import { replaceYamlScalar } from "../git/scalar.ts";
-import { quoted } from "../quoted.ts";
-import { readYaml } from "../render/cluster.ts";
 
 /** The `images` entry of a kustomization that sets a service's tag. */
 export interface DeployedImage {

@@ -1,11 +1,11 @@
 /** The commits that the tool itself makes, and how they are told from those of people. */
-import { defaultEnvironment, environmentTrailer } from "../environment.ts";
-import { Failure } from "../failure.ts";
-import { type Git, GitFailure } from "../git/git.ts";
+import { defaultEnvironment, environmentTrailer } from "../../../lib/environment.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { type Git, GitFailure } from "../../../lib/git/git.ts";
+import { parseImage } from "../../../lib/images/names.ts";
+import { imageTrailer } from "../git/deployments.ts";
 import { replaceSetting } from "../git/scalar.ts";
-import { imageTrailer } from "../git/source-tag.ts";
 import { readTrailers, trailerMap } from "../git/trailers.ts";
-import { parseImage } from "../images/names.ts";
 import { deployedImage, withTag } from "./deployment.ts";
 
 /** The trailer that names the commit of the sources that an image is built from. */

@@ -1,10 +1,10 @@
 /** Promotion: an environment gets the image that another one runs. Nothing is built. */
-import { defaultEnvironment, environmentOption, environmentTrailers } from "../environment.ts";
-import { Failure } from "../failure.ts";
+import { defaultEnvironment, environmentOption, environmentTrailers } from "../../../lib/environment.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { type Registry, registryOption, requireImage } from "../../../lib/images/build.ts";
+import { committedTags, imageTrailer, lastRolledBack } from "../git/deployments.ts";
 import { type Base, type Plan, type Published, publish } from "../git/publish.ts";
-import { committedTags, imageTrailer, lastRolledBack } from "../git/source-tag.ts";
 import { deployedImage, withTag } from "./deployment.ts";
-import { type Registry, registryOption, requireImage } from "./image.ts";
 import { isOwn, sourceTrailer } from "./own.ts";
 import type { Target } from "./release.ts";
 

@@ -1,23 +1,24 @@
 /** Releasing a service, taking a release back, and the share of delayed requests: commits of one scalar. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { defaultEnvironment, environmentOption, environmentTrailers } from "../environment.ts";
-import { Failure } from "../failure.ts";
-import { Git } from "../git/git.ts";
+import { defaultEnvironment, environmentOption, environmentTrailers } from "../../../lib/environment.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { pullCommand } from "../../../lib/git/followed.ts";
+import { Git } from "../../../lib/git/git.ts";
+import { sourceTag } from "../../../lib/git/source-tag.ts";
 import {
-  type Base,
-  type Plan,
-  type Published,
-  type PublishOptions,
-  publish,
-  pullCommand,
-} from "../git/publish.ts";
+  askRegistry,
+  ensureImage,
+  type Registry,
+  registryOption,
+  requireImage,
+} from "../../../lib/images/build.ts";
+import { note } from "../../../lib/progress.ts";
+import { quoted } from "../../../lib/quoted.ts";
+import { imageTrailer, lastRolledBack, rolledBackTrailer } from "../git/deployments.ts";
+import { type Base, type Plan, type Published, type PublishOptions, publish } from "../git/publish.ts";
 import { replaceSetting } from "../git/scalar.ts";
-import { imageTrailer, lastRolledBack, rolledBackTrailer, sourceTag } from "../git/source-tag.ts";
-import { note } from "../progress.ts";
-import { quoted } from "../quoted.ts";
 import { deployedImage, withTag } from "./deployment.ts";
-import { askRegistry, ensureImage, type Registry, registryOption, requireImage } from "./image.ts";
 import { faultFile, faultKey, faultTrailer, isOwn, sourceTrailer } from "./own.ts";
 
 /** Where commits go, and whether they are made at all. */

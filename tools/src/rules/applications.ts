@@ -1,5 +1,5 @@
-import type { KubernetesObject, Manifest } from "../object.ts";
-import { bootstrap, selfManagement } from "../render/cluster.ts";
+import type { KubernetesObject, Manifest } from "../../../lib/object.ts";
+import { bootstrap, selfManagement } from "../../../lib/render/cluster.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 const finalizer = "resources-finalizer.argocd.argoproj.io";

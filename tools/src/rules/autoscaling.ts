@@ -1,5 +1,5 @@
+import { describeObject, type FieldPath, type Manifest } from "../../../lib/object.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject, type FieldPath, type Manifest } from "../object.ts";
 import { containersOf, podsOf } from "./pods.ts";
 import type { Problem, Rule } from "./rule.ts";
 

@@ -1,5 +1,5 @@
+import { describeObject } from "../../../lib/object.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject } from "../object.ts";
 import { podsOf, selects } from "./pods.ts";
 import { isSecretMade } from "./references.ts";
 import type { Problem, Rule } from "./rule.ts";

@@ -1,10 +1,10 @@
-import { defaultEnvironment, environmentOf } from "../environment.ts";
+import { defaultEnvironment, environmentOf } from "../../../lib/environment.ts";
+import { imagesEntries } from "../../../lib/images/names.ts";
+import { describeObject } from "../../../lib/object.ts";
+import { sourcesOf } from "../../../lib/render/application.ts";
+import { readYaml } from "../../../lib/render/cluster.ts";
+import { isKustomization } from "../../../lib/render/references.ts";
 import type { Graph, ServiceTag } from "../graph.ts";
-import { imagesEntries } from "../images/names.ts";
-import { describeObject } from "../object.ts";
-import { sourcesOf } from "../render/application.ts";
-import { readYaml } from "../render/cluster.ts";
-import { isKustomization } from "../render/references.ts";
 import { containersOf, podsOf } from "./pods.ts";
 import type { Problem, Rule } from "./rule.ts";
 

@@ -1,4 +1,4 @@
-import { describeObject } from "../object.ts";
+import { describeObject } from "../../../lib/object.ts";
 import type { Rule } from "./rule.ts";
 
 const wanted = ["app.kubernetes.io/name", "app.kubernetes.io/part-of"];

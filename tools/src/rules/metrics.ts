@@ -1,7 +1,7 @@
 import { parser } from "@prometheus-io/lezer-promql";
+import { describeObject, type FieldPath, type Manifest } from "../../../lib/object.ts";
+import { readYaml } from "../../../lib/render/cluster.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject, type FieldPath, type Manifest } from "../object.ts";
-import { readYaml } from "../render/cluster.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 /** Metrics of what the platform runs and does not build: by exact name, or by the prefix that an exporter keeps to. */

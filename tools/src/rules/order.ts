@@ -1,6 +1,6 @@
+import { describeObject, groupOf, type Manifest } from "../../../lib/object.ts";
+import { bootstrap, selfManagement } from "../../../lib/render/cluster.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject, groupOf, type Manifest } from "../object.ts";
-import { bootstrap, selfManagement } from "../render/cluster.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 const waveAnnotation = "argocd.argoproj.io/sync-wave";

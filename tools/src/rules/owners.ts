@@ -1,4 +1,4 @@
-import { describeObject, identify, type Manifest } from "../object.ts";
+import { describeObject, identify, type Manifest } from "../../../lib/object.ts";
 import type { Rule } from "./rule.ts";
 
 export const singleOwner: Rule = {

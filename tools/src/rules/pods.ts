@@ -1,6 +1,7 @@
 /** The pods that come to be in a cluster: of workloads, of operators' resources, of gateways that istioctl installs. */
+
+import { describeObject, type FieldPath, type KubernetesObject, type Manifest } from "../../../lib/object.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject, type FieldPath, type KubernetesObject, type Manifest } from "../object.ts";
 
 export type Labels = Record<string, string>;
 

@@ -1,5 +1,5 @@
+import { describeObject, type FieldPath, type Manifest } from "../../../lib/object.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject, type FieldPath, type Manifest } from "../object.ts";
 import { type ContainerPort, containersOf, podsIn, podsOf, type Selector, selects } from "./pods.ts";
 import type { Problem, Rule } from "./rule.ts";
 import { podsSeen, servicesSeen } from "./selectors.ts";

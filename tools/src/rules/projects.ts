@@ -1,6 +1,12 @@
-import { describeObject, type FieldPath, groupOf, type KubernetesObject, type Manifest } from "../object.ts";
-import { sourcesOf } from "../render/application.ts";
-import { bootstrap } from "../render/cluster.ts";
+import {
+  describeObject,
+  type FieldPath,
+  groupOf,
+  type KubernetesObject,
+  type Manifest,
+} from "../../../lib/object.ts";
+import { sourcesOf } from "../../../lib/render/application.ts";
+import { bootstrap } from "../../../lib/render/cluster.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 interface Entry {

@@ -1,4 +1,4 @@
-import { describeObject } from "../object.ts";
+import { describeObject } from "../../../lib/object.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 interface PolicyRule {

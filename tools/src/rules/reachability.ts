@@ -1,6 +1,6 @@
 import { posix } from "node:path";
-import { reachedFiles } from "../render/references.ts";
-import type { Repository } from "../repository.ts";
+import { reachedFiles } from "../../../lib/render/references.ts";
+import type { Repository } from "../../../lib/repository.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 export const unlistedFile: Rule = {

@@ -1,6 +1,6 @@
+import { describeObject, type FieldPath, groupOf, type Manifest } from "../../../lib/object.ts";
+import { bootstrap } from "../../../lib/render/cluster.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject, type FieldPath, groupOf, type Manifest } from "../object.ts";
-import { bootstrap } from "../render/cluster.ts";
 import { podsOf } from "./pods.ts";
 import type { Problem, Rule } from "./rule.ts";
 import { servicesOf } from "./services.ts";

@@ -1,5 +1,5 @@
+import { describeObject, type FieldPath, formatPath, type KubernetesObject } from "../../../lib/object.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject, type FieldPath, formatPath, type KubernetesObject } from "../object.ts";
 import type { CheckRule } from "../schema/fields.ts";
 import type { Problem, Rule } from "./rule.ts";
 

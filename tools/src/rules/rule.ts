@@ -1,6 +1,6 @@
+import type { FieldPath, Manifest } from "../../../lib/object.ts";
+import type { Position } from "../../../lib/render/position.ts";
 import type { Graph } from "../graph.ts";
-import type { FieldPath, Manifest } from "../object.ts";
-import type { Position } from "../render/position.ts";
 
 /** What a rule says of a field of an object, or of a place in a file. */
 export type Problem = { message: string; fix: string } & (

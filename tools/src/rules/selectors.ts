@@ -1,5 +1,5 @@
+import { describeObject, type FieldPath, formatPath, type Manifest } from "../../../lib/object.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject, type FieldPath, formatPath, type Manifest } from "../object.ts";
 import { formatSelector, type Labels, podsIn, podsOf, type Selector, selects } from "./pods.ts";
 import type { Problem, Rule } from "./rule.ts";
 import { type KnownService, serviceOfHost, servicesOf } from "./services.ts";

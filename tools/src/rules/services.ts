@@ -1,6 +1,7 @@
 /** The Services of a cluster and how names lead to them. */
+
+import { describeObject, type Manifest } from "../../../lib/object.ts";
 import type { Graph } from "../graph.ts";
-import { describeObject, type Manifest } from "../object.ts";
 
 export interface ServicePort {
   name?: string;

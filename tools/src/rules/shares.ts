@@ -1,11 +1,11 @@
-import type { Graph } from "../graph.ts";
 import {
   describeObject,
   type FieldPath,
   isMapping,
   type KubernetesObject,
   type Manifest,
-} from "../object.ts";
+} from "../../../lib/object.ts";
+import type { Graph } from "../graph.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/fault_filter

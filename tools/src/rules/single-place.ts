@@ -1,4 +1,4 @@
-import { remotesIn } from "../render/remote.ts";
+import { remotesIn } from "../../../lib/render/remote.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 export const singlePlace: Rule = {
@@ -7,7 +7,7 @@ export const singlePlace: Rule = {
   summary: "The repository's URL, its branch and each version stand in one file",
   explanation: `A fork edits gitops/clusters/NAME/source/configmap.yaml and nothing else; a version is raised in one place and everything follows.
 Looked for are whole words: the URL in all files but documentation, the branch as targetRevision, the versions of versions.yaml and those
-that the go.mod files under bootstrap pin, in YAML, TypeScript and Dockerfiles of bootstrap, gitops and tools. The URL of a remote
+that the go.mod files under bootstrap pin, in YAML, TypeScript and Dockerfiles of bootstrap, gitops, lib and tools. The URL of a remote
 resource is left out: Argo CD reads it from Git, and the rule renders holds its version to that of the go.mod.`,
   check: ({ input }) => {
     const lines = [...input.repository].flatMap(([file, text]) => (searchable(file) ? [{ file, text }] : []));
@@ -31,6 +31,6 @@ resource is left out: Argo CD reads it from Git, and the rule renders holds its 
 const isDocumentation = (file: string): boolean => file.startsWith("docs/") || file.endsWith(".md");
 const isVersion = (value: string): boolean => /^v?\d/.test(value);
 const versioned = (file: string): boolean =>
-  /^(bootstrap|gitops|tools)\/.*\.(ya?ml|ts)$/.test(file) || file.endsWith("Dockerfile");
+  /^(bootstrap|gitops|lib|tools)\/.*\.(ya?ml|ts)$/.test(file) || file.endsWith("Dockerfile");
 const searchable = (file: string): boolean =>
   !/(^|\/)(package-lock\.json|go\.sum|go\.mod)$/.test(file) && !file.startsWith("tools/test/fixtures/");

@@ -1,6 +1,6 @@
 /** What istiod's webhook asks of the mesh's objects beyond their schema. */
 import { isIP } from "node:net";
-import { isMapping, type KubernetesObject } from "../object.ts";
+import { isMapping, type KubernetesObject } from "../../../lib/object.ts";
 import { labelKey, labelValue } from "./formats.ts";
 import type { Defect } from "./validator.ts";
 

@@ -1,5 +1,5 @@
 /** What the API server asks of several fields together, by the definition that has them. */
-import { isMapping } from "../object.ts";
+import { isMapping } from "../../../lib/object.ts";
 import { shortName } from "./fields.ts";
 import { amountOf } from "./formats.ts";
 import type { Defect } from "./validator.ts";

@@ -1,9 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isMapping, type KubernetesObject, parseObjects } from "../object.ts";
-import { type Cache, digest } from "../render/cache.ts";
-import { ownCode } from "../render/cluster.ts";
+import { isMapping, type KubernetesObject, parseObjects } from "../../../lib/object.ts";
+import { type Cache, digest } from "../../../lib/render/cache.ts";
 import {
   argocd,
   certManager,
@@ -13,7 +12,8 @@ import {
   type PinnedModule,
   pinnedVersion,
   prometheusOperator,
-} from "../render/go.ts";
+} from "../../../lib/render/go.ts";
+import { ownCode } from "../../../lib/render/own-code.ts";
 import { type OpenApiSchema, strictDefinition, strictSchema } from "./strict.ts";
 import type { CompiledSchemas, Definition, Validator } from "./validator.ts";
 

@@ -1,4 +1,4 @@
-import { isMapping } from "../object.ts";
+import { isMapping } from "../../../lib/object.ts";
 
 /** The part of OpenAPI that Kubernetes uses to describe its objects. */
 export interface OpenApiSchema {

@@ -1,5 +1,5 @@
 import { Ajv, type ErrorObject } from "ajv";
-import type { FieldPath, KubernetesObject } from "../object.ts";
+import type { FieldPath, KubernetesObject } from "../../../lib/object.ts";
 import type { CheckRule } from "./fields.ts";
 import { flawsOf } from "./walk.ts";
 

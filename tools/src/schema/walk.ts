@@ -1,5 +1,5 @@
 /** Walks an object along its schema and asks of each part what the API server asks of it. */
-import { isMapping, type KubernetesObject } from "../object.ts";
+import { isMapping, type KubernetesObject } from "../../../lib/object.ts";
 import { celFlaws } from "./cel.ts";
 import { type CheckRule, checksOf, type FieldCheck, nameFormat } from "./fields.ts";
 import { meshFlaws } from "./mesh.ts";

@@ -10,6 +10,10 @@ export async function platformRemote(git: Git): Promise<string> {
   return (await git.try("remote", "get-url", "platform")) === undefined ? "origin" : "platform";
 }
 
+/** The command that brings a branch of the remote into the checkout and keeps what was committed and changed there. */
+export const pullCommand = (remote: string, branch: string): string =>
+  `git pull --rebase --autostash ${remote} ${branch}`;
+
 /**
  * The branch that the cluster behind a remote follows, as its `source/configmap.yaml` says.
  * @throws Failure where clusters follow several, and it is not known which is meant

@@ -1,12 +1,12 @@
 /** Building a service's image and bringing it to a registry, with what the machine has for that. */
 import { execa } from "execa";
 import { Failure } from "../failure.ts";
-import { findBuilder, loginCommand, plainOptions } from "../images/builder.ts";
-import { registryAddress } from "../images/logins.ts";
-import { type Answer, isLocal, lookUp } from "../images/registry.ts";
 import { setModes } from "../modes.ts";
 import { note, progress } from "../progress.ts";
 import { quoted } from "../quoted.ts";
+import { findBuilder, loginCommand, plainOptions } from "./builder.ts";
+import { registryAddress } from "./logins.ts";
+import { type Answer, isLocal, lookUp } from "./registry.ts";
 
 /** Where an image goes. */
 export interface Registry {

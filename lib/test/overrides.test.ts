@@ -1,11 +1,11 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { imagesIn } from "../src/images/names.ts";
-import { type KubernetesObject, parseObjects } from "../src/object.ts";
-import { type ApplicationSource, renderSource, sourcesOf } from "../src/render/application.ts";
-import { overrideRoot } from "../src/render/overrides.ts";
-import { readSource } from "../src/render/source.ts";
-import { childrenOf, renderInstall, renderRoot } from "../src/render/start.ts";
-import { checkout } from "../src/repository.ts";
+import { imagesIn } from "../images/names.ts";
+import { type KubernetesObject, parseObjects } from "../object.ts";
+import { type ApplicationSource, renderSource, sourcesOf } from "../render/application.ts";
+import { overrideRoot } from "../render/overrides.ts";
+import { readSource } from "../render/source.ts";
+import { childrenOf, renderInstall, renderRoot } from "../render/start.ts";
+import { checkout } from "../repository.ts";
 
 // The root Application carries the wishes; what is looked at is what Argo CD makes of it.
 const cold = 900_000;

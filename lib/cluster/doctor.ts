@@ -1,6 +1,5 @@
-import { followedBranch } from "../git/followed.ts";
+import { followedBranch, pullCommand } from "../git/followed.ts";
 import { Git } from "../git/git.ts";
-import { pullCommand } from "../git/publish.ts";
 import { sameRepository } from "../git/repository-url.ts";
 import {
   type Application,

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Failure, FinalFailure, until } from "../src/failure.ts";
+import { Failure, FinalFailure, until } from "../failure.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -90,7 +90,7 @@ describe("a peer that hangs up without an answer", () => {
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
     const program = `
-      import { until } from "${new URL("../src/failure.ts", import.meta.url).pathname}";
+      import { until } from "${new URL("../failure.ts", import.meta.url).pathname}";
       const probe = async () => {
         await fetch("http://127.0.0.1:${port}/", { signal: AbortSignal.timeout(300) });
       };

@@ -9,7 +9,7 @@ async function on(terminal: boolean) {
   for (const [name, value] of Object.entries({ isTTY: terminal, columns: terminal ? 40 : undefined }))
     Object.defineProperty(process.stderr, name, { value, configurable: true });
   vi.resetModules();
-  return import("../src/progress.ts");
+  return import("../progress.ts");
 }
 
 beforeEach(() => {

@@ -1,12 +1,12 @@
 /** What Git remembers of a service: the tags of its sources, and what was deployed and taken back. */
-import { defaultEnvironment, environmentTrailer } from "../environment.ts";
-import { Failure } from "../failure.ts";
+import { defaultEnvironment, environmentTrailer } from "../../../lib/environment.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { Git, GitFailure } from "../../../lib/git/git.ts";
+import { sourceTag } from "../../../lib/git/source-tag.ts";
+import { parseImage } from "../../../lib/images/names.ts";
+import { type Repository, serviceNames } from "../../../lib/repository.ts";
 import type { ServiceTag } from "../graph.ts";
-import { parseImage } from "../images/names.ts";
-import { run } from "../process.ts";
 import { deployedImage } from "../release/deployment.ts";
-import { type Repository, serviceNames } from "../repository.ts";
-import { Git, GitFailure } from "./git.ts";
 import { trailedCommits } from "./trailers.ts";
 
 /** The trailer of a commit that gives a service another image, with the whole name of that. */
@@ -14,24 +14,6 @@ export const imageTrailer = "Image";
 
 /** The trailer of a commit that puts an earlier image back, with the tag that it replaces. */
 export const rolledBackTrailer = "Rolled-Back";
-
-/** The tag of a service's image: the first 12 hex digits of its committed sources' tree, so that unchanged sources keep theirs. */
-export async function sourceTag(checkout: string, directory: string): Promise<string> {
-  const object = `HEAD:${directory}`;
-  const tree = await new Git(checkout).try("rev-parse", "--verify", "--quiet", object);
-  if (tree === undefined)
-    throw new Error(
-      `${directory} is in no commit yet: commit it, its tag is that of git rev-parse ${object}`,
-    );
-  return tree.slice(0, 12);
-}
-
-/** Unpacks a directory as it is committed: what is built from it is what its tag is the hash of. */
-export async function unpackCommitted(checkout: string, directory: string, target: string): Promise<void> {
-  const git = new Git(checkout, { made: true });
-  // The modes are those of the archive, whatever this process's umask takes away.
-  await run("tar", ["-x", "-p", "-C", target], { input: await git.bytes("archive", `HEAD:${directory}`) });
-}
 
 /** The tags of every service of a repository that has a Dockerfile; one without commits has none. */
 export async function serviceTags(root: string, repository: Repository): Promise<Map<string, ServiceTag>> {

@@ -1,9 +1,9 @@
 /** Everything that a cluster gets: what deploy.sh applies to begin with, and what every Application renders. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { load } from "js-yaml";
+import { concurrently } from "../concurrency.ts";
 import { groupOf, isMapping, type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
 import { checkout, type Repository } from "../repository.ts";
 import { failureOf, holdsChart, type Rendered, renderSource, sourcesOf } from "./application.ts";
@@ -11,6 +11,7 @@ import { installDirectory, renderArgocd } from "./argocd.ts";
 import { type Cache, digest } from "./cache.ts";
 import { argocd, kustomize, pinnedVersion } from "./go.ts";
 import { inputsOf } from "./inputs.ts";
+import { ownCode } from "./own-code.ts";
 import { kustomizationIn, kustomizationOf, reachedFiles } from "./references.ts";
 
 /** The name under which objects are filed that deploy.sh applies itself. */
@@ -247,27 +248,6 @@ class Renderer {
 }
 
 type Cached = Rendered & { key: string; isFollowed: boolean };
-
-/** Texts of this code's files: what an older version of it found says nothing about what this one does. */
-export function ownCode(directory: string): string {
-  return (readdirSync(directory, { recursive: true }) as string[])
-    .filter((file) => file.endsWith(".ts"))
-    .sort()
-    .map((file) => readFileSync(join(directory, file), "utf8"))
-    .join("\n");
-}
-
-/** Runs a task for each item, as many at a time as there are processors; results keep the items' order. */
-export async function concurrently<T, R>(items: T[], task: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = new Array(items.length);
-  let next = 0;
-  const work = async (): Promise<void> => {
-    for (let index = next++; index < items.length; index = next++)
-      results[index] = await task(items[index] as T);
-  };
-  await Promise.all(Array.from({ length: Math.min(items.length, availableParallelism() + 1) }, work));
-  return results;
-}
 
 /**
  * Reads a mapping from a YAML file of a repository, or undefined where the file is missing, no YAML or something else.

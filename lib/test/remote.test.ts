@@ -2,10 +2,10 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { pinnedVersion } from "../src/render/go.ts";
-import { renderYaml } from "../src/render/kustomize.ts";
-import { parseRemote, remotesIn, withLocalRemotes } from "../src/render/remote.ts";
-import { checkout, readRepository } from "../src/repository.ts";
+import { pinnedVersion } from "../render/go.ts";
+import { renderYaml } from "../render/kustomize.ts";
+import { parseRemote, remotesIn, withLocalRemotes } from "../render/remote.ts";
+import { checkout, readRepository } from "../repository.ts";
 
 const base = "gitops/platform/argocd/base";
 const pins = "bootstrap/embedded/modules/argocd/go.mod";

@@ -9,7 +9,7 @@ import { Git } from "./git/git.ts";
 export type Repository = ReadonlyMap<string, string>;
 
 /** The checkout this code belongs to. */
-export const checkout = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+export const checkout = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
 /** What commands keep from one run to the next; losing it costs time and nothing else. */
 export const cacheDirectory = join(checkout, "node_modules/.cache/gitops");

@@ -1,0 +1,12 @@
+/** Code as a part of what a cached result came from. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** Texts of this code's files: what an older version of it found says nothing about what this one does. */
+export function ownCode(directory: string): string {
+  return (readdirSync(directory, { recursive: true }) as string[])
+    .filter((file) => file.endsWith(".ts"))
+    .sort()
+    .map((file) => readFileSync(join(directory, file), "utf8"))
+    .join("\n");
+}
