@@ -49,6 +49,10 @@ export async function examineCheckout(directory = repository): Promise<Diagnosis
   }
 }
 
+/** The command that shows what takes the room of a directory. */
+export const roomCommand = (directory: string, missingGiB: number): string =>
+  `du -xhd1 ${quoted(directory)} | sort -h (and free ${missingGiB} GiB)`;
+
 /** Checks what the embedded cluster needs of the machine, and its components where it runs. */
 export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
   const { cgroups, canLowerOomScore } = inspectMachine();
@@ -72,9 +76,7 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
   diagnoses.push({
     what: "disk",
     finding: `${free} GiB free`,
-    ...(built || free >= neededGiB
-      ? {}
-      : { remedy: `du -xhd1 ${quoted(place)} | sort -h (and free ${neededGiB - free} GiB)` }),
+    ...(built || free >= neededGiB ? {} : { remedy: roomCommand(place, neededGiB - free) }),
   });
   if (existsSync(stateDirectory) && (await supervisorRuns())) {
     const states = await programStates();

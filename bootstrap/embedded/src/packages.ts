@@ -43,7 +43,7 @@ export async function installPackages(): Promise<void> {
   if (!existsSync("/usr/bin/apt-get")) {
     throw new Failure(
       `missing programs and no apt-get to install them: ${missing.join(" ")}`,
-      `./deploy.sh on a Debian machine (or these packages by hand: ${missing.join(" ")})`,
+      `use a machine with Debian (or bring these packages there: ${missing.join(" ")})`,
     );
   }
   progress(`installing ${missing.length} Debian packages`);

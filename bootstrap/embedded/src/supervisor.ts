@@ -143,7 +143,7 @@ export async function waitForPrograms(names: string[], seconds = 60): Promise<vo
   } catch (error) {
     throw new Failure(
       error instanceof Error ? error.message : String(error),
-      tailCommand(state("log", `${failing}.log`)),
+      tailCommand(state("log", `${failing || "supervisord"}.log`)),
     );
   }
 }

@@ -149,7 +149,7 @@ describe("archive --remote", () => {
     ["secret", { RCLONE_CONFIG_S3_SECRET_ACCESS_KEY: "wrong" }, /cannot be read: .*SignatureDoesNotMatch/],
     ["key", { RCLONE_CONFIG_S3_ACCESS_KEY_ID: "wrong" }, /cannot be read: .*InvalidAccessKeyId/],
     ["type", { RCLONE_CONFIG_S3_TYPE: "s4" }, /cannot be read: .*s4/],
-    ["place of rclone", { PATH: "nowhere" }, /rclone is not on the PATH\nnext: apt-get install rclone/],
+    ["place of rclone", { PATH: "nowhere" }, /rclone is not on the PATH\nnext: apt-get install --yes rclone/],
   ])("says what is wrong with the %s, and stores all the same", async (_, wrong, reason) => {
     // What a run needs before it needs rclone.
     const programs = platform.path("programs");
@@ -332,6 +332,8 @@ describe("restore --from-remote", () => {
         expect([exitCode, stdout]).toEqual([1, ""]);
         expect(stderr).toContain(`log-archiver: ${reason}`);
         expect(stderr.split("\n").at(-1)).toBe(`next: ${next}`);
+        // What is next shows what there is instead.
+        expect(await execa("sh", ["-c", next], { env: s3.env, reject: false })).toMatchObject({ exitCode: 0 });
       }
     } finally {
       await execa("rclone", ["rmdir", "s3:empty"], { env: s3.env });

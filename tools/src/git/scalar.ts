@@ -5,7 +5,8 @@ import type { FieldPath } from "../../../lib/object.ts";
 import { formatPath } from "../../../lib/object.ts";
 import { quoted } from "../../../lib/quoted.ts";
 
-const editCommand = (file: string): string => `"\${EDITOR:-vi}" ${quoted(file)}`;
+/** The command that opens a file for a person to put it right. */
+export const editCommand = (file: string): string => `"\${EDITOR:-vi}" ${quoted(file)}`;
 
 /**
  * Replaces a scalar of a YAML file; everything around it stays as it is, comments and quotes too.

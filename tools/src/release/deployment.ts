@@ -46,7 +46,7 @@ export async function deployedImage(
     const known = entries.flatMap(({ file }) => environmentOf(file) ?? []);
     throw new Failure(
       `no overlay ${environment} under gitops has an images entry for ${service}`,
-      `the same command with one of these environments: ${[...new Set([defaultEnvironment, ...known])].join(", ")}`,
+      `name one of ${[...new Set([defaultEnvironment, ...known])].join(", ")}`,
     );
   }
   if (!only)

@@ -1,0 +1,171 @@
+/** What the embedded cluster says is next, done where it is said, with a kubectl that only writes down what it is asked. */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { follow } from "../../../lib/test/follow.ts";
+import { adviceIn } from "../../../tools/test/advice.ts";
+import { failureOf, Shop } from "../../../tools/test/shop.ts";
+
+// Read when the modules are loaded; with a blank, as a person's directory may have.
+const directory = vi.hoisted(() => {
+  const made = `${process.env.TMPDIR ?? "/tmp"}/the state ${process.pid}`;
+  Object.assign(process.env, { STATE_DIR: made, CACHE_DIR: made, DEPLOY_LOG: `${made}/log/deploy.log` });
+  return made;
+});
+const { waitForWorkload } = await import("../src/addons.ts");
+const { kubectl, waitForApiServer, waitForNodes } = await import("../src/controlplane.ts");
+const { examineMachine, roomCommand } = await import("../src/inspect.ts");
+const { repository, state } = await import("../src/layout.ts");
+const { publish } = await import("../src/publish.ts");
+const { waitForPrograms } = await import("../src/supervisor.ts");
+
+const asked = (): string[] =>
+  existsSync(state("asked")) ? readFileSync(state("asked"), "utf8").trim().split("\n") : [];
+/** The cluster's kubectl and the logs of its parts. */
+function furnish(code: number): void {
+  rmSync(directory, { recursive: true, force: true });
+  for (const name of ["bin", "log", "kubeconfig", "secrets"]) mkdirSync(state(name), { recursive: true });
+  const script = `#!/bin/sh\necho "$@" >> '${state("asked")}'\nexit ${code}\n`;
+  writeFileSync(state("bin/kubectl"), script, { mode: 0o755 });
+  for (const name of ["kube-apiserver", "node1-kubelet", "supervisord", "etcd"])
+    writeFileSync(state(`log/${name}.log`), `what ${name} said\n`);
+}
+
+beforeEach(() => {
+  furnish(1);
+  vi.stubEnv("WAIT_SECONDS", "0");
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+/** Fails, then does what is next in a shell that knows nothing of this cluster. */
+async function followed(work: Promise<unknown>) {
+  const { next } = await failureOf(work);
+  furnish(0);
+  return follow(next, { env: { KUBECONFIG: undefined, KUBE_CONTEXT: undefined, PATH: "/usr/bin:/bin" } });
+}
+
+describe("a hint for the cluster names its kubectl and its kubeconfig", () => {
+  const named = `--kubeconfig ${state("kubeconfig/admin.yaml")}`;
+
+  it("of a workload that is not ready", async () => {
+    expect(await followed(waitForWorkload("argocd", "deployment", "argocd-redis"))).toMatchObject({
+      exitCode: 0,
+    });
+    expect(asked()).toEqual([
+      `${named} -n argocd describe deployment/argocd-redis`,
+      `${named} -n argocd logs deployment/argocd-redis --all-containers --tail=20`,
+    ]);
+  });
+
+  it("of a Git server that does not answer", async () => {
+    expect(await followed(publish("http://127.0.0.1:9/platform.git"))).toMatchObject({ exitCode: 0 });
+    expect(asked()).toEqual([`${named} -n git describe pod git-server-0`]);
+  });
+
+  it("of a platform that does not answer, and names the log in use", async () => {
+    writeFileSync(state("settings.json"), '{"httpPort":9}');
+    const cli = ["--import", "tsx", join(repository, "bootstrap/embedded/src/cli.ts"), "answers"];
+    const { exitCode, stderr } = await execa(process.execPath, cli, { cwd: repository, reject: false });
+    expect(exitCode).toBe(1);
+    const [, next] = /^ *next: (.*)$/m.exec(stderr) ?? [];
+    furnish(0);
+    writeFileSync(state("log/deploy.log"), "what was done\n");
+    expect((await follow(next)).all).toContain("what was done");
+    expect(asked()).toEqual([`${named} -n logging get pods`]);
+  });
+});
+
+describe("a hint for a log names one that is there", () => {
+  it.each([
+    ["the API server", () => waitForApiServer(), "kube-apiserver"],
+    ["the nodes", () => waitForNodes(["node1"], new Date()), "node1-kubelet"],
+    // supervisorctl itself fails: it is not known which program does not run.
+    ["the supervisor", () => waitForPrograms(["etcd"]), "supervisord"],
+  ])("of %s", async (_, wait, name) => {
+    expect(await followed(wait())).toMatchObject({ exitCode: 0, all: `what ${name} said` });
+  });
+
+  it("of what a command printed", async () => {
+    const { next } = await failureOf(kubectl(["get", "nothing"]));
+    expect((await follow(next)).all).toContain("get nothing");
+  });
+});
+
+describe("doctor", () => {
+  it("shows who has a port", async () => {
+    const server = createServer();
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    const { port } = server.address() as AddressInfo;
+    try {
+      const found = (await examineMachine(port)).find(({ what }) => what === `port ${port} for app`);
+      const { exitCode, all } = await follow(found?.remedy);
+      expect([exitCode, all]).toEqual([0, expect.stringContaining(`127.0.0.1:${port}`)]);
+    } finally {
+      server.close();
+    }
+  });
+
+  it("shows what takes the room", async () => {
+    const { exitCode, all } = await follow(roomCommand(directory, 3));
+    expect([exitCode, all]).toEqual([0, expect.stringContaining(state("log"))]);
+  });
+});
+
+// Their states are those of a machine in trouble, which a test does not make: their words with the values of now.
+describe("a hint for the machine", () => {
+  const wordsIn = (file: string, beginning: string): string =>
+    adviceIn(file)
+      .find(({ text }) => text.slice(1).startsWith(beginning))
+      ?.text.slice(1, -1) ?? "";
+
+  it("shows the processes that do not end", async () => {
+    const words = wordsIn("bootstrap/embedded/src/cgroups.ts", "ps ");
+    expect((await follow(words.replace(/\$\{.*\}/, `1,${process.pid}`))).all).toContain(`${process.pid} `);
+  });
+
+  it("shows what is in a control group", async () => {
+    const words = wordsIn("bootstrap/embedded/src/cgroups.ts", "cat ");
+    writeFileSync(state("cgroup.procs"), "4711\n");
+    const next = words.replace(/\$\{.*\}/, `'${directory}'`);
+    expect(await follow(next)).toMatchObject({ exitCode: 0, all: "4711" });
+  });
+
+  it("shows who has something mounted", async () => {
+    const words = wordsIn("bootstrap/embedded/src/destroy.ts", "grep ");
+    expect((await follow(words.replace(/\$\{.*\}/, "'/proc'"))).all).toContain(
+      `/proc/${process.pid}/mountinfo`,
+    );
+  });
+
+  it("shows the resolvers", async () => {
+    const words = wordsIn("bootstrap/embedded/src/node.ts", "cat ");
+    expect(await follow(words)).toMatchObject({ exitCode: 0 });
+  });
+});
+
+it("a checkout that has diverged from the platform is brought there, with what is not committed", async () => {
+  const shop = await Shop.open();
+  try {
+    const clone = await shop.clone("clone");
+    clone.write("deploy.sh", "#!/bin/sh\necho deployed\n");
+    await clone.commit("ours");
+    await clone.git.run("update-index", "--chmod=+x", "deploy.sh");
+    await execa("chmod", ["+x", join(clone.directory, "deploy.sh")]);
+    await clone.commit("ours, to be run");
+    await shop.move();
+    clone.write("notes.txt", "mine\n");
+    const words =
+      adviceIn("bootstrap/embedded/src/publish.ts").find(({ text }) => text.includes("git pull"))?.text ?? "";
+    const next = words.slice(1, -1).replace(/\$\{remote\}/, "origin").replace(/\$\{branch\}/, "main");
+    expect(await clone.follow({ next })).toMatchObject({
+      exitCode: 0,
+      all: expect.stringContaining("deployed"),
+    });
+    expect([clone.read("theirs.txt"), clone.read("notes.txt")]).toEqual(["theirs\n", "mine\n"]);
+  } finally {
+    shop.close();
+  }
+});
