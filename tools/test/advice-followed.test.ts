@@ -10,6 +10,7 @@ import { checkout } from "../../lib/repository.ts";
 import { editCommand } from "../src/git/scalar.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
+import { adviceIn } from "./advice.ts";
 import { type Clone, failureOf, fault, kustomization, Shop } from "./shop.ts";
 
 let shop: Shop;
@@ -267,6 +268,27 @@ describe("a commit that is not there", () => {
   });
 });
 
+test("a release for the registry of a kind cluster is one that the command line takes", async () => {
+  const [found] = adviceIn("bootstrap/upstream/src/kind.ts");
+  const line = found?.text
+    .slice(1, -1)
+    .replace(/\$\{service\}/, "cart")
+    .replace(/\$\{.*\}/, "127.0.0.1:9");
+  await clone.change("one\n");
+  expect(await clone.follow({ next: line })).toMatchObject({ exitCode: 0 });
+  expect(shop.built().at(-1)).toMatch(/^push .*127\.0\.0\.1:9\/registry\.example\/shop\/cart:/);
+});
+
+test("a share whose result has a finding explains the rule", async () => {
+  clone.write("gitops/clusters/one/kustomization.yaml", "resources: [nothing.yaml]\n");
+  await clone.commit("a cluster that does not render");
+  const said = await gitops("fault", "33", "--directory", clone.directory);
+  expect(said.all).toContain("the result is not valid");
+  const rule = said.next.split(" ").at(-1) ?? "";
+  const explained = expect.stringMatching(new RegExp(`^${rule}: `));
+  expect(await clone.follow(said)).toMatchObject({ exitCode: 0, all: explained });
+});
+
 test("a rule that is not there is looked for in the list", async () => {
   const said = await gitops("validate", "--explain", "nothing");
   expect(said).toMatchObject({ exitCode: 2, next: expect.stringMatching(/^npm run validate/) });
@@ -346,6 +368,15 @@ esac
     const next = await remedy("unpushed commits");
     expect(next).toBe("git ls-remote origin");
     expect((await clone.follow({ next })).all).toContain("does not appear to be a git repository");
+  });
+
+  test("shows what Argo CD says of the repository", async () => {
+    const broken = { ...application, status: { conditions: [{ type: "ComparisonError", message: "no" }] } };
+    const kubectl = `#!/bin/sh\necho "$*" >> ${shop.calls}\nprintf '%s' '${JSON.stringify(broken)}'\n`;
+    writeFileSync(join(shop.directory, "bin/kubectl"), kubectl, { mode: 0o755 });
+    const next = await remedy("repository from inside the cluster");
+    expect(await clone.follow({ next })).toMatchObject({ exitCode: 0 });
+    expect(shop.built().at(-1)).toBe("--context mine -n argocd logs deploy/argocd-repo-server --tail=20");
   });
 
   test("waits for what Argo CD does not run yet, on the cluster that is meant", async () => {

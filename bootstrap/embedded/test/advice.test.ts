@@ -159,7 +159,10 @@ it("a checkout that has diverged from the platform is brought there, with what i
     clone.write("notes.txt", "mine\n");
     const words =
       adviceIn("bootstrap/embedded/src/publish.ts").find(({ text }) => text.includes("git pull"))?.text ?? "";
-    const next = words.slice(1, -1).replace(/\$\{remote\}/, "origin").replace(/\$\{branch\}/, "main");
+    const next = words
+      .slice(1, -1)
+      .replace(/\$\{remote\}/, "origin")
+      .replace(/\$\{branch\}/, "main");
     expect(await clone.follow({ next })).toMatchObject({
       exitCode: 0,
       all: expect.stringContaining("deployed"),

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vite
 import type { KubernetesObject } from "../../../lib/object.ts";
 import { childrenOf } from "../../../lib/render/start.ts";
 import { checkout } from "../../../lib/repository.ts";
+import { follow } from "../../../lib/test/follow.ts";
 import { healthy, istioctlIs, Stubs } from "./stubs.ts";
 
 // Rendering takes seconds and gives the same each time.
@@ -84,6 +85,24 @@ describe("Istio", () => {
     expect(changing()[0]).toBe(
       `istioctl install --context mine --skip-confirmation --verify --readiness-timeout 7s --filename ${operator} --set values.global.platform=k3s`,
     );
+  });
+
+  it("that does not run is removed by what is next, and nothing beside it", async () => {
+    stubs.remove("istioctl");
+    const cache = join(stubs.directory, "the cache");
+    const broken = join(cache, `istioctl-${version}`);
+    mkdirSync(broken, { recursive: true });
+    for (const path of [join(broken, "istioctl"), join(cache, "and"), join(stubs.directory, "and")])
+      writeFileSync(path, "");
+    const { stderr } = await stubs.run(["istio", ...context, ...repo], { CACHE_DIR: cache });
+    const [, next = ""] = /next: (.*)$/.exec(stderr) ?? [];
+    writeFileSync(join(stubs.directory, "deploy.sh"), '#!/bin/sh\necho "deploys $*"\n', { mode: 0o755 });
+    expect(await follow(next, { cwd: stubs.directory })).toEqual({
+      exitCode: 0,
+      all: "deploys --context mine",
+    });
+    expect([existsSync(broken), existsSync(join(cache, "and"))]).toEqual([false, true]);
+    expect(existsSync(join(stubs.directory, "and"))).toBe(true);
   });
 
   it("is left alone where it is said so", async () => {
@@ -349,6 +368,23 @@ describe("Argo CD", () => {
       expect(exitCode).toBe(1);
       expect(stderr).toMatch(message);
       expect(secretOf()).toBeUndefined();
+    });
+
+    it("in a file that is not there, what is next shows where it is looked for", async () => {
+      const missing = join(stubs.directory, "a file");
+      const { stderr } = await stubs.run(["argocd", ...context, ...repo, "--repo-credentials", missing]);
+      expect(stderr).toContain(`next: ls -l '${missing}'`);
+    });
+
+    it("as what is next writes them are taken", async () => {
+      const written = file("hello");
+      const credentials = ["--repo-credentials", written];
+      const { stderr } = await stubs.run(["argocd", ...context, ...repo, ...credentials]);
+      const [, next = ""] = /next: (printf .*)$/.exec(stderr) ?? [];
+      const line = next.replace("NAME", "robot").replace("TOKEN", "s3cret").replaceAll("FILE", written);
+      expect(await follow(line)).toMatchObject({ exitCode: 0 });
+      expect(await stubs.run(["argocd", ...context, ...repo, ...credentials])).toMatchObject({ exitCode: 0 });
+      expect(decoded(secretOf())).toMatchObject({ username: "robot", password: "s3cret" });
     });
   });
 });

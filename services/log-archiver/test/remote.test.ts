@@ -129,6 +129,8 @@ describe("archive --remote", () => {
     } finally {
       await s3.restart();
     }
+    // Once it is back, what was next shows what is there.
+    expect((await execa("sh", ["-c", `rclone lsf ${remote}`], { env: s3.env })).stdout).toContain(".tar.gz");
     expect(manifestsOf(platform)).toHaveLength(4);
     expect(readdirSync(object())).toHaveLength(2);
     const said = await archived(platform, "--remote", remote);
@@ -333,7 +335,9 @@ describe("restore --from-remote", () => {
         expect(stderr).toContain(`log-archiver: ${reason}`);
         expect(stderr.split("\n").at(-1)).toBe(`next: ${next}`);
         // What is next shows what there is instead.
-        expect(await execa("sh", ["-c", next], { env: s3.env, reject: false })).toMatchObject({ exitCode: 0 });
+        expect(await execa("sh", ["-c", next], { env: s3.env, reject: false })).toMatchObject({
+          exitCode: 0,
+        });
       }
     } finally {
       await execa("rclone", ["rmdir", "s3:empty"], { env: s3.env });
@@ -375,6 +379,7 @@ describe("restore --from-dir", () => {
       1,
       `log-archiver: there is no archive in ${empty}\nnext: ls ${empty}`,
     ]);
+    expect(await execa("sh", ["-c", `ls ${empty}`])).toMatchObject({ exitCode: 0, stdout: "" });
     const both = await platform.run("restore", "--from-dir", empty, "--from-remote", remote);
     expect(both.exitCode).toBe(64);
   });
