@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { examine } from "../../lib/cluster/doctor.ts";
 import { waitForCommit } from "../../lib/cluster/wait.ts";
 import { findBuilder } from "../../lib/images/builder.ts";
@@ -11,19 +11,9 @@ import { editCommand } from "../src/git/scalar.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
 import { adviceIn } from "./advice.ts";
-import { type Clone, failureOf, fault, kustomization, Shop } from "./shop.ts";
+import { type Clone, clone, failureOf, fault, kustomization, openShop, shop } from "./shop.ts";
 
-let shop: Shop;
-let clone: Clone;
-beforeEach(async () => {
-  shop = await Shop.open();
-  clone = await shop.clone("clone");
-  vi.stubEnv("IMAGE_BUILDER", shop.builder);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  shop.close();
-});
+openShop();
 
 const nowhere = ["--registry", "http://127.0.0.1:9"];
 const overlay = (name: string): string => `gitops/apps/shop/overlays/${name}/kustomization.yaml`;

@@ -6,20 +6,9 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { imageRuns, waitForCommit } from "../../lib/cluster/wait.ts";
 import type { Failure } from "../../lib/failure.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
-import { Clone, failureOf, fault, kustomization, Shop } from "./shop.ts";
+import { Clone, clone, failureOf, fault, kustomization, openShop, shop } from "./shop.ts";
 
-let shop: Shop;
-let clone: Clone;
-
-beforeEach(async () => {
-  shop = await Shop.open();
-  clone = await shop.clone("clone");
-  vi.stubEnv("IMAGE_BUILDER", shop.builder);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  shop.close();
-});
+openShop();
 
 /** Runs what a failure says is next. */
 const follow = (failure: Failure, started?: string[]) => clone.follow(failure, started);

@@ -2,25 +2,14 @@
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { Git } from "../../lib/git/git.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { release, rollback } from "../src/release/release.ts";
-import { type Clone, kustomization, Shop } from "./shop.ts";
+import { clone, kustomization, openShop, shop } from "./shop.ts";
 
-let shop: Shop;
-let clone: Clone;
-
-beforeEach(async () => {
-  shop = await Shop.open();
-  clone = await shop.clone("clone");
-  vi.stubEnv("IMAGE_BUILDER", shop.builder);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  shop.close();
-});
+openShop();
 
 const configure = async (settings: Record<string, string>): Promise<void> => {
   for (const [key, value] of Object.entries(settings)) await clone.person("config", key, value);

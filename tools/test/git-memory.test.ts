@@ -1,23 +1,12 @@
 /** What was deployed and rolled back is remembered by trailers that the files confirm, and nothing of a person's is dropped. */
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
-import { Clone, failureOf, fault, kustomization, Shop } from "./shop.ts";
+import { Clone, clone, failureOf, fault, kustomization, openShop, shop } from "./shop.ts";
 
-let shop: Shop;
-let clone: Clone;
-
-beforeEach(async () => {
-  shop = await Shop.open();
-  clone = await shop.clone("clone");
-  vi.stubEnv("IMAGE_BUILDER", shop.builder);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  shop.close();
-});
+openShop();
 
 const head = (): Promise<string> => clone.git.run("rev-parse", "HEAD");
 const main = (): Promise<string> => shop.bare.run("rev-parse", "main");

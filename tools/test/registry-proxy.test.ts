@@ -92,7 +92,8 @@ test.each([
   { http_proxy: true, no_proxy: "localhost, 0.0.0.0" },
   { HTTPS_PROXY: true },
 ])("a registry is asked without it by %j", async (settings) => {
-  for (const [name, value] of Object.entries(settings)) vi.stubEnv(name, value === true ? address : `${value}`);
+  for (const [name, value] of Object.entries(settings))
+    vi.stubEnv(name, value === true ? address : `${value}`);
   expect(await lookUp(`${remote()}/team/a:1`, { insecure: true })).toMatchObject({ state: "there" });
   expect(seen()).not.toContain(port);
 });

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
+import { afterEach, beforeEach, vi } from "vitest";
 import type { Failure } from "../../lib/failure.ts";
 import { Git } from "../../lib/git/git.ts";
 import { parseRegistry } from "../../lib/images/build.ts";
@@ -25,6 +26,23 @@ const files: Record<string, string> = {
   [fault]: "# percent\nDELAY_PERCENT=10\nOTHER=10\n",
   "notes.txt": "a\n",
 };
+
+/** The shop of the test that runs, and a clone in it; see openShop. */
+export let shop: Shop;
+export let clone: Clone;
+
+/** Gives each test of a file a shop with one clone, whose builder builds nothing. */
+export function openShop(): void {
+  beforeEach(async () => {
+    shop = await Shop.open();
+    clone = await shop.clone("clone");
+    vi.stubEnv("IMAGE_BUILDER", shop.builder);
+  });
+  afterEach(() => {
+    vi.unstubAllEnvs();
+    shop.close();
+  });
+}
 
 /** A directory with a bare repository, to be removed at the end. */
 export class Shop {
