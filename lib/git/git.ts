@@ -164,6 +164,7 @@ const neutral = [
   ...off("diff", "noprefix", "mnemonicPrefix", "relative"),
   "diff.renames=true",
   "diff.ignoreSubmodules=none",
+  "diff.orderFile=/dev/null",
   "status.showUntrackedFiles=all",
   ...off("status", "relativePaths", "branch", "short", "showStash"),
   "column.ui=never",

@@ -308,22 +308,15 @@ async function commit(
   await check?.(git.directory);
 }
 
-// A person's hook may have put a paragraph below: then Git takes none of the lines above it for a trailer.
+// A person's hook may have put a paragraph below: then Git takes none of the lines above it for a trailer. Not by
+// `git interpret-trailers`: it writes the keys and runs the commands of the person's trailer.NAME settings.
 async function keepTrailers(git: Git, lines: string[]): Promise<void> {
   const found = await readTrailers(git, "HEAD");
   const lost = lines.filter((line) => !found.includes(line));
   if (lost.length === 0) return;
-  const message = await git.run("log", "-1", "--format=%B");
-  const added = lost.flatMap((line) => ["--trailer", line]);
-  const complete = await git.feed(
-    `${message}\n`,
-    "interpret-trailers",
-    "--no-divider",
-    "--where=end",
-    "--if-exists=add",
-    "--if-missing=add",
-    ...added,
-  );
+  const message = (await git.run("log", "-1", "--format=%B")).trimEnd();
+  // Below trailers that the hook has put there, or as a paragraph of their own.
+  const complete = [message, ...(found.length > 0 ? [] : [""]), ...lost, ""].join("\n");
   await git.feed(complete, "commit", "--quiet", "--amend", "--file=-");
 }
 

@@ -10,21 +10,37 @@ export interface TrailedCommit {
   trailers: Map<string, string>;
 }
 
+// As it stands in the message: of what Git prints of single trailers, the person's trailer.NAME.key decides the names.
+const block = "%(trailers)";
+
 /** The trailers of one commit, as lines `Name: value`. */
 export async function readTrailers(git: Git, revision: string): Promise<string[]> {
-  const printed = await git.run("log", "-1", "--format=%(trailers:only,unfold)", revision);
-  return printed.split("\n").filter(Boolean);
+  return trailerLines(await git.run("log", "-1", `--format=${block}`, revision));
 }
+
+// A line that begins with white space goes on with the one before; prose may stand between trailers.
+const trailerLines = (text: string): string[] =>
+  text
+    .replace(/\n[^\S\n]+(?=\S)/g, " ")
+    .split("\n")
+    .filter((line) => /^[A-Za-z0-9][A-Za-z0-9-]*[^\S\n]*:/.test(line));
 
 /** A revision's history, children before their parents whatever their clocks said: every commit that has trailers. */
 export async function trailedCommits(git: Git, revision: string): Promise<TrailedCommit[]> {
-  const format = "--format=%H %P%n%(trailers:only,unfold)";
-  const printed = await git.run("log", "-z", "--topo-order", format, revision);
+  const printed = await git.run("log", "-z", "--topo-order", `--format=%H %P%n${block}`, revision);
   return printed.split("\0").flatMap((record) => {
-    const [hashes = "", ...lines] = record.split("\n").filter(Boolean);
+    const [hashes = "", ...text] = record.split("\n");
     const [commit = "", parent] = hashes.trim().split(" ");
+    const lines = trailerLines(text.join("\n"));
     return lines.length > 0 ? [{ commit, parent, trailers: trailerMap(lines) }] : [];
   });
+}
+
+/** Every value that a trailer has in some commits. */
+export async function trailerValues(git: Git, commits: string, name: string): Promise<string[]> {
+  const printed = await git.run("log", "-z", `--format=${block}`, commits);
+  const lines = printed.split("\0").flatMap(trailerLines);
+  return lines.flatMap((line) => trailerMap([line]).get(name.toLowerCase()) ?? []);
 }
 
 /** The values of lines `Name: value`, by name in lower case. */
