@@ -299,6 +299,22 @@ test("a builder that is not there is installed", async () => {
   });
 });
 
+test("Git that is not there is installed", async () => {
+  vi.stubEnv("PATH", "/nonexistent");
+  const failure = await failureOf(setFault(3, clone.options()));
+  vi.unstubAllEnvs();
+  expect(failure.message).toBe("git is not on the PATH");
+  const next = failure.next?.replace("install", "install --simulate");
+  expect(await clone.follow({ next })).toMatchObject({ exitCode: 0 });
+});
+
+test("a directory of temporary files that is not there is made", async () => {
+  vi.stubEnv("TMPDIR", join(shop.directory, "not there"));
+  const failure = await failureOf(setFault(30, clone.options()));
+  expect(await clone.follow(failure)).toMatchObject({ exitCode: 0 });
+  expect((await setFault(30, clone.options())).outcome).toBe("committed");
+});
+
 describe("what the doctor says is next", () => {
   const application = {
     metadata: { name: "root" },

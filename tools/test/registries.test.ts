@@ -1,5 +1,7 @@
 /** Registries with a login, with immutable tags, and ones that do not say: by the commands that ask them. */
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { until } from "../../lib/failure.ts";
@@ -273,6 +275,8 @@ describe("Docker Hub", () => {
     ["docker.io/redis:7", "library/redis/manifests/7"],
     ["index.docker.io/team/app:1", "team/app/manifests/1"],
     ["registry-1.docker.io/team/app", "team/app/manifests/latest"],
+    ["redis:7", "library/redis/manifests/7"],
+    ["team/app:1", "team/app/manifests/1"],
   ])("is asked for %s at its address", (name, path) => {
     expect(manifestURL(name)).toBe(`https://registry-1.docker.io/v2/${path}`);
   });
@@ -286,6 +290,55 @@ describe("Docker Hub", () => {
       ]);
     },
   );
+});
+
+describe("an answer that says nothing of the image is not taken for one", () => {
+  const manifest = { "content-type": "application/vnd.oci.image.manifest.v1+json" };
+  const bearer = (realm: string) => ({ "www-authenticate": `Bearer realm="${realm}"` });
+  const page = { "content-type": "text/html; charset=utf-8" };
+  /** What is found of an image in a registry that answers so. */
+  async function found(
+    answer: (request: IncomingMessage, response: ServerResponse) => unknown,
+  ): Promise<unknown> {
+    const server = createServer((request, response) => void answer(request, response));
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    try {
+      return await lookUp(`127.0.0.1:${(server.address() as AddressInfo).port}/team/a:1`);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  }
+
+  test.each<[string, Parameters<typeof found>[0], RegExp]>([
+    ["a page that a portal answers with", (_, to) => to.writeHead(200, page).end("<html>"), /a page, not/],
+    [
+      "a page instead of a token",
+      ({ url }, to) => to.writeHead(url?.startsWith("/t") ? 200 : 401, bearer("/t")).end("<html>"),
+      /no token/,
+    ],
+    [
+      "an address of tokens that is none",
+      (_, to) => to.writeHead(401, bearer("http://")).end(),
+      /is no address/,
+    ],
+    ["no word of what login is wanted", (_, to) => to.writeHead(401).end(), /a login of a kind/],
+    ["one redirect after the other", (_, to) => to.writeHead(301, { location: "/again" }).end(), /redirect/],
+  ])("%s", async (_, answer, why) => {
+    expect(await found(answer)).toMatchObject({ state: "unsaid", why: expect.stringMatching(why) });
+  });
+
+  test("but a manifest is one where only whole manifests are given", async () => {
+    const answer = ({ method }: IncomingMessage, to: ServerResponse): unknown =>
+      method === "HEAD" ? to.writeHead(405).end() : to.writeHead(200, manifest).end("{}");
+    expect(await found(answer)).toMatchObject({ state: "there" });
+  });
+
+  test("nor is a name that no image can have", async () => {
+    await expect(lookUp("registry example:5000/a:1")).rejects.toThrow(
+      "registry example:5000/a:1 is no name of an image",
+    );
+  });
 });
 
 describe("a challenge", () => {

@@ -87,6 +87,11 @@ export async function publish(options: PublishOptions): Promise<Published> {
   await refuseUnfinished(checkout);
   const place = await placeOf(checkout);
   const head = place.commit;
+  if (!existsSync(tmpdir()))
+    throw new Failure(
+      `there is no directory ${tmpdir()} for what is temporary`,
+      `mkdir -p ${quoted(tmpdir())}`,
+    );
   await removeAbandonedWorktrees(checkout);
   const directory = mkdtempSync(join(tmpdir(), `${worktreePrefix}${process.pid}-`));
   const git = new Git(directory, { made: true });
