@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings the logging platform up, on this machine or on a cluster at hand, or completes what an earlier run left undone.
+# Brings the logging platform up, on this machine or on an existing cluster, or completes what an earlier run left undone.
 set -euo pipefail
 # What a shell, a hook or `sudo` hands down and what would change where cd, Git, tar and kubectl look.
 unset CDPATH BASH_ENV ENV KUBE_CONTEXT TAR_OPTIONS
@@ -21,18 +21,33 @@ export TSX_TSCONFIG_PATH=$repository/tsconfig.json
 lock=/run/lock/logging-platform.lock
 # Where the cluster on this machine is, for whoever sends everything else through a proxy.
 unproxied="localhost 127.0.0.1 ::1 10.250.0.1 10.250.0.0/24 10.244.0.0/16 10.96.0.0/16 .svc .cluster.local"
-cluster=
+link=
 # As it was called, for whoever is told to call it again.
 again=./deploy.sh
 [ $# -eq 0 ] || again+=$(printf ' %q' "$@")
-stage_count=11
-stage_number=0
-build_id=
-link=
-STAGE_TITLE=
-# A cluster at hand: its context, and the options that the stages of bootstrap/upstream are given.
-context=
-target=()
+
+# The stages of bootstrap, in their order; bootstrap/src/stages.ts and the clusters beside it say what each one does.
+stages_of_this_machine=(
+  "Debian packages"
+  "Network and image mirror"
+  "Images from packages"
+  "Kubernetes"
+  "DNS and storage"
+  "Istio"
+  "Git server"
+  "Repository"
+  "Argo CD"
+  "Applications"
+  "Platform answers"
+)
+stages_of_an_existing_cluster=(
+  "Pre-flight"
+  "Istio"
+  "Argo CD"
+  "Applications"
+  "Platform answers"
+)
+stages_of_kind=("kind" "Images" "${stages_of_an_existing_cluster[@]}")
 
 usage() {
   cat <<'TEXT'
@@ -53,7 +68,7 @@ Options
   --dry-run          say what would be done, and do nothing (bootstrap, destroy)
   -h, --help         this text
 
-Options for a cluster at hand (docs/own-cluster.md)
+Options for an existing cluster (docs/existing-cluster.md)
   --context NAME           a context of the kubeconfig; for bootstrap, status, doctor and destroy
   --kind                   create a kind cluster and a registry first; bootstrap, destroy (docs/kind.md)
   --repo URL               the repository that Argo CD reads (default: the remote origin)
@@ -61,7 +76,7 @@ Options for a cluster at hand (docs/own-cluster.md)
   --repo-credentials FILE  an SSH key, or lines username=… and password=… (default: GIT_USERNAME, GIT_PASSWORD)
   --registry HOST/PATH     where images of services/* are pulled from (default: as Git names them)
   --cluster NAME           a directory of gitops/clusters (default: upstream; without --context embedded)
-  --keep-istio             Istio is there and is left alone, by destroy too
+  --keep-istio             leave the Istio that is there unchanged, by destroy too
   --ha                     an Argo CD that outlives a node; needs three
   --yes                    destroy: yes, on somebody's own cluster
 
@@ -70,110 +85,108 @@ Exit codes
   1  a stage failed, or the checkout is not one to deploy: the last lines name the object, its condition and the next
      command
   2  the command line is wrong
-  3  the machine lacks something that cannot be installed: root, Node 20, npm, Go 1.21, git, flock; for a cluster at
-     hand kubectl instead of root, for --kind docker and kind too
+  3  the machine lacks something that cannot be installed: root, Node 20, npm, Go 1.21, git, flock; for an
+     existing cluster kubectl instead of root, for --kind docker and kind too
 
 Environment
   STATE_DIR    what the running platform lives in (default /var/lib/logging-platform)
   CACHE_DIR    compiled tools and images (default /var/cache/logging-platform)
   WAIT_SECONDS deadline of every wait (default 30 to 300, by what is waited for)
   DEPLOY_LOG   what every command printed (default /var/log/logging-platform.log)
-               For a cluster at hand and not as root, cache and log are below ~/.cache and ~/.local/state.
+               For an existing cluster and not as root, cache and log are below ~/.cache and ~/.local/state.
   KUBECONFIG   where contexts are (default ~/.kube/config)
   HTTPS_PROXY  and its like are used for downloads; NO_PROXY is given the addresses of the cluster on this machine
 TEXT
 }
 
 main() {
-  local command= purge= dry_run= http_port= kind= yes= locks=
+  local command= locks=
+  local -A takes=() given=()
+  read_command_line "$@"
+  command=${command:-bootstrap}
+  for option in purge yes; do
+    [ -z "${given[--$option]+x}" ] || [ "$command" = destroy ] || wrong_usage "--$option belongs to destroy"
+  done
+  case $command in bootstrap | destroy) [ -n "${given[--dry-run]+x}" ] || locks=flock ;; esac
+  require_temporary_directory
+  case $repository in *\?*) link_repository ;; esac
+  if [ -n "${given[--kind]+x}" ]; then choose_kind; fi
+  if [ -n "${given[--context]+x}" ]; then on_an_existing_cluster; else on_this_machine; fi
+}
+
+# Options and their values as usage() names them; each goes on to bootstrap as it stands there.
+read_command_line() {
+  local line name value
+  while IFS= read -r line; do
+    if [[ $line =~ ^\ \ (--[a-z-]+)(\ ([A-Z/]+))?\ \  ]]; then takes[${BASH_REMATCH[1]}]=${BASH_REMATCH[3]}; fi
+  done < <(usage)
   while [ $# -gt 0 ]; do
+    name=${1%%=*} value=
     case $1 in
       bootstrap | status | env | doctor | destroy)
         [ -z "$command" ] || wrong_usage "one command at a time: $command or $1"
         command=$1
-        ;;
-      --http-port)
-        [ $# -gt 1 ] || wrong_usage "--http-port takes a port"
-        http_port=$(port "$2")
         shift
+        continue
         ;;
-      --http-port=*) http_port=$(port "${1#*=}") ;;
-      --context | --cluster | --repo | --revision | --registry | --repo-credentials)
-        [ $# -gt 1 ] && [ -n "$2" ] || wrong_usage "$1 takes a value"
-        choose "$1" "$2"
-        shift
-        ;;
-      --context=?* | --cluster=?* | --repo=?* | --revision=?* | --registry=?* | --repo-credentials=?*)
-        choose "${1%%=*}" "${1#*=}"
-        ;;
-      --keep-istio | --ha) target+=("$1") ;;
-      --kind) kind=1 ;;
-      --yes) yes=1 ;;
-      --purge) purge=1 ;;
-      --dry-run) dry_run=1 ;;
       -h | --help) usage && exit 0 ;;
+      --*=?*) [ -n "${takes[$name]:-}" ] || wrong_usage "unknown argument: $1" && value=${1#*=} ;;
+      --*) [ -n "${takes[$1]+x}" ] || wrong_usage "unknown argument: $1" ;;
       *) wrong_usage "unknown argument: $1" ;;
     esac
+    if [ -n "${takes[$name]}" ] && [ -z "$value" ]; then
+      [ -n "${2:-}" ] || wrong_usage "$name takes a value"
+      value=$2
+      shift
+    fi
     shift
+    if [ "$name" = --http-port ]; then require_port "$value"; fi
+    given[$name]=$value
   done
-  command=${command:-bootstrap}
-  if [ -n "$purge" ] && [ "$command" != destroy ]; then wrong_usage "--purge belongs to destroy"; fi
-  if [ -n "$yes" ] && [ "$command" != destroy ]; then wrong_usage "--yes belongs to destroy"; fi
-  case $command in bootstrap | destroy) [ -n "$dry_run" ] || locks=flock ;; esac
-  require_temporary_directory
-  case $repository in *\?*) link_repository ;; esac
-  if [ -n "$kind" ]; then use_kind; fi
-  if [ -n "$context" ]; then
-    at_hand "$command" "$kind" "$yes" "$dry_run" "$http_port$purge" "$locks"
-    return
-  fi
-  if [ ${#target[@]} -gt 0 ]; then wrong_usage "${target[0]} belongs to --context"; fi
-  if [ -n "$yes" ]; then wrong_usage "--yes belongs to --context"; fi
-  cluster=${cluster:-embedded}
+}
+
+# hand_on STAGE...: one process does the work, with the command, its options and the stages in their order.
+hand_on() {
+  local option options=()
+  for option in "${!given[@]}"; do options+=("$option${given[$option]:+=${given[$option]}}"); done
+  node --import "$(loader)" "$repository/bootstrap/src/cli.ts" "$command" "${options[@]}" -- "$@"
+}
+
+choose_kind() {
+  [ -z "${given[--context]+x}" ] || wrong_usage "--kind makes a context of its own: leave --context out"
+  given[--context]=kind-logging-platform
+  # Under their full names, as `npm run release -- app --registry http://localhost:5001` pushes them.
+  given[--registry]=${given[--registry]:-localhost:5001/docker.io/logging-platform}
+}
+
+on_this_machine() {
+  local option
+  for option in --repo --revision --registry --repo-credentials --keep-istio --ha --yes; do
+    [ -z "${given[$option]+x}" ] || wrong_usage "$option belongs to --context"
+  done
   require_root
   # `su` leaves these out.
   PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
   # Pods and their users read what is written here; secrets have modes of their own.
   umask 022
   spare_the_proxy
-  require_programs git node npm go ${locks:+flock setsid}
+  require_programs git node npm go ${locks:+flock}
   require_versions
   if [ "$command" = bootstrap ]; then require_whole_checkout; fi
   mkdir -p "$(dirname "$DEPLOY_LOG")"
   [ -z "$locks" ] || take_lock
   install_node_packages
-  case $command in
-    bootstrap) if [ -n "$dry_run" ]; then embedded plan; else bootstrap "$http_port"; fi ;;
-    status) gitops status ;;
-    env) embedded env ;;
-    doctor) embedded doctor && gitops doctor ;;
-    destroy) if [ -n "$dry_run" ]; then embedded remains; else destroy "$purge"; fi ;;
-  esac
+  hand_on "${stages_of_this_machine[@]}"
+  if [ "$command" = destroy ] && [ -n "$locks" ]; then rm -f "$DEPLOY_LOG" "$lock"; fi
 }
 
-# choose OPTION VALUE: one that takes a value.
-choose() {
-  case $1 in
-    --context) context=$2 ;;
-    --cluster) cluster=$2 ;;
-    *) target+=("$1" "$2") ;;
-  esac
-}
-
-use_kind() {
-  [ -z "$context" ] || wrong_usage "--kind makes a context of its own: leave --context out"
-  context=kind-logging-platform
-  target+=(--kind)
-  # Under their full names, as `npm run release -- app --registry http://localhost:5001` pushes them.
-  case " ${target[*]} " in *" --registry "*) ;; *) target+=(--registry localhost:5001/docker.io/logging-platform) ;; esac
-}
-
-# at_hand COMMAND KIND YES DRY_RUN OTHERS LOCKS: everything for a cluster that somebody has.
-at_hand() {
-  local command=$1 kind=$2 yes=$3 dry_run=$4 locks=$6
-  [ -z "$5" ] || wrong_usage "--http-port and --purge belong to the cluster on this machine"
+on_an_existing_cluster() {
+  local context=${given[--context]} kind=${given[--kind]+x}
+  if [ -n "${given[--http-port]+x}${given[--purge]+x}" ]; then
+    wrong_usage "--http-port and --purge belong to the cluster on this machine"
+  fi
   [ "$command" != env ] || wrong_usage "env belongs to the cluster on this machine: kubectl config use-context $context"
-  if [ "$command" = destroy ] && [ -z "$yes$kind$dry_run" ]; then
+  if [ "$command" = destroy ] && [ -z "${given[--yes]+x}$kind${given[--dry-run]+x}" ]; then
     wrong_usage "destroy deletes what the platform stored on the cluster of $context: add --yes, or --dry-run to see what"
   fi
   if [ "$(id -u)" != 0 ]; then as_user; fi
@@ -182,45 +195,15 @@ at_hand() {
   if [ -z "$kind" ] && ! kubectl config get-contexts "$context" >/dev/null 2>&1; then
     wrong_usage "the kubeconfig has no context $context (kubectl config get-contexts lists them)"
   fi
-  cluster=${cluster:-upstream}
-  if ! [ -e "$repository/gitops/clusters/$cluster/kustomization.yaml" ]; then
-    wrong_usage "gitops/clusters has no cluster named $cluster"
+  given[--cluster]=${given[--cluster]:-upstream}
+  if ! [ -e "$repository/gitops/clusters/${given[--cluster]}/kustomization.yaml" ]; then
+    wrong_usage "gitops/clusters has no cluster named ${given[--cluster]}"
   fi
-  target+=(--context "$context" --cluster "$cluster")
-  export KUBE_CONTEXT=$context
   if [ "$command" = bootstrap ]; then require_checkout; fi
   mkdir -p "$(dirname "$DEPLOY_LOG")" "$CACHE_DIR"
   [ -z "$locks" ] || take_lock
   install_node_packages
-  case $command in
-    bootstrap) if [ -n "$dry_run" ]; then upstream plan; else bootstrap_at_hand "$kind"; fi ;;
-    status) typescript tools/src/cli.ts status ;;
-    doctor) upstream doctor ;;
-    destroy)
-      stage_count=1
-      if [ -n "$dry_run" ]; then upstream remains; else stage "Destroy" upstream "destroy${kind:+-kind}"; fi
-      ;;
-  esac
-}
-
-bootstrap_at_hand() {
-  stage_count=$((5 + ${1:-0} * 2))
-  printf '\n=== bootstrap of %s %s ===\n' "$context" "$(date --iso-8601=seconds)" >>"$DEPLOY_LOG"
-  if [ -n "$1" ]; then
-    stage "kind" upstream kind
-    stage "Images" upstream images
-  fi
-  stage "Pre-flight" upstream check
-  stage "Istio" upstream istio
-  stage "Argo CD" upstream argocd
-  stage "Applications" applications_at_hand
-  stage "Platform answers" upstream answers
-  reached
-  upstream summary
-}
-
-applications_at_hand() {
-  commit=$(upstream applications)
+  if [ -n "$kind" ]; then hand_on "${stages_of_kind[@]}"; else hand_on "${stages_of_an_existing_cluster[@]}"; fi
 }
 
 # Without root nothing outside of the home directory is written.
@@ -232,128 +215,10 @@ as_user() {
   mkdir -p "$state"
 }
 
-bootstrap() {
-  printf '\n=== bootstrap %s ===\n' "$(date --iso-8601=seconds)" >>"$DEPLOY_LOG"
-  stage "Debian packages" embedded packages
-  stage "Network and image mirror" embedded registry
-  start_compiling
-  stage "Images from packages" embedded images docker.io/library/debian docker.io/library/node docker.io/library/busybox \
-    docker.io/library/nginx docker.io/library/redis docker.io/logging-platform/git-server \
-    docker.io/logging-platform/app docker.io/logging-platform/log-archiver
-  stage "Kubernetes" embedded up ${1:+--http-port "$1"}
-  stage "DNS and storage" embedded addons
-  stage "Istio" istio
-  stage "Git server" embedded git-server
-  stage "Repository" publish
-  stage "Argo CD" argocd
-  stage "Applications" applications
-  stage "Platform answers" embedded answers
-  stop_compiling
-  summary
-}
-
-publish() {
-  commit=$(embedded publish)
-}
-
-istio() {
-  embedded images docker.io/istio/pilot docker.io/istio/proxyv2 docker.io/istio/install-cni
-  embedded install-binaries istio
-  if ! on_cluster istioctl install --skip-confirmation --verify --readiness-timeout "${WAIT_SECONDS:-240}s" \
-    --filename "$repository/bootstrap/istio/operator.yaml" --filename "$repository/bootstrap/istio/$cluster.yaml" \
-    >>"$DEPLOY_LOG" 2>&1; then
-    # Names the object that does not come up, and why, where it is one of these.
-    WAIT_SECONDS=5 istio_is_ready
-    echo "istioctl install failed (next: tail -n 40 $(printf %q "$DEPLOY_LOG"))" >&2
-    return 1
-  fi
-  istio_is_ready
-}
-
-istio_is_ready() {
-  embedded wait-for istio-system deployment/istiod daemonset/istio-cni-node deployment/istio-ingressgateway
-}
-
-argocd() {
-  local source
-  embedded images quay.io/argoproj/argocd
-  embedded install-binaries argocd kustomize
-  gitops render argocd --cluster "$cluster" | embedded apply
-  source=$(gitops source --cluster "$cluster")
-  embedded argocd-secrets "${source%% *}"
-  embedded wait-for argocd statefulset/argocd-application-controller deployment/argocd-redis \
-    deployment/argocd-repo-server deployment/argocd-server deployment/argocd-applicationset-controller
-}
-
-applications() {
-  embedded images docker.io/otel/opentelemetry-collector-contrib quay.io/prometheus-operator/prometheus-operator \
-    quay.io/prometheus-operator/prometheus-config-reloader quay.io/prometheus/prometheus quay.io/prometheus/alertmanager \
-    quay.io/prometheus/node-exporter
-  gitops render root --cluster "$cluster" | embedded apply
-  gitops wait "$commit"
-}
-
-summary() {
-  reached
-  embedded summary
-}
-
-reached() {
-  echo
-  echo "The platform runs commit ${commit:0:12} in $((SECONDS / 60)) min $((SECONDS % 60)) s."
-}
-
-destroy() {
-  stage_count=1
-  stage "Destroy" embedded destroy ${1:+--purge}
-  rm -f "$DEPLOY_LOG" "$lock"
-}
-
-# stage TITLE COMMAND...: one line with its outcome and its seconds; the noise goes to the log file.
-stage() {
-  local title=$1 started=$SECONDS
-  shift
-  stage_number=$((stage_number + 1))
-  STAGE_TITLE=$(printf '[%2d/%d] %-26s' "$stage_number" "$stage_count" "$title")
-  export STAGE_TITLE
-  if [ -t 2 ]; then printf '\r\033[K%s' "$STAGE_TITLE" >&2; fi
-  # Not inside a condition: there bash would go on after a command that failed.
-  "$@"
-  if [ -t 2 ]; then printf '\r\033[K' >&2; fi
-  printf '%s %4d s\n' "$STAGE_TITLE" $((SECONDS - started))
-  STAGE_TITLE=
-}
-
-# Names the stage that a failing command ended.
-finish() {
-  local status=$?
-  stop_compiling
-  [ -z "$link" ] || rm -rf "${link%/*}"
-  if [ "$status" != 0 ] && [ -n "${STAGE_TITLE:-}" ]; then
-    printf '%s failed\n' "$STAGE_TITLE" >&2
-    exit 1
-  fi
-}
-
-# Tools are compiled in the order they are needed while the cluster already starts.
-start_compiling() {
-  # A session of its own, so that the compiler ends with it; without the lock, which is this run's.
-  setsid node --import "$(loader)" "$repository/bootstrap/embedded/src/cli.ts" build >/dev/null 2>&1 9>&- &
-  build_id=$!
-}
-
-stop_compiling() {
-  if [ -n "$build_id" ]; then
-    kill -- "-$build_id" 2>/dev/null || true
-    wait "$build_id" 2>/dev/null || true
-    build_id=
-  fi
-}
-
 require_root() {
   if [ "$(id -u)" != 0 ]; then
     echo "deploy.sh makes namespaces and mounts: run it as root (next: sudo $again)" >&2
-    echo "on a cluster at hand it needs no root (next: $again --context NAME)" >&2
+    echo "on an existing cluster it needs no root (next: $again --context NAME)" >&2
     exit 3
   fi
 }
@@ -373,7 +238,7 @@ way_to() {
   for program in "$@"; do
     case $program in
       git) packages+=" git" ;;
-      flock | setsid) packages+=" util-linux" ;;
+      flock) packages+=" util-linux" ;;
       docker) packages+=" docker.io" ;;
       node | npm) [[ $pages == *nodejs* ]] || pages+="https://nodejs.org/en/download, " ;;
       go) pages+="https://go.dev/dl, " ;;
@@ -466,9 +331,8 @@ install_node_packages() {
   fi
 }
 
-port() {
+require_port() {
   if ! [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] || (($1 > 65535)); then wrong_usage "--http-port takes a number, not '$1'"; fi
-  echo "$1"
 }
 
 wrong_usage() {
@@ -476,12 +340,6 @@ wrong_usage() {
   echo "next: ./deploy.sh --help" >&2
   exit 2
 }
-
-embedded() { typescript bootstrap/embedded/src/cli.ts "$@"; }
-upstream() { typescript bootstrap/upstream/src/cli.ts "$@" "${target[@]}"; }
-gitops() { on_cluster typescript tools/src/cli.ts "$@"; }
-on_cluster() { KUBECONFIG=$STATE_DIR/kubeconfig/admin.yaml KUBECTL=$STATE_DIR/bin/kubectl PATH=$STATE_DIR/bin:$PATH "$@"; }
-typescript() { node --import "$(loader)" "$repository/$1" "${@:2}"; }
 
 # tsx cuts every path at a question mark: it is given one without, and Node takes links as they are.
 link_repository() {
@@ -502,5 +360,9 @@ loader() {
   echo "file://${url//\\/%5C}"
 }
 
-trap finish EXIT
+remove_link() {
+  [ -z "$link" ] || rm -rf "${link%/*}"
+}
+
+trap remove_link EXIT
 main "$@"

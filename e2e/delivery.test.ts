@@ -1,6 +1,8 @@
 /** E3 and B2: what is pushed is what runs, whatever happens in between. */
+
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { sleep, until } from "../lib/failure.ts";
+import { until } from "../lib/failure.ts";
 import { deployment, namespace, type Pod, pods, send } from "./app.ts";
 import { application, applications, cloneOfConverged, converged, endClone, rollout } from "./applications.ts";
 import type { Clone } from "./clone.ts";

@@ -1,15 +1,16 @@
 /** E1 and E2: the life of the whole platform, to its end. Runs last. */
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, beforeEach, describe, expect, type TestContext, test } from "vitest";
-import { sleep, until } from "../lib/failure.ts";
-import { follow } from "../lib/test/follow.ts";
+import { until } from "../lib/failure.ts";
 import { linesWith, post, send } from "./app.ts";
 import { evidence, somethingFailed } from "./evidence.ts";
 import { get, type KubernetesObject, kubectl, list, secret } from "./kubectl.ts";
 import { cacheDirectory, cgroupProcesses, platformListeners, stateDirectory, traces } from "./machine.ts";
 import { deploy, exported, type Run, repository } from "./platform.ts";
+import { follow } from "../lib/test/follow.ts";
 
 // Long enough for a bootstrap on a busy machine; what it took is printed.
 const bootstrapMs = 900_000;

@@ -1,6 +1,8 @@
 /** D: what Prometheus finds and counts is what happened. */
+
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { sleep, until } from "../lib/failure.ts";
+import { until } from "../lib/failure.ts";
 import { expressions, selectorsIn } from "../tools/monitoring/expressions.ts";
 import { pods, post, send } from "./app.ts";
 import { application, cloneOfConverged, endClone } from "./applications.ts";
@@ -137,7 +139,7 @@ describe("D4 rules", () => {
     });
   });
 
-  test("one fires always and arrives in Alertmanager", async () => {
+  test("one always fires and arrives in Alertmanager", async () => {
     expect((await fired("Watchdog", 120)).labels.severity).toBe("none");
   });
 });

@@ -1,5 +1,5 @@
 /** Requests that go on while something else happens. */
-import { sleep } from "../lib/failure.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { send } from "./app.ts";
 
 /** Starts to ask for the greeting ten times a second; `stop` returns what went wrong, one line per request. */

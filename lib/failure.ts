@@ -9,9 +9,6 @@ export class Failure extends Error {
   }
 }
 
-/** Waits `ms` milliseconds. */
-export const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
-
 /**
  * Polls twice a second until `probe` answers with undefined; what it answers before is the reason shown at the deadline.
  * The environment's WAIT_SECONDS overrides every deadline.
@@ -39,7 +36,7 @@ export async function until(
       }
       if (reason === undefined) return;
       if (Date.now() > deadline) throw new Failure(`${what}: ${reason} (waited ${limit} s)`, next);
-      await sleep(500);
+      await new Promise((done) => setTimeout(done, 500));
     }
   } finally {
     clearInterval(alive);

@@ -1,18 +1,24 @@
-/** Progress of the stage that `deploy.sh` is in: rewritten in place on a terminal, a plain line now and then elsewhere. */
+/** Progress of the stage that `deploy.sh` is in, or of a command: rewritten in place on a terminal, a plain line now and then elsewhere. */
 
 const terminal = process.stderr.isTTY === true;
 const plainIntervalMs = 20_000;
 let lastPlain = Date.now();
 let lastText = "";
+let stage = "";
+
+/** Names the stage that progress is shown of from now on; an empty text where none is under way. */
+export function showStage(title: string): void {
+  stage = title;
+  lastText = "";
+  if (terminal) process.stderr.write(`\r\x1b[K${title}`);
+}
 
 /** Shows what the stage is doing now. */
 export function progress(text: string): void {
   if (text === lastText) return;
   lastText = text;
   if (terminal) {
-    process.stderr.write(
-      `\r\x1b[K${process.env.STAGE_TITLE ?? ""} ${text}`.slice(0, (process.stderr.columns ?? 110) + 3),
-    );
+    process.stderr.write(`\r\x1b[K${stage} ${text}`.slice(0, (process.stderr.columns ?? 110) + 3));
   } else if (Date.now() - lastPlain >= plainIntervalMs) {
     lastPlain = Date.now();
     process.stderr.write(`      … ${text}\n`);

@@ -1,8 +1,8 @@
 /** B6: docs/runbooks/cluster-gone.md, followed to the letter: what the S3 copy has outlives the platform. */
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { sleep } from "../../lib/failure.ts";
 import { type S3, startS3 } from "../../services/log-archiver/test/s3.ts";
 import { namespace } from "../app.ts";
 import { cloneOfConverged, converged, endClone } from "../applications.ts";

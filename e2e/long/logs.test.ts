@@ -1,8 +1,9 @@
 /** 30,000 messages through deleted pods, a rollout, a killed agent and a node that fails and comes back. */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, expect, test } from "vitest";
-import { sleep, until } from "../../lib/failure.ts";
+import { until } from "../../lib/failure.ts";
 import { namespace, pods } from "../app.ts";
 import { kubectl } from "../kubectl.ts";
 import {

@@ -1,8 +1,9 @@
 /** C: steady requests through the gateway lose nothing while parts of the platform are replaced. */
 import { Agent, get as request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { sleep, until } from "../../lib/failure.ts";
+import { until } from "../../lib/failure.ts";
 import { url } from "../app.ts";
 import { cloneOfConverged, endClone, rollout } from "../applications.ts";
 import type { Clone } from "../clone.ts";

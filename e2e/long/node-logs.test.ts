@@ -1,6 +1,7 @@
 /** Logs of pods stay readable: nothing under a node's /var/log is cleared or closed with time. */
+
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { sleep } from "../../lib/failure.ts";
 import { apply, kubectl } from "../kubectl.ts";
 import { createNamespace, deleteNamespace, shellPod, waitForPhase } from "../testpods.ts";
 

@@ -2,8 +2,9 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { Agent, request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { sleep, until } from "../../lib/failure.ts";
+import { until } from "../../lib/failure.ts";
 import { namespace, pods, url } from "../app.ts";
 import { cloneOfConverged, converged, endClone, rollout } from "../applications.ts";
 import type { Clone } from "../clone.ts";

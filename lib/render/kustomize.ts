@@ -12,9 +12,9 @@ import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { execa } from "execa";
 import { dump, load } from "js-yaml";
+import { goEnvironment, kustomize, moduleDirectory, pinnedVersion } from "../modules.ts";
 import { type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
 import { cacheDirectory, checkout } from "../repository.ts";
-import { goEnvironment, kustomize, moduleDirectory, pinnedVersion } from "./go.ts";
 import { kustomizationsOf } from "./references.ts";
 
 const originAnnotation = "config.kubernetes.io/origin";

@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
-import { argocd, moduleDirectory, moduleSource, type PinnedModule, pinnedVersion } from "./go.ts";
+import { argocd, moduleDirectory, moduleSource, type PinnedModule, pinnedVersion } from "../modules.ts";
 import { filesBelow } from "./inputs.ts";
 import { isKustomization, reachedFiles } from "./references.ts";
 
@@ -127,7 +127,7 @@ async function localized(root: string, stage: string, file: string, text: string
       const home = relative(root, join(moduleDirectory(root, module), "go.mod"));
       throw new RemoteMismatch(file, url, version, pinned, home);
     }
-    const place = join(stage, module.directory, path.replaceAll("/", "-").replace(/\.ya?ml$/, ""));
+    const place = join(stage, module.name, path.replaceAll("/", "-").replace(/\.ya?ml$/, ""));
     if (!existsSync(place)) {
       mkdirSync(place, { recursive: true });
       copyFileSync(join(await moduleSource(root, module), path), join(place, basename(path)));

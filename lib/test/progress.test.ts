@@ -9,13 +9,15 @@ async function on(terminal: boolean) {
   for (const [name, value] of Object.entries({ isTTY: terminal, columns: terminal ? 40 : undefined }))
     Object.defineProperty(process.stderr, name, { value, configurable: true });
   vi.resetModules();
-  return import("../progress.ts");
+  const module = await import("../progress.ts");
+  module.showStage("[ 4/10] Kubernetes");
+  written = "";
+  return module;
 }
 
 beforeEach(() => {
   written = "";
   vi.useFakeTimers();
-  vi.stubEnv("STAGE_TITLE", "[ 4/10] Kubernetes");
   vi.spyOn(process.stderr, "write").mockImplementation((text) => {
     written += text;
     return true;
@@ -25,7 +27,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
   vi.restoreAllMocks();
-  vi.unstubAllEnvs();
   for (const [name, descriptor] of Object.entries({ columns, isTTY })) {
     Reflect.deleteProperty(process.stderr, name);
     if (descriptor) Object.defineProperty(process.stderr, name, descriptor);

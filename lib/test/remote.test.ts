@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { pinnedVersion } from "../render/go.ts";
+import { argocd, pinnedVersion } from "../modules.ts";
 import { renderYaml } from "../render/kustomize.ts";
 import { parseRemote, remotesIn, withLocalRemotes } from "../render/remote.ts";
 import { checkout, readRepository } from "../repository.ts";
@@ -35,7 +35,7 @@ describe("a repository whose versions differ", () => {
       cpSync(join(checkout, path), join(copy, path), { recursive: true });
     const file = join(copy, base, "kustomization.yaml");
     const text = readFileSync(file, "utf8");
-    const pinned = pinnedVersion(checkout, { directory: "argocd", path: "github.com/argoproj/argo-cd/v3" });
+    const pinned = pinnedVersion(checkout, argocd);
     expect(text).toContain(`/${pinned}/`);
     writeFileSync(file, text.replace(`/${pinned}/`, "/v0.0.1/"));
     const rendered = withLocalRemotes(copy, base, (_, directory) => renderYaml(directory));

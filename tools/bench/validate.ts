@@ -9,7 +9,7 @@ import { execa } from "execa";
 import { dump } from "js-yaml";
 import { concurrently } from "../../lib/concurrency.ts";
 import { Git } from "../../lib/git/git.ts";
-import { kubernetes, moduleSource } from "../../lib/render/go.ts";
+import { kubernetes, moduleSource } from "../../lib/modules.ts";
 import { renderYaml } from "../../lib/render/kustomize.ts";
 import { checkout } from "../../lib/repository.ts";
 

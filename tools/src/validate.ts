@@ -2,6 +2,7 @@
 import { dirname, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { concurrently } from "../../lib/concurrency.ts";
+import { moduleFile, pinnedModules, pinnedVersion } from "../../lib/modules.ts";
 import { asObject, isMapping, type KubernetesObject, type Manifest } from "../../lib/object.ts";
 import { sourcesOf } from "../../lib/render/application.ts";
 import { Cache, digest } from "../../lib/render/cache.ts";
@@ -12,7 +13,6 @@ import {
   renderCluster,
   rendererVersion,
 } from "../../lib/render/cluster.ts";
-import { moduleFile, pinnedModules, pinnedVersion } from "../../lib/render/go.ts";
 import { filesRead, inputsOf } from "../../lib/render/inputs.ts";
 import { unusedOverlays, withOverlays } from "../../lib/render/overlays.ts";
 import { ownCode } from "../../lib/render/own-code.ts";

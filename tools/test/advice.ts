@@ -29,7 +29,7 @@ export function adviceFiles(): string[] {
     cwd: checkout,
     encoding: "utf8",
   });
-  const own = /^(deploy\.sh$|(lib|bootstrap|tools\/src|services\/[^/]+\/(src|operator))\/.*\.ts$)/;
+  const own = /^(deploy\.sh$|(lib|bootstrap|tools\/src|services\/[^/]+\/(src|cli))\/.*\.ts$)/;
   return listed
     .split("\0")
     .filter((file) => own.test(file) && !file.includes("/test/") && existsSync(join(checkout, file)));

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { examineCheckout } from "../../bootstrap/embedded/src/inspect.ts";
-import { originURL } from "../../bootstrap/upstream/src/target.ts";
+import { originURL } from "../../bootstrap/existing/src/target.ts";
 import { childrenOf } from "../../lib/render/start.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
 import { follow } from "../../lib/test/follow.ts";
@@ -71,7 +71,7 @@ const deploy = (clone: string, args: string[], { environment = {}, cwd = clone }
   });
 const dryRun = ["--context", "mine", "--dry-run"];
 
-describe("a dry run for a cluster at hand", () => {
+describe("a dry run for an existing cluster", () => {
   it.each(["a b", "a#b", "a?b", "a%41b", "all #?%41 of & them"])(
     "works in a directory named %s",
     async (name) => {

@@ -58,7 +58,7 @@ describe("the list", () => {
   const list = async (...clusters: string[]): Promise<ImageList> =>
     clusterImages(checkout, await readRepository(checkout), clusters, new Cache(cacheDirectory));
 
-  it("of a cluster at hand has Argo CD's, Istio's and the apps', each with a registry and a version", async () => {
+  it("of an existing cluster has Argo CD's, Istio's and the apps', each with a registry and a version", async () => {
     const { images, skipped } = await list("upstream");
     const names = images.map(({ image }) => parseImage(image).name);
     for (const name of [

@@ -9,7 +9,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { Failure, sleep } from "../../../lib/failure.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Failure } from "../../../lib/failure.ts";
 import { project } from "./layout.ts";
 import { inspectMachine } from "./machine.ts";
 

@@ -1,8 +1,8 @@
 /** etcd, the API server, the controller manager and the scheduler: on the host, on loopback and the bridge only. */
 import { mkdirSync } from "node:fs";
 import { until } from "../../../lib/failure.ts";
-import { run, tailCommand } from "../../../lib/process.ts";
-import { quoted } from "../../../lib/quoted.ts";
+import { tailCommand } from "../../../lib/process.ts";
+import { kubectl } from "../../src/kubectl.ts";
 import { ensureCertificates, pki, writeKubeconfig } from "./certificates.ts";
 import { apiServerURL, bridge, clusterDomain, podCIDR, serviceCIDR, state } from "./layout.ts";
 import type { Program } from "./supervisor.ts";
@@ -129,23 +129,6 @@ export function controlPlanePrograms(): Program[] {
     },
   ];
 }
-
-/**
- * A kubectl command line for this cluster, for messages that say what to run next: the shell that it is copied into has
- * neither this kubectl on its PATH nor this cluster in its kubeconfig.
- */
-export const kubectlHint = (...args: string[]): string =>
-  [quoted(state("bin", "kubectl")), "--kubeconfig", quoted(state("kubeconfig", "admin.yaml")), ...args].join(
-    " ",
-  );
-
-/** Runs kubectl as the cluster's administrator. */
-export const kubectl = (args: string[], input?: string): Promise<string> =>
-  run(
-    state("bin", "kubectl"),
-    ["--kubeconfig", state("kubeconfig", "admin.yaml"), ...args],
-    input === undefined ? {} : { input },
-  );
 
 /** Waits until the API server says it is ready. */
 export const waitForApiServer = (): Promise<void> =>

@@ -18,18 +18,18 @@ import { load } from "js-yaml";
 import { Failure } from "../../../lib/failure.ts";
 import { sourceTag, unpackCommitted } from "../../../lib/git/source-tag.ts";
 import { plainMode, setModes } from "../../../lib/modes.ts";
+import {
+  argocd,
+  istio,
+  istioTag,
+  moduleSource,
+  prometheus,
+  prometheusVersion,
+} from "../../../lib/modules.ts";
 import { log, run } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
-import { istioTag } from "../../../lib/render/go.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
-import {
-  binaries,
-  ensureBuilt,
-  moduleKey,
-  moduleSource,
-  moduleVersion,
-  prometheusVersion,
-} from "./modules.ts";
+import { binaries, ensureBuilt, moduleKey, moduleVersion } from "./modules.ts";
 import { forgetImage } from "./node.ts";
 import { push, registryHas } from "./registry.ts";
 
@@ -289,14 +289,14 @@ async function stageNode(directory: string): Promise<void> {
 }
 
 async function stageArgocd(directory: string): Promise<void> {
-  const source = await moduleSource("argocd");
+  const source = await moduleSource(repository, argocd);
   for (const file of ["hack/gpg-wrapper.sh", "hack/git-verify-wrapper.sh", "entrypoint.sh"])
     cpSync(join(source, file), join(directory, file.split("/").pop() ?? ""));
 }
 
 /** The module holds the sources of its pages and not the pages; the package beside the Dockerfile says what they are built with. */
 async function stagePrometheus(directory: string): Promise<void> {
-  const source = join(await moduleSource("prometheus"), "web/ui/mantine-ui");
+  const source = join(await moduleSource(repository, prometheus), "web/ui/mantine-ui");
   for (const part of ["index.html", "postcss.config.cjs", "public", "src"])
     cpSync(join(source, part), join(directory, "ui", part), { recursive: true });
 }
@@ -313,7 +313,7 @@ async function stageProxy(directory: string): Promise<void> {
   // Unpacked like this, files carry no executable bits.
   chmodSync(join(directory, "envoy"), 0o755);
   const template = "tools/packaging/common/envoy_bootstrap.json";
-  cpSync(join(await moduleSource("istio"), template), join(directory, "envoy_bootstrap.json"));
+  cpSync(join(await moduleSource(repository, istio), template), join(directory, "envoy_bootstrap.json"));
 }
 
 async function stage(image: Image, directory: string): Promise<void> {
@@ -344,7 +344,7 @@ export function buildMounts(): string[] {
 const buildArguments = (): string[] =>
   Object.entries(pinnedVersions()).flatMap(([name, version]) => [
     "--build-arg",
-    `${name.toUpperCase()}=${version}`,
+    `${name.toUpperCase().replaceAll("-", "_")}=${version}`,
   ]);
 
 async function ensureImage(image: Image): Promise<void> {

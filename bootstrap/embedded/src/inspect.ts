@@ -4,12 +4,13 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { type Diagnosis, words } from "../../../lib/cluster/doctor.ts";
 import { Git } from "../../../lib/git/git.ts";
+import { modules } from "../../../lib/modules.ts";
 import { tailCommand } from "../../../lib/process.ts";
 import { quoted } from "../../../lib/quoted.ts";
 import { imagesToBuild } from "./images.ts";
 import { cacheDirectory, endpoints, repository, stateDirectory } from "./layout.ts";
 import { inspectMachine } from "./machine.ts";
-import { isBuilt, modules, moduleVersion } from "./modules.ts";
+import { isBuilt, moduleVersion } from "./modules.ts";
 import { missingPackages } from "./packages.ts";
 import { programStates, supervisorRuns } from "./supervisor.ts";
 

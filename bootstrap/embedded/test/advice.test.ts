@@ -4,10 +4,11 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { execa } from "execa";
-import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { follow } from "../../../lib/test/follow.ts";
 import { adviceIn } from "../../../tools/test/advice.ts";
 import { failureOf, Shop } from "../../../tools/test/shop.ts";
+import { kubectl, waitForWorkloads } from "../../src/kubectl.ts";
 
 // Read when the modules are loaded; with a blank, as a person's directory may have.
 const directory = vi.hoisted(() => {
@@ -15,10 +16,10 @@ const directory = vi.hoisted(() => {
   Object.assign(process.env, { STATE_DIR: made, CACHE_DIR: made, DEPLOY_LOG: `${made}/log/deploy.log` });
   return made;
 });
-const { waitForWorkload } = await import("../src/addons.ts");
-const { kubectl, waitForApiServer, waitForNodes } = await import("../src/controlplane.ts");
+const { EmbeddedCluster } = await import("../src/embedded.ts");
+const { waitForApiServer, waitForNodes } = await import("../src/controlplane.ts");
 const { examineMachine, roomCommand } = await import("../src/inspect.ts");
-const { repository, state } = await import("../src/layout.ts");
+const { state } = await import("../src/layout.ts");
 const { publish } = await import("../src/publish.ts");
 const { waitForPrograms } = await import("../src/supervisor.ts");
 
@@ -34,10 +35,16 @@ function furnish(code: number): void {
     writeFileSync(state(`log/${name}.log`), `what ${name} said\n`);
 }
 
+let cluster: InstanceType<typeof EmbeddedCluster>;
 beforeEach(() => {
   furnish(1);
   vi.stubEnv("WAIT_SECONDS", "0");
+  // What the cluster sets for the programs that it runs ends with the test.
+  for (const name of ["KUBECONFIG", "KUBE_CONTEXT", "KUBECTL"]) vi.stubEnv(name, undefined);
+  vi.stubEnv("PATH", process.env.PATH);
+  cluster = new EmbeddedCluster({});
 });
+afterEach(() => vi.unstubAllEnvs());
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 /** Fails, then does what is next in a shell that knows nothing of this cluster. */
@@ -51,7 +58,7 @@ describe("a hint for the cluster names its kubectl and its kubeconfig", () => {
   const named = `--kubeconfig ${state("kubeconfig/admin.yaml")}`;
 
   it("of a workload that is not ready", async () => {
-    expect(await followed(waitForWorkload("argocd", "deployment", "argocd-redis"))).toMatchObject({
+    expect(await followed(waitForWorkloads("argocd", ["deployment/argocd-redis"], 0))).toMatchObject({
       exitCode: 0,
     });
     expect(asked()).toEqual([
@@ -66,11 +73,7 @@ describe("a hint for the cluster names its kubectl and its kubeconfig", () => {
   });
 
   it("of a platform that does not answer, and names the log in use", async () => {
-    writeFileSync(state("settings.json"), '{"httpPort":9}');
-    const cli = ["--import", "tsx", join(repository, "bootstrap/embedded/src/cli.ts"), "answers"];
-    const { exitCode, stderr } = await execa(process.execPath, cli, { cwd: repository, reject: false });
-    expect(exitCode).toBe(1);
-    const [, next] = /^ *next: (.*)$/m.exec(stderr) ?? [];
+    const { next } = await cluster.question();
     furnish(0);
     writeFileSync(state("log/deploy.log"), "what was done\n");
     expect((await follow(next)).all).toContain("what was done");

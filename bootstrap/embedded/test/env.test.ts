@@ -10,7 +10,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 /** What `env` exports, as a shell has it afterwards. */
 async function exported(environment: Record<string, string | undefined>): Promise<Record<string, string>> {
-  const command = ["--import", "tsx", join(repository, "bootstrap/embedded/src/cli.ts"), "env"];
+  const command = ["--import", "tsx", join(repository, "bootstrap/src/cli.ts"), "env"];
   const env = {
     STATE_DIR: directory,
     CACHE_DIR: directory,

@@ -13,9 +13,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { setModes } from "../../../lib/modes.ts";
+import { modules } from "../../../lib/modules.ts";
 import { contentOf, type Image, images } from "../src/images.ts";
 import { mirroredRegistries, pinnedVersions, repository } from "../src/layout.ts";
-import { modules } from "../src/modules.ts";
 
 const folder = ({ context }: Image): string =>
   join(repository, context.startsWith("services/") ? "" : "bootstrap/embedded/images", context);

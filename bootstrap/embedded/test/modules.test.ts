@@ -18,9 +18,8 @@ const copy = mkdtempSync(join(tmpdir(), "modules-"));
 const directory = join(copy, "bootstrap/embedded/modules");
 vi.stubEnv("CACHE_DIR", join(copy, "cache"));
 vi.doMock("../src/layout.ts", async (original) => ({ ...(await original<object>()), repository: copy }));
-const { binaries, goEnvironment, isBuilt, moduleKey, moduleNamed, modules, moduleVersion } = await import(
-  "../src/modules.ts"
-);
+const { binaries, isBuilt, moduleKey, moduleVersion } = await import("../src/modules.ts");
+const { goEnvironment, moduleNamed, modules } = await import("../../../lib/modules.ts");
 
 beforeEach(() => {
   rmSync(directory, { recursive: true, force: true });

@@ -2,10 +2,10 @@ import { constants, type Stats, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { text } from "node:stream/consumers";
-import { setImmediate } from "node:timers/promises";
 import { finishDrop, type Generations, generationsOf, shiftGenerations } from "./generations.ts";
 import { endOfLastLine } from "./lines.ts";
 import { LogView, type Part } from "./log-view.ts";
+import { WriteQueue } from "./write-queue.ts";
 
 /** How lines are kept. May be changed while the file is in use. */
 export interface LogSettings {
@@ -26,12 +26,6 @@ export interface LogEvents {
   tornLine?(bytes: number): void;
 }
 
-interface Waiting {
-  line: string;
-  resolve: () => void;
-  reject: (reason: unknown) => void;
-}
-
 /** What is on disk and acknowledged: which file, and how many of its bytes. */
 interface Committed {
   device: number;
@@ -39,9 +33,6 @@ interface Committed {
   size: number;
 }
 
-const batchCharacters = 1024 * 1024;
-const queuedCharacters = 32 * 1024 * 1024;
-const enoughLines = 32;
 const syncIntervalMs = 1000;
 
 /**
@@ -58,10 +49,10 @@ export class LogFile {
   #handle: FileHandle | undefined;
   #committed: Committed | undefined;
   #failed = false;
-  #closed = false;
-  #waiting: Waiting[] = [];
-  #waitingCharacters = 0;
-  #flushing: Promise<void> | undefined;
+  readonly #queue = new WriteQueue(
+    (bytes) => this.#write(bytes),
+    (lines) => this.#events.batch?.(lines),
+  );
   #rotating: Promise<void> | undefined;
   #rotations = 0;
   #syncTimer: NodeJS.Timeout | undefined;
@@ -74,7 +65,7 @@ export class LogFile {
 
   /** How many lines wait for a write. */
   get queued(): number {
-    return this.#waiting.length;
+    return this.#queue.length;
   }
 
   /** How many bytes of the file, without its generations, are stored lines. */
@@ -87,7 +78,7 @@ export class LogFile {
    * does the same if this was not called or failed. Rejects with the system's error.
    */
   async open(): Promise<void> {
-    await this.#current();
+    await this.#openRepaired();
     // Where it fails, the next rotation does it, or fails with the error.
     await finishDrop(this.path).catch(() => undefined);
   }
@@ -98,15 +89,7 @@ export class LogFile {
    * after `close`.
    */
   append(line: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#closed) return reject(new Error("the log file is closed"));
-      if (this.#waitingCharacters + line.length > queuedCharacters) {
-        return reject(new Error("too many lines wait for the disk"));
-      }
-      this.#waiting.push({ line, resolve, reject });
-      this.#waitingCharacters += line.length;
-      this.#flushing ??= this.#flush();
-    });
+    return this.#queue.add(line);
   }
 
   /** The stored whole lines of this moment, the generations' first, to be closed. Rejects with the system's error if they cannot be read. */
@@ -152,8 +135,7 @@ export class LogFile {
 
   /** Refuses further lines, waits for those accepted, and closes the file. */
   async close(): Promise<void> {
-    this.#closed = true;
-    await this.#flushing;
+    await this.#queue.close();
     clearTimeout(this.#syncTimer);
     const handle = this.#handle;
     this.#handle = undefined;
@@ -164,46 +146,12 @@ export class LogFile {
     }
   }
 
-  async #flush(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      await this.#gather();
-      const batch = this.#takeBatch();
-      try {
-        await this.#write(Buffer.from(batch.map(({ line }) => line).join("")));
-        this.#events.batch?.(batch.length);
-        for (const { resolve } of batch) resolve();
-      } catch (error) {
-        for (const { reject } of batch) reject(error);
-      }
-    }
-    this.#flushing = undefined;
-  }
-
-  /** Waits for lines to share the write, as long as every turn of the event loop brings some, until they are enough. */
-  async #gather(): Promise<void> {
-    for (let before = 0; before < this.#waiting.length && this.#waiting.length < enoughLines; ) {
-      before = this.#waiting.length;
-      await setImmediate();
-    }
-  }
-
-  #takeBatch(): Waiting[] {
-    let characters = 0;
-    const end = this.#waiting.findIndex(({ line }, index) => {
-      characters += line.length;
-      return characters > batchCharacters && index > 0;
-    });
-    const batch = this.#waiting.splice(0, end < 0 ? this.#waiting.length : end);
-    for (const { line } of batch) this.#waitingCharacters -= line.length;
-    return batch;
-  }
-
   async #write(bytes: Buffer): Promise<void> {
     const { MAX_FILE_BYTES, SYNC } = this.settings;
-    let { handle, committed } = await this.#current();
+    let { handle, committed } = await this.#openRepaired();
     if (committed.size > 0 && committed.size + bytes.length > MAX_FILE_BYTES) {
       await this.#rotate();
-      ({ handle, committed } = await this.#current());
+      ({ handle, committed } = await this.#openRepaired());
     }
     try {
       for (let written = 0; written < bytes.length; ) {
@@ -215,7 +163,7 @@ export class LogFile {
     } catch (error) {
       this.#failed = true;
       // Takes the failed batch out; where even that fails, the next batch tries again first.
-      await this.#current().catch(() => undefined);
+      await this.#openRepaired().catch(() => undefined);
       throw error;
     }
   }
@@ -243,12 +191,12 @@ export class LogFile {
     // What a generation holds is on disk whatever SYNC says: nothing repairs it later.
     if (this.#handle) await this.#sync(this.#handle);
     await shiftGenerations(this.path, this.settings.KEPT_FILES);
-    await this.#current();
+    await this.#openRepaired();
     this.#events.rotated?.();
   }
 
   /** The handle to write with: the open one if the file is as the last batch left it, else a new one on a repaired file. */
-  async #current(): Promise<{ handle: FileHandle; committed: Committed }> {
+  async #openRepaired(): Promise<{ handle: FileHandle; committed: Committed }> {
     // Asking costs a microsecond where the file is known, waiting for a thread to ask fifty.
     const found = statSync(this.path, { throwIfNoEntry: false });
     const before = this.#handle;

@@ -18,7 +18,8 @@ const service = await startService(config, logger).catch((err) => {
 });
 
 const reload = () => service.reload(load);
-const unwatched = (err: unknown) => logger.warn({ err, directory }, "changed settings will not be noticed");
+const unwatched = (err: unknown) =>
+  logger.warn({ err, directory }, "configuration changes will not be picked up");
 try {
   watchConfig(directory, reload, unwatched);
   // What changed between reading and watching.

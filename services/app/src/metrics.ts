@@ -22,7 +22,7 @@ export interface Metrics {
   rotations: Counter;
   /** Half lines that a crash left behind and that were cut off. */
   tornLines: Counter;
-  /** New versions of the configuration, by whether they were taken over. */
+  /** New versions of the configuration, by whether they were applied. */
   configReloads: Counter<"result">;
   /** 1 while the configuration in use is the one that is mounted, 0 after that was refused. */
   configCurrent: Gauge;
@@ -98,7 +98,7 @@ export function createMetrics(): Metrics {
     }),
     configCurrent: new Gauge({
       name: "config_last_reload_successful",
-      help: "Whether the last configuration found was taken over (1) or refused (0).",
+      help: "Whether the last configuration found was applied (1) or refused (0).",
       registers,
     }),
     requestDuration: new Histogram({

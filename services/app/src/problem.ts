@@ -57,5 +57,5 @@ function toProblem(error: unknown): Problem {
   // Express marks the caller's mistakes with a status and `expose`.
   const { status, expose, message } = error as { status?: number; expose?: boolean; message?: string };
   if (status !== undefined && status < 500 && expose) return new Problem(status, message ?? "bad request");
-  return new Problem(500, "the request failed for a reason of the service's own", { cause: error });
+  return new Problem(500, "internal error", { cause: error });
 }

@@ -1,13 +1,13 @@
 import { hash } from "node:crypto";
 import { printable } from "./line.ts";
 
-const atLeast = 10_000;
+const minRemembered = 10_000;
 // Up to here, in characters, keeping a message costs less than its digest.
 const shortMessage = 256;
 
 /**
  * Which lines were written lately, so that a retry is answered instead of written a second time.
- * A line is known by its request id and its message, or a long message's digest; the last 10 000 are, and up to as many before them.
+ * A line is known by its request id and its message, or a long message's digest. It keeps the last 10,000 to 20,000 lines.
  */
 export class RetryWindow {
   // Two maps, and the older one goes as a whole: a map that loses its first key each time searches ever longer for it.
@@ -22,7 +22,7 @@ export class RetryWindow {
   /** Keeps a write for its retries until it is forgotten or too old. */
   remember(key: string, write: Promise<void>): void {
     this.#newer.set(key, write);
-    if (this.#newer.size < atLeast) return;
+    if (this.#newer.size < minRemembered) return;
     this.#older = this.#newer;
     this.#newer = new Map();
   }

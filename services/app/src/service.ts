@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { createApi, createMetricsApi } from "./api.ts";
-import { type Config, ConfigError } from "./config.ts";
+import type { Config } from "./config.ts";
 import type { Context } from "./context.ts";
 import { LogFile } from "./log-file.ts";
 import { createMetrics } from "./metrics.ts";
+import { reload } from "./reload.ts";
 import { RetryWindow } from "./retries.ts";
 
 // With DRAIN_SECONDS this stays below Kubernetes' grace period of 30 s.
@@ -26,7 +27,7 @@ export interface Service {
   port: number;
   metricsPort: number;
   /**
-   * Takes over what `load` returns, for requests that arrive from now on, but for the ports and the log's directory.
+   * Applies what `load` returns to requests that arrive from now on, but for the ports and the log's directory.
    * Where it throws a ConfigError everything stays as it is. Either is logged and counted.
    */
   reload(load: () => Config): void;
@@ -85,38 +86,11 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
     await close(metricsApi);
     logger.info("stopped");
   };
-  const reload = (load: () => Config) => {
-    let next: Config;
-    try {
-      next = load();
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      metrics.configReloads.inc({ result: "failure" });
-      metrics.configCurrent.set(0);
-      return logger.error({ reason: error.message }, "the new configuration is refused, the old one stays");
-    }
-    metrics.configCurrent.set(1);
-    const { PORT, METRICS_PORT, LOG_DIR } = context.config;
-    const fixed = { PORT, METRICS_PORT, LOG_DIR };
-    const waiting = Object.entries(fixed).filter(([key, value]) => next[key as keyof typeof fixed] !== value);
-    if (waiting.length > 0) {
-      logger.warn({ keys: waiting.map(([key]) => key) }, "these settings need a restart to change");
-    }
-    const before: Config = context.config;
-    const after: Config = { ...next, ...fixed };
-    const keys = (Object.keys(after) as (keyof Config)[]).filter((key) => after[key] !== before[key]);
-    if (keys.length === 0) return;
-    context.config = after;
-    log.settings = after;
-    logger.level = after.LOG_LEVEL;
-    metrics.configReloads.inc({ result: "success" });
-    logger.info({ keys }, "took over a new configuration");
-  };
   let stopped: Promise<void> | undefined;
   return {
     port,
     metricsPort,
-    reload,
+    reload: (load) => reload(context, load),
     stop() {
       stopped ??= stop();
       return stopped;

@@ -37,7 +37,7 @@ test("names, types and help texts", async () => {
     "# TYPE log_torn_lines_total counter",
     "# HELP config_reloads_total Changed configurations by the result of taking them over.",
     "# TYPE config_reloads_total counter",
-    "# HELP config_last_reload_successful Whether the last configuration found was taken over (1) or refused (0).",
+    "# HELP config_last_reload_successful Whether the last configuration found was applied (1) or refused (0).",
     "# TYPE config_last_reload_successful gauge",
     "# HELP http_request_duration_seconds Time from a request's arrival to the end of its answer, by method, route and status code.",
     "# TYPE http_request_duration_seconds histogram",

@@ -15,7 +15,7 @@ test("a swapped ConfigMap takes effect in the running process, is logged and cou
   expect(await greeting()).toBe("old");
   await service.configure({ GREETING: "new" });
   await expect.poll(greeting).toBe("new");
-  expect(await service.logged("took over a new configuration")).toMatchObject({ keys: ["GREETING"] });
+  expect(await service.logged("applied a new configuration")).toMatchObject({ keys: ["GREETING"] });
   await service.configure({ GREETING: "newer" });
   await expect.poll(greeting).toBe("newer");
   expect(await metric('config_reloads_total{result="success"}')).toBe(2);
@@ -28,7 +28,7 @@ test("the log level changes with it", async () => {
   // A probe is logged at debug only.
   await (await fetch(`${url}/readyz`)).text();
   await service.configure({ LOG_LEVEL: "debug" });
-  await service.logged("took over a new configuration");
+  await service.logged("applied a new configuration");
   await (await fetch(`${url}/livez`)).text();
   expect(await service.logged("request")).toMatchObject({ route: "/livez" });
 });
@@ -39,7 +39,7 @@ test("limits and sync change with it", async () => {
   expect((await post(url, message)).status).toBe(200);
   const limits = { MAX_MESSAGE_BYTES: "10", MAX_BODY_BYTES: "2000", MAX_FILE_BYTES: "1024", KEPT_FILES: "1" };
   await service.configure({ ...limits, SYNC: "never" });
-  await service.logged("took over a new configuration");
+  await service.logged("applied a new configuration");
   await expectProblem(await post(url, message), 400);
   await expectProblem(await post(url, message.repeat(2)), 413);
   expect(await metric("log_fsync_duration_seconds_count")).toBe(1);
@@ -81,6 +81,6 @@ test("a changed port waits for a restart, what changes with it does not", async 
 test("the environment still overrides a changed file", async () => {
   const { service, greeting } = await startProcess({}, { GREETING: "from the environment" });
   await service.configure({ GREETING: "from the file", LOG_LEVEL: "debug" });
-  await service.logged("took over a new configuration");
+  await service.logged("applied a new configuration");
   expect(await greeting()).toBe("from the environment");
 });

@@ -55,7 +55,7 @@ export async function sourcesOf(cluster: Cluster, namespace: string, service: st
       next,
     });
   const slices = (JSON.parse(body) as { items: EndpointSlice[] }).items;
-  if (slices.length === 0) throw new Failure(`there is no Service ${namespace}/${service}`, { next });
+  if (slices.length === 0) throw new Failure(`no Service named ${namespace}/${service}`, { next });
   const found = new Map<string, Source>();
   for (const { ports = [], endpoints } of slices) {
     const port = ports.find(({ name }) => name === "http")?.port;

@@ -245,7 +245,7 @@ function printList(shelf: Shelf): void {
 function serviceName(text: string): { namespace: string; service: string } {
   const [namespace, service, ...rest] = text.split("/");
   if (!namespace || !service || rest.length > 0)
-    throw new Failure(`${JSON.stringify(text)} is no Service: write namespace/service`);
+    throw new Failure(`${JSON.stringify(text)} is not a Service: write namespace/service`);
   return { namespace, service };
 }
 

@@ -235,7 +235,7 @@ describe("a run", () => {
   test("names a Service that is not there, and the command that shows what is", async () => {
     const { exitCode, stderr } = await platform.run("archive", "--app", "logging/other");
     expect(exitCode).toBe(1);
-    expect(stderr).toContain("there is no Service logging/other");
+    expect(stderr).toContain("no Service named logging/other");
     expect(stderr).toContain("next: kubectl --namespace logging get endpointslices");
     expect((await platform.run("archive", "--keep-days", "many")).exitCode).toBe(64);
   });

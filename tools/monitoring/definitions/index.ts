@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { moduleSource, prometheusOperator } from "../../../lib/render/go.ts";
+import { moduleSource, prometheusOperator } from "../../../lib/modules.ts";
 import { checkout } from "../../../lib/repository.ts";
 
 /** Where kustomize finds them, and which there are. */

@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { binaries, isBuilt, moduleNamed } from "../../../bootstrap/embedded/src/modules.ts";
-import { goEnvironment } from "../../../lib/render/go.ts";
+import { binaries, isBuilt } from "../../../bootstrap/embedded/src/modules.ts";
+import { goEnvironment, moduleNamed } from "../../../lib/modules.ts";
 import { checkout } from "../../../lib/repository.ts";
 
 /**

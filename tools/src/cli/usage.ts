@@ -26,6 +26,6 @@ export const exitCodes = {
 /** Reads a number of seconds from a command line. */
 export function seconds(text: string): number {
   const value = Number(text);
-  if (!Number.isFinite(value) || value < 0) throw new WrongUsage(`a number of seconds, not '${text}'`);
+  if (!Number.isFinite(value) || value < 0) throw new WrongUsage(`expected seconds, got '${text}'`);
   return value;
 }

@@ -15,7 +15,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { Failure, sleep } from "../../../lib/failure.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Failure } from "../../../lib/failure.ts";
 import { pullCommand } from "../../../lib/git/followed.ts";
 import { Git, GitFailure } from "../../../lib/git/git.ts";
 import { note, progress } from "../../../lib/progress.ts";

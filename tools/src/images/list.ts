@@ -2,10 +2,10 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { imagesIn } from "../../../lib/images/names.ts";
+import { istio, istioTag, pinnedVersion } from "../../../lib/modules.ts";
 import type { KubernetesObject } from "../../../lib/object.ts";
 import type { Cache } from "../../../lib/render/cache.ts";
 import { bootstrap, renderCluster } from "../../../lib/render/cluster.ts";
-import { istio, istioTag, pinnedVersion } from "../../../lib/render/go.ts";
 import { renderObjects } from "../../../lib/render/kustomize.ts";
 import { overlaysIn } from "../../../lib/render/overlays.ts";
 import { withLocalRemotes } from "../../../lib/render/remote.ts";

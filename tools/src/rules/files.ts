@@ -3,6 +3,8 @@ import type { Problem, Rule } from "./rule.ts";
 
 export const linkInside: Rule = {
   id: "link-inside",
+  isOfFiles: true,
+  isOfClusters: true,
   summary: "Links stay in the repository",
   isLocal: true,
   explanation: `Argo CD refuses a repository as a whole, with every Application in it, for one link whose target is absolute or leads out of the
@@ -19,6 +21,7 @@ repository, wherever the link lies. Looked at: every link that Git tracks or cou
 
 export const fileTracked: Rule = {
   id: "file-tracked",
+  isOfFiles: true,
   summary: "Git has every file that is rendered",
   isLocal: true,
   explanation: `A file that .gitignore hides is rendered here and missing where Argo CD renders: the working tree looks clean, and the sync fails or deploys

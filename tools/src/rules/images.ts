@@ -45,6 +45,7 @@ function flawOf(image: string): { what: string; fix: string } | undefined {
 
 export const imageTag: Rule = {
   id: "image-tag",
+  isOfFiles: true,
   summary: "The tag of a service's image is that of its committed sources, and every environment has one",
   explanation: `The tag is the first 12 hex digits of git rev-parse HEAD:services/NAME, so that a tag says which sources run and unchanged sources build
 nothing. Compared are the images entries of all kustomizations, and the examples in docs/examples, whose image ends in /NAME for a

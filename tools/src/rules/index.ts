@@ -60,25 +60,6 @@ export const rules: readonly Rule[] = [
   metricExists,
 ];
 
-// Which kinds a cluster's projects allow is the business of the cluster that takes an overlay; the others look at files alone.
-const clusterOnly = [projectAllows, unlistedFile, singlePlace, linkInside];
-
-// What can be said where an Application does not render.
-const ofFiles = [
-  renders,
-  schema,
-  nameValid,
-  valueValid,
-  scheduleValid,
-  podValid,
-  meshValid,
-  entryOnce,
-  linkInside,
-  fileTracked,
-  singlePlace,
-  imageTag,
-];
-
 /**
  * Applies rules to a cluster's objects; where something does not render, only those that look at files one by one.
  * @param chosen every rule by default
@@ -86,8 +67,8 @@ const ofFiles = [
 export function runRules(graph: Graph, chosen = rules): Finding[] {
   // Of a graph with holes most rules would only name what follows from them.
   const whole = graph.input.applications.every(({ error }) => error === undefined);
-  const cut = chosen.filter((rule) => (whole ? rule.isLocal || !graph.hasHoles : ofFiles.includes(rule)));
-  const applied = graph.input.variant ? cut.filter((rule) => !clusterOnly.includes(rule)) : cut;
+  const cut = chosen.filter((rule) => (whole ? rule.isLocal || !graph.hasHoles : rule.isOfFiles));
+  const applied = graph.input.variant ? cut.filter((rule) => !rule.isOfClusters) : cut;
   const findings = applied.flatMap(({ id, check }) =>
     check(graph).map((problem): Finding => {
       const position = "manifest" in problem ? graph.position(problem.manifest, problem.path) : problem.at;

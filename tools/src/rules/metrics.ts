@@ -1,4 +1,5 @@
 import { parser } from "@prometheus-io/lezer-promql";
+import { distance } from "fastest-levenshtein";
 import { describeObject, type FieldPath, type Manifest } from "../../../lib/object.ts";
 import { readYaml } from "../../../lib/render/cluster.ts";
 import type { Graph } from "../graph.ts";
@@ -41,7 +42,7 @@ that tools/src/rules/metrics.ts lists. Names of exporters are known by prefix on
           {
             manifest,
             path,
-            message: `${own}: no PromQL at character ${error + 1}: ${expression.trim()}`,
+            message: `${own}: invalid PromQL at character ${error + 1}: ${expression.trim()}`,
             fix: "correct the expression",
           },
         ];
@@ -176,21 +177,4 @@ function suggestion(metric: string, known: Set<string>): string {
   return near && near.distance <= metric.length / 3
     ? `write ${near.name}`
     : "correct the name, or export it in services/*/src";
-}
-
-// Levenshtein's: how many letters to change, add or leave out.
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(
-        (row[j] ?? 0) + 1,
-        (next[j - 1] ?? 0) + 1,
-        (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1),
-      );
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }

@@ -49,7 +49,7 @@ function portsOfObject(graph: Graph, manifest: Manifest): Problem[] {
           .map(({ owner, ports }) =>
             problem(
               ["spec", "ports", index, "targetPort"],
-              `port ${targetPort} is none of ${owner}`,
+              `${owner} has no port ${targetPort}`,
               `write one of its ports: ${list(ports)}`,
             ),
           ),
@@ -88,11 +88,7 @@ function portsOfObject(graph: Graph, manifest: Manifest): Problem[] {
         )
           return [];
         return [
-          problem(
-            path,
-            `port ${port.name ?? port.number} is none of Service ${name}`,
-            describePorts(service),
-          ),
+          problem(path, `Service ${name} has no port ${port.name ?? port.number}`, describePorts(service)),
         ];
       });
     case "PeerAuthentication": {

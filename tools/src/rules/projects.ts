@@ -32,6 +32,7 @@ interface ProjectSpec {
 
 export const projectAllows: Rule = {
   id: "project-allows",
+  isOfClusters: true,
   summary: "The AppProject allows every kind, destination and source of its Applications",
   explanation: `Argo CD refuses a whole sync for one object that the Application's project does not allow. Compared are the Application's own
 repository and destination, and of every rendered object its kind (clusterResourceWhitelist or namespaceResourceWhitelist, which take

@@ -5,6 +5,7 @@ import type { Problem, Rule } from "./rule.ts";
 
 export const unlistedFile: Rule = {
   id: "unlisted-file",
+  isOfClusters: true,
   summary: "Every file under gitops and bootstrap/argocd is reached from a cluster",
   explanation: `A manifest that no kustomization lists looks like part of the platform and is not. Followed are the kustomizations of
 bootstrap/argocd/install, bootstrap/argocd/root and gitops/clusters, the sources of all Applications, and from there what each

@@ -5,6 +5,7 @@ import type { Problem, Rule } from "./rule.ts";
 
 export const renders: Rule = {
   id: "renders",
+  isOfFiles: true,
   isLocal: true,
   summary: "Every Application's sources render",
   explanation: `Argo CD shows a ComparisonError and deploys nothing while a source does not render: a missing file, a patch without a target,
@@ -26,6 +27,7 @@ YAML that is none. The pinned kustomize renders each source here as Argo CD's re
 
 export const schema: Rule = {
   id: "schema",
+  isOfFiles: true,
   isLocal: true,
   summary: "Every object fits the schema of its kind",
   explanation: `The schemas are those of the pinned Kubernetes, of the definitions in the pinned modules (tools/src/schema/sources.ts) and of the

@@ -59,7 +59,7 @@ function unknownHost(graph: Graph, manifest: Manifest, path: FieldPath, host: st
     known.length > 0
       ? `write one of ${known.join(", ")}, or name.namespace`
       : "add the Service or a ServiceEntry";
-  return { manifest, path, message: `${describeObject(manifest.object)}: host ${host} is no Service`, fix };
+  return { manifest, path, message: `${describeObject(manifest.object)}: no Service named ${host}`, fix };
 }
 
 function virtualService(graph: Graph, manifest: Manifest): Problem[] {
@@ -135,7 +135,7 @@ function destinationProblems(
     problems.push({
       manifest,
       path: [...path, "port", "number"],
-      message: `${own}: port ${port.number} is none of ${host}`,
+      message: `${own}: ${host} has no port ${port.number}`,
       fix: `write one of its ports: ${describePorts(service)}`,
     });
   } else if (port === undefined && numbers.length > 1) {

@@ -17,5 +17,9 @@ export interface Rule {
   explanation: string;
   /** It judges each object by itself, so that it says nothing wrong where others are missing. */
   isLocal?: true;
+  /** It looks at files one by one, so that it can be asked where an Application does not render. */
+  isOfFiles?: true;
+  /** It is the business of a cluster, and not of an overlay that some cluster could take. */
+  isOfClusters?: true;
   check(graph: Graph): Problem[];
 }

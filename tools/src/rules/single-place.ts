@@ -3,6 +3,8 @@ import type { Problem, Rule } from "./rule.ts";
 
 export const singlePlace: Rule = {
   id: "single-place",
+  isOfFiles: true,
+  isOfClusters: true,
   isLocal: true,
   summary: "The repository's URL, its branch and each version stand in one file",
   explanation: `A fork edits gitops/clusters/NAME/source/configmap.yaml and nothing else; a version is raised in one place and everything follows.

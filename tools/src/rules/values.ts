@@ -4,6 +4,7 @@ import type { Rule } from "./rule.ts";
 
 export const nameValid: Rule = {
   id: "name-valid",
+  isOfFiles: true,
   summary: "Names, labels and keys are ones that the API server takes",
   isLocal: true,
   explanation: `Most names are DNS names of up to 253 lower case letters; those of Namespaces, Services, containers, volumes and ports are labels of 63
@@ -14,6 +15,7 @@ names, labels, keys of annotations, selectors, keys of ConfigMaps and Secrets, e
 
 export const valueValid: Rule = {
   id: "value-valid",
+  isOfFiles: true,
   summary: "Numbers, quantities and fields that belong together are ones that the API server takes",
   isLocal: true,
   explanation: `Kubernetes says in validation.go what no schema says: ports go from 1 to 65535, counts and quantities are not below 0, a Service with several
@@ -24,6 +26,7 @@ list for the kinds that this platform uses (tools/src/schema/fields.ts and objec
 
 export const scheduleValid: Rule = {
   id: "schedule-valid",
+  isOfFiles: true,
   summary: "Schedules have five fields and time zones exist",
   isLocal: true,
   explanation: `Read as Kubernetes reads a CronJob's schedule: minute, hour, day of the month, month and day of the week (0 to 6), with lists, ranges, steps
@@ -33,6 +36,7 @@ and the names of months and days, or @daily and its like. The time zone stands i
 
 export const podValid: Rule = {
   id: "pod-valid",
+  isOfFiles: true,
   summary:
     "Pods mount volumes that they have, request no more than their limits, and name each container once",
   isLocal: true,
@@ -44,6 +48,7 @@ have. The API server refuses each of them.`,
 
 export const meshValid: Rule = {
   id: "mesh-valid",
+  isOfFiles: true,
   summary: "Durations, counts and hosts of the mesh are ones that istiod takes",
   isLocal: true,
   explanation: `The rules that definitions of custom resources hold in the Common Expression Language are evaluated (timeout: "1" is no duration, 1s is), and
@@ -54,6 +59,7 @@ content of an EnvoyFilter's patch is Envoy's and is not looked at.`,
 
 export const entryOnce: Rule = {
   id: "entry-once",
+  isOfFiles: true,
   summary: "No entry of a list is there twice",
   isLocal: true,
   explanation: `Two ports with one number and protocol, two variables of one name, two groups of rules with one name: of a custom resource the API server

@@ -1,8 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isMapping, type KubernetesObject, parseObjects } from "../../../lib/object.ts";
-import { type Cache, digest } from "../../../lib/render/cache.ts";
 import {
   argocd,
   certManager,
@@ -12,7 +10,9 @@ import {
   type PinnedModule,
   pinnedVersion,
   prometheusOperator,
-} from "../../../lib/render/go.ts";
+} from "../../../lib/modules.ts";
+import { isMapping, type KubernetesObject, parseObjects } from "../../../lib/object.ts";
+import { type Cache, digest } from "../../../lib/render/cache.ts";
 import { ownCode } from "../../../lib/render/own-code.ts";
 import { type OpenApiSchema, strictDefinition, strictSchema } from "./strict.ts";
 import type { CompiledSchemas, Definition, Validator } from "./validator.ts";

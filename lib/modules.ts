@@ -1,0 +1,211 @@
+/** The Go modules that are pinned here: for building them, for their sources, and for their versions. */
+import { accessSync, constants, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { execa } from "execa";
+import { Failure } from "./failure.ts";
+import { checkout, pinnedVersions } from "./repository.ts";
+
+/** A Go module of ours that pins one of others by its go.mod. */
+export interface Module {
+  /** Of its directory. */
+  name: string;
+  /** The module whose required version counts. */
+  path?: string;
+  /** Where the directory is, if it is not that of what the embedded cluster is made of. */
+  home?: string;
+  /** Linker settings; the pinned version is handed in as `v1.2.3`. */
+  ldflags?: (version: string) => string;
+  /** Build tags. */
+  tags?: string[];
+  /** Names under which `go build` leaves a binary → the name it is known by. */
+  rename?: Record<string, string>;
+  /** The module's own directory holds the main package. */
+  main?: boolean;
+}
+
+/** Prometheus 3 numbers its Go module v0.3NN.P for the release 3.NN.P. */
+export const prometheusVersion = (version: string): string =>
+  version.replace(/^v0\.(\d)0*(\d+)\.(\d+)$/, "$1.$2.$3");
+
+/** What is built for the embedded cluster, in this order: what the cluster's start waits for comes first. */
+export const modules: Module[] = [
+  { name: "pause", main: true },
+  { name: "etcd", path: "go.etcd.io/etcd/server/v3", rename: { server: "etcd" } },
+  {
+    name: "kubernetes",
+    path: "k8s.io/kubernetes",
+    // Unstamped, it reports v0.0.0-master: Istio then injects no native sidecars, and Helm refuses the cluster.
+    ldflags: (v) =>
+      ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"]
+        .map((p) => `-X ${p}.gitVersion=${v}`)
+        .join(" "),
+  },
+  { name: "coredns", path: "github.com/coredns/coredns", main: true },
+  { name: "local-path-provisioner", path: "github.com/rancher/local-path-provisioner" },
+  {
+    name: "kustomize",
+    path: "sigs.k8s.io/kustomize/kustomize/v5",
+    ldflags: (v) => `-X sigs.k8s.io/kustomize/api/provenance.version=${v}`,
+  },
+  {
+    name: "istio",
+    path: "istio.io/istio",
+    // istioctl takes hub and tag of the images it installs from its own stamp.
+    ldflags: (v) =>
+      Object.entries({ Version: istioTag(v), Tag: istioTag(v), Hub: "docker.io/istio", Status: "Clean" })
+        .map(([name, value]) => `-X istio.io/istio/pkg/version.build${name}=${value}`)
+        .join(" "),
+  },
+  {
+    name: "argocd",
+    path: "github.com/argoproj/argo-cd/v3",
+    ldflags: (v) => `-X github.com/argoproj/argo-cd/v3/common.version=${v.slice(1)}`,
+    rename: { cmd: "argocd" },
+  },
+  {
+    name: "opentelemetry-collector",
+    path: "go.opentelemetry.io/collector/otelcol",
+    main: true,
+    ldflags: (v) => `-X main.version=${v.slice(1)}`,
+  },
+  {
+    name: "prometheus-operator",
+    path: "github.com/prometheus-operator/prometheus-operator",
+    ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
+  },
+  {
+    name: "node-exporter",
+    path: "github.com/prometheus/node_exporter",
+    ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
+    rename: { node_exporter: "node-exporter" },
+  },
+  {
+    name: "prometheus",
+    path: "github.com/prometheus/prometheus",
+    // One service discovery of some thirty: the cluster's own.
+    tags: ["remove_all_sd", "enable_kubernetes_sd"],
+    ldflags: (v) => `-X github.com/prometheus/common/version.Version=${prometheusVersion(v)}`,
+  },
+];
+
+/** Looks a module up by name. */
+export function moduleNamed(name: string): Module {
+  const found = modules.find((m) => m.name === name);
+  if (!found) throw new Failure(`no module named ${name}`);
+  return found;
+}
+
+/** A module of which the version counts. */
+export type PinnedModule = Module & { path: string };
+
+const pinned = (name: string): PinnedModule => moduleNamed(name) as PinnedModule;
+
+export const argocd = pinned("argocd");
+export const istio = pinned("istio");
+export const kubernetes = pinned("kubernetes");
+export const kustomize = pinned("kustomize");
+export const prometheus = pinned("prometheus");
+export const prometheusOperator = pinned("prometheus-operator");
+/** Built nowhere: its definitions are read. */
+export const certManager: PinnedModule = {
+  name: "cert-manager",
+  path: "github.com/cert-manager/cert-manager",
+  home: "tools/modules",
+};
+
+/** Every module whose version may stand in its go.mod only. */
+export const pinnedModules: PinnedModule[] = [argocd, certManager, istio, kubernetes, kustomize];
+
+/** A pinned module's go.mod, from the root of the repository. */
+export function moduleFile({ home = "bootstrap/embedded/modules", name }: Module): string {
+  return `${home}/${name}/go.mod`;
+}
+
+/**
+ * The tag of Istio's images. The module's releases are on no proxy, a commit of a minor version is: it is named as Istio
+ * names such builds, after the minor version of the release in versions.yaml.
+ * @param version of the module, which ends in the hash of its commit
+ */
+export function istioTag(version: string): string {
+  const minor = pinnedVersions(checkout).istio?.split(".").slice(0, 2).join(".");
+  return `${minor}-alpha.${version.split("-").pop()}`;
+}
+
+/** Where a pinned module's go.mod lives. */
+export function moduleDirectory(checkout: string, module: Module): string {
+  return dirname(join(checkout, moduleFile(module)));
+}
+
+/** The version that a module's go.mod requires, such as `v1.2.3`. */
+export function pinnedVersion(checkout: string, module: PinnedModule): string {
+  const file = join(moduleDirectory(checkout, module), "go.mod");
+  const requirement = readFileSync(file, "utf8")
+    .split("\n")
+    .map((line) =>
+      line
+        .replace(/^require\s/, "")
+        .trim()
+        .split(/\s+/),
+    )
+    .find(([path, version]) => path === module.path && version?.startsWith("v"));
+  if (!requirement?.[1]) throw new Error(`${file} requires no version of ${module.path}`);
+  return requirement[1];
+}
+
+/** Fetches a pinned module's source through the module proxy, once, and returns its directory. */
+export async function moduleSource(checkout: string, module: PinnedModule): Promise<string> {
+  const cwd = moduleDirectory(checkout, module);
+  const fetched = fetchedSource(module.path, pinnedVersion(checkout, module));
+  if (fetched) return fetched;
+  const { stdout } = await execa("go", ["mod", "download", "-json", module.path], {
+    cwd,
+    env: goEnvironment(),
+  });
+  return (JSON.parse(stdout) as { Dir: string }).Dir;
+}
+
+// Asking Go takes most of a second. It unpacks next to a mark that goes when the directory is whole.
+function fetchedSource(path: string, version: string): string | undefined {
+  const cache = goEnvironment().GOMODCACHE;
+  if (!cache) return undefined;
+  const escaped = path.replace(/[A-Z]/g, (letter) => `!${letter.toLowerCase()}`);
+  const directory = join(cache, `${escaped}@${version}`);
+  const unfinished = join(cache, "cache/download", escaped, "@v", `${version}.partial`);
+  return existsSync(directory) && !existsSync(unfinished) ? directory : undefined;
+}
+
+/**
+ * What a shell sets for other builds, such as those for another processor, or without modules. Go takes an empty
+ * variable for one that is not set.
+ */
+const withoutGoSettings = {
+  GO111MODULE: "on",
+  GOARCH: "",
+  GOBIN: "",
+  GOEXPERIMENT: "",
+  GOOS: "",
+  GOROOT: "",
+};
+
+/** The environment of every Go command: the caches and flags of the bootstrap, so that nothing is compiled twice. */
+export function goEnvironment(): Record<string, string> {
+  const cache = process.env.CACHE_DIR ?? "/var/cache/logging-platform";
+  return {
+    ...withoutGoSettings,
+    GOTOOLCHAIN: "auto",
+    GOWORK: "off",
+    CGO_ENABLED: "0",
+    GOFLAGS: "-trimpath -modcacherw -buildvcs=false",
+    ...(writable(cache) ? { GOCACHE: join(cache, "go-build"), GOMODCACHE: join(cache, "go-mod") } : {}),
+  };
+}
+
+function writable(directory: string): boolean {
+  try {
+    mkdirSync(directory, { recursive: true });
+    accessSync(directory, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
