@@ -259,7 +259,7 @@ describe("a commit that is not there", () => {
 });
 
 test("a release for the registry of a kind cluster is one that the command line takes", async () => {
-  const [found] = adviceIn("bootstrap/upstream/src/kind.ts");
+  const [found] = adviceIn("bootstrap/existing/src/kind.ts");
   const line = found?.text
     .slice(1, -1)
     .replace(/\$\{service\}/, "cart")

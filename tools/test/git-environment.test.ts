@@ -50,7 +50,7 @@ describe("under umask 077", () => {
   test("what is unpacked has them too", async () => {
     const target = mkdtempSync(join(tmpdir(), "unpacked-"));
     const program = `
-      import { unpackCommitted } from "${checkout}/tools/src/git/source-tag.ts";
+      import { unpackCommitted } from "${checkout}/lib/git/source-tag.ts";
       await unpackCommitted(${JSON.stringify(clone.directory)}, "services/cart", ${JSON.stringify(target)});`;
     // Tar takes away what the umask says from whoever is not root.
     const node = `umask 077; exec ${checkout}/node_modules/.bin/tsx --input-type=module --eval "$0"`;

@@ -618,7 +618,7 @@ describe("kind", () => {
     expect(failed.stderr).toMatch(/next: docker push localhost:5001\/lp\//);
     // By then the directory that it was built from is gone: the one that is named is the checkout's.
     stubs.answer("docker", [{ when: "build*", stderr: "no space left", code: 1 }]);
-    const unbuilt = await stubs.run(["images", ...kindContext]);
+    const unbuilt = await stubs.run(["Images", ...kindContext]);
     expect(unbuilt.stderr).toMatch(
       /next: docker build --tag localhost:5001\/lp\/[\w-]+:[0-9a-f]{12} services\//,
     );
