@@ -5,12 +5,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, beforeEach, describe, expect, type TestContext, test } from "vitest";
 import { until } from "../lib/failure.ts";
+import { follow } from "../lib/test/follow.ts";
 import { linesWith, post, send } from "./app.ts";
 import { evidence, somethingFailed } from "./evidence.ts";
 import { get, type KubernetesObject, kubectl, list, secret } from "./kubectl.ts";
 import { cacheDirectory, cgroupProcesses, platformListeners, stateDirectory, traces } from "./machine.ts";
 import { deploy, exported, type Run, repository } from "./platform.ts";
-import { follow } from "../lib/test/follow.ts";
 
 // Long enough for a bootstrap on a busy machine; what it took is printed.
 const bootstrapMs = 900_000;

@@ -383,7 +383,9 @@ describe("Argo CD", () => {
       const [, next = ""] = /next: (printf .*)$/.exec(stderr) ?? [];
       const line = next.replace("NAME", "robot").replace("TOKEN", "s3cret").replaceAll("FILE", written);
       expect(await follow(line)).toMatchObject({ exitCode: 0 });
-      expect(await stubs.run(["Argo CD", ...context, ...repo, ...credentials])).toMatchObject({ exitCode: 0 });
+      expect(await stubs.run(["Argo CD", ...context, ...repo, ...credentials])).toMatchObject({
+        exitCode: 0,
+      });
       expect(decoded(secretOf())).toMatchObject({ username: "robot", password: "s3cret" });
     });
   });
