@@ -18,7 +18,8 @@ for name in STATE_DIR CACHE_DIR DEPLOY_LOG; do
 done
 # Of a directory whose configuration is the user's, not ours, nothing is read.
 export TSX_TSCONFIG_PATH=$repository/tsconfig.json
-lock=/run/lock/logging-platform.lock
+# Not in /run/lock, where anybody could put a file of this name first.
+lock=/run/logging-platform.lock
 # Where the cluster on this machine is, for whoever sends everything else through a proxy.
 unproxied="localhost 127.0.0.1 ::1 10.250.0.1 10.250.0.0/24 10.244.0.0/16 10.96.0.0/16 .svc .cluster.local"
 link=
@@ -173,7 +174,7 @@ on_this_machine() {
   require_programs git node npm go ${locks:+flock}
   require_versions
   if [ "$command" = bootstrap ]; then require_whole_checkout; fi
-  mkdir -p "$(dirname "$DEPLOY_LOG")"
+  open_log
   [ -z "$locks" ] || take_lock
   install_node_packages
   hand_on "${stages_of_this_machine[@]}"
@@ -200,7 +201,8 @@ on_an_existing_cluster() {
     wrong_usage "gitops/clusters has no cluster named ${given[--cluster]}"
   fi
   if [ "$command" = bootstrap ]; then require_checkout; fi
-  mkdir -p "$(dirname "$DEPLOY_LOG")" "$CACHE_DIR"
+  mkdir -p "$CACHE_DIR"
+  open_log
   [ -z "$locks" ] || take_lock
   install_node_packages
   if [ -n "$kind" ]; then hand_on "${stages_of_kind[@]}"; else hand_on "${stages_of_an_existing_cluster[@]}"; fi
@@ -298,6 +300,14 @@ spare_the_proxy() {
   done
   list=${list#,}
   export NO_PROXY=${list%,} no_proxy=${list%,}
+}
+
+# What commands print is nobody else's to read; a file of an earlier version was open.
+open_log() {
+  mkdir -p "$(dirname "$DEPLOY_LOG")"
+  if [ -c "$DEPLOY_LOG" ]; then return; fi
+  (umask 077 && : >>"$DEPLOY_LOG")
+  chmod go-rwx "$DEPLOY_LOG"
 }
 
 # One run at a time; a killed one lets go of the lock by itself.

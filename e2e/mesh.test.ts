@@ -54,6 +54,7 @@ describe("C1 the control plane", () => {
       "IST0102 Namespace default",
       "IST0118 Service argocd/",
       "IST0118 Service monitoring/",
+      "IST0133 EnvoyFilter istio-system/client-limits",
       "IST0133 EnvoyFilter istio-system/istio-metrics",
       "IST0133 EnvoyFilter logging/delay-by-header",
       "IST0137 Deployment logging/app",

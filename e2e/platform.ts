@@ -14,8 +14,9 @@ export async function setup(): Promise<void> {
   });
   for (const entry of stdout.split("\0")) {
     const [, name, value] =
-      /^(PATH|KUBECONFIG|REGISTRY|\w+_URL|(?:GIT_CONFIG|IMAGE|BUILDAH|CONTAINERS)_\w+)=(.*)$/s.exec(entry) ??
-      [];
+      /^(PATH|KUBECONFIG|REGISTRY|REGISTRY_AUTH_FILE|\w+_URL|(?:GIT_CONFIG|IMAGE|BUILDAH|CONTAINERS)_\w+)=(.*)$/s.exec(
+        entry,
+      ) ?? [];
     if (name !== undefined) process.env[name] = value;
   }
   const answer = await execa("kubectl", ["get", "--raw", "/readyz"], { reject: false, timeout: 30_000 });

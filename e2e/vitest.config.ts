@@ -13,6 +13,8 @@ const order = [
   "logs",
   "archive",
   "monitoring",
+  "doors",
+  "screens",
   "delivery",
   "release",
   "lifecycle",

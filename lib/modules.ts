@@ -21,6 +21,18 @@ export interface Module {
   rename?: Record<string, string>;
   /** The module's own directory holds the main package. */
   main?: boolean;
+  /** A module that it requires, with an expression of one of its files replaced, and a file of ours beside that. */
+  patch?: Patch;
+}
+
+/** What is changed in a module that another one requires. */
+export interface Patch {
+  module: string;
+  file: string;
+  before: string;
+  after: string;
+  /** A file of the module's directory, whose name ends in `.in` as Go is not to compile it there. */
+  adds: string;
 }
 
 /** Prometheus 3 numbers its Go module v0.3NN.P for the release 3.NN.P. */
@@ -66,6 +78,14 @@ export const modules: Module[] = [
     name: "opentelemetry-collector",
     path: "go.opentelemetry.io/collector/otelcol",
     main: true,
+    // It opens whatever stands under a name that matches, and has no setting for that.
+    patch: {
+      module: "github.com/open-telemetry/opentelemetry-collector-contrib/pkg/stanza",
+      file: "fileconsumer/file_other.go",
+      before: "return os.Open(path)",
+      after: "return openRegular(path)",
+      adds: "open_regular.go.in",
+    },
     ldflags: (v) => `-X main.version=${v.slice(1)}`,
   },
   {
@@ -78,6 +98,11 @@ export const modules: Module[] = [
     path: "github.com/prometheus/node_exporter",
     ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
     rename: { node_exporter: "node-exporter" },
+  },
+  {
+    name: "kube-state-metrics",
+    path: "k8s.io/kube-state-metrics/v2",
+    ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
   },
   {
     name: "prometheus",
@@ -103,6 +128,7 @@ const pinned = (name: string): PinnedModule => moduleNamed(name) as PinnedModule
 export const argocd = pinned("argocd");
 export const istio = pinned("istio");
 export const kubernetes = pinned("kubernetes");
+export const kubeStateMetrics = pinned("kube-state-metrics");
 export const kustomize = pinned("kustomize");
 export const prometheus = pinned("prometheus");
 export const prometheusOperator = pinned("prometheus-operator");

@@ -11,6 +11,12 @@ export function kubectl(args: string[], input?: string): Promise<string> {
   return run("kubectl", [...contextArguments(), ...args], input === undefined ? {} : { input });
 }
 
+/** The same, and nothing of what it prints goes to the log: for Secrets. */
+export function kubectlQuietly(args: string[], input?: string): Promise<string> {
+  const options = { quiet: true, ...(input === undefined ? {} : { input }) };
+  return run("kubectl", [...contextArguments(), ...args], options);
+}
+
 /**
  * Applies objects given as YAML or JSON server-side, taking over fields that others set.
  * @param manager owns the fields; what it applied before to the same object and leaves out now is removed

@@ -1,6 +1,7 @@
 /** The stages that every cluster goes through. deploy.sh lists the titles of all of them, in their order. */
 import { refreshAnnotation } from "../../lib/cluster/applications.ts";
 import { contextArguments, get, kubectlCommand } from "../../lib/cluster/kubectl.ts";
+import { ensureRepoServerTls } from "../../lib/cluster/repo-server-tls.ts";
 import { waitForCommit } from "../../lib/cluster/wait.ts";
 import { Failure, until } from "../../lib/failure.ts";
 import { parseObjects } from "../../lib/object.ts";
@@ -9,7 +10,15 @@ import { progress } from "../../lib/progress.ts";
 import { renderInstall, renderRoot } from "../../lib/render/start.ts";
 import { checkout } from "../../lib/repository.ts";
 import type { Cluster, Stage } from "./cluster.ts";
-import { apply, deadline, kubectl, troubleIn, waitForWorkloads, workloadsIn } from "./kubectl.ts";
+import {
+  apply,
+  deadline,
+  kubectl,
+  kubectlQuietly,
+  troubleIn,
+  waitForWorkloads,
+  workloadsIn,
+} from "./kubectl.ts";
 
 /** The label of what deploy.sh installed and `destroy` may remove. */
 export const ownership = "app.kubernetes.io/managed-by=logging-platform";
@@ -67,6 +76,8 @@ async function installArgocd(cluster: Cluster): Promise<void> {
   progress("rendering Argo CD");
   const text = await renderInstall(checkout, cluster.name, cluster.overrides.ha === true);
   progress("applying Argo CD");
+  // Its parts look for the certificate when they start.
+  await ensureRepoServerTls(kubectlQuietly);
   await apply(text);
   await cluster.applyCredentials();
   await waitForWorkloads("argocd", workloadsIn(parseObjects(text)), 300);
@@ -78,9 +89,12 @@ async function installArgocd(cluster: Cluster): Promise<void> {
  */
 async function deployApplications(cluster: Cluster): Promise<string> {
   await cluster.provide("applications");
-  await apply(await renderRoot(checkout, cluster.name, cluster.overrides));
+  const root = await renderRoot(checkout, cluster.name, cluster.overrides);
+  await apply(root);
   const commit = cluster.publishedCommit() ?? (await commitOfRoot());
   await waitForCommit(commit, Number(process.env.WAIT_SECONDS ?? 900));
+  // A sync that began under earlier projects has pruned what moved from an Application to here.
+  await apply(root);
   return commit;
 }
 

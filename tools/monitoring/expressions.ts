@@ -10,23 +10,39 @@ export interface Expression {
   expression: string;
 }
 
-const rules = "gitops/platform/monitoring/base/rules";
+/** The folders of the rules: those that all clusters share, and those that a chart brings elsewhere. */
+export const ruleFolders = [
+  "gitops/platform/monitoring/base/rules",
+  "gitops/platform/monitoring/stack/embedded/rules",
+];
 const dashboards = "gitops/platform/monitoring/base/dashboards";
 
-/** Every expression of the rules and dashboards that all clusters share. */
+/** Metrics that are there only once something went wrong: a rule may name them, and a healthy cluster has none. */
+export const onlyWhileWrong = [
+  "kube_pod_container_status_waiting_reason",
+  "kube_pod_init_container_status_waiting_reason",
+  "kube_pod_container_status_last_terminated_reason",
+  "kube_job_failed",
+  "etcd_request_errors_total",
+  "apiserver_request_terminations_total",
+];
+
+/** Every expression of the rules and dashboards in Git. */
 export function expressions(checkout: string): Expression[] {
   const read = (folder: string, matches: RegExp): [string, string][] =>
     readdirSync(join(checkout, folder))
       .filter((file) => matches.test(file))
       .map((file) => [file, readFileSync(join(checkout, folder, file), "utf8")]);
-  const ofRules = read(rules, /^prometheusrule/).flatMap(([file, text]) => {
-    const { spec } = load(text) as {
-      spec: { groups: { rules: { record?: string; alert?: string; expr: string }[] }[] };
-    };
-    return spec.groups
-      .flatMap((group) => group.rules)
-      .map(({ record, alert, expr }) => ({ where: `${file} ${record ?? alert}`, expression: expr }));
-  });
+  const ofRules = ruleFolders
+    .flatMap((folder) => read(folder, /^prometheusrule/))
+    .flatMap(([file, text]) => {
+      const { spec } = load(text) as {
+        spec: { groups: { rules: { record?: string; alert?: string; expr: string }[] }[] };
+      };
+      return spec.groups
+        .flatMap((group) => group.rules)
+        .map(({ record, alert, expr }) => ({ where: `${file} ${record ?? alert}`, expression: expr }));
+    });
   const ofDashboards = read(dashboards, /\.json$/).flatMap(([file, text]) => {
     const { panels } = JSON.parse(text) as { panels: { title: string; targets?: { expr: string }[] }[] };
     return panels.flatMap(({ title, targets = [] }) =>

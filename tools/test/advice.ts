@@ -30,9 +30,10 @@ export function adviceFiles(): string[] {
     encoding: "utf8",
   });
   const own = /^(deploy\.sh$|(lib|bootstrap|tools\/src|services\/[^/]+\/(src|cli))\/.*\.ts$)/;
-  return listed
-    .split("\0")
-    .filter((file) => own.test(file) && !file.includes("/test/") && existsSync(join(checkout, file)));
+  // A file that is being merged is listed once for each side.
+  return [...new Set(listed.split("\0"))].filter(
+    (file) => own.test(file) && !file.includes("/test/") && existsSync(join(checkout, file)),
+  );
 }
 
 /** The advice in one file. */

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -35,7 +35,7 @@ const stages = {
   kind: "kind Images Pre-flight Istio Argo CD Applications Platform answers",
 };
 // All that deploy.sh and its stand-ins take from the machine.
-const names = "bash cat date dirname env flock grep ln mkdir mktemp mv rm sh sleep stat";
+const names = "bash cat chmod date dirname env flock grep ln mkdir mktemp mv rm sh sleep stat";
 const borrowed = execaSync("sh", ["-c", `command -v ${names.replaceAll(" ", "; command -v ")}`]).stdout.split(
   "\n",
 );
@@ -288,6 +288,17 @@ describe("bootstrap", () => {
     expect(await deploy(["--dry-run"])).toMatchObject({ exitCode: 0 });
     expect(await calls()).toEqual([`bootstrap --dry-run -- ${stages.machine}`]);
     expect(existsSync(path("lock"))).toBe(false);
+  });
+
+  it.each([
+    ["makes a log that nobody else reads", ""],
+    ["closes the log of an earlier version", "before\n"],
+  ])("%s", async (_, before) => {
+    await mkdir(path("log"));
+    if (before) await writeFile(path("log/deploy.log"), before, { mode: 0o644 });
+    await deploy(["bootstrap"]);
+    expect((await stat(path("log/deploy.log"))).mode & 0o777).toBe(0o600);
+    expect((await readFile(path("log/deploy.log"), "utf8")).startsWith(before)).toBe(true);
   });
 
   it("installs the packages of a lock file that is newer than those that are there", async () => {

@@ -1,33 +1,11 @@
 /** What the cluster needs before Argo CD: names, storage, and the Git server that Argo CD reads. */
-import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { progress } from "../../../lib/progress.ts";
 import { apply, kubectl, secretObject, waitForWorkloads } from "../../src/kubectl.ts";
+import { credentials } from "./credentials.ts";
 import { images } from "./images.ts";
 import { repository, state } from "./layout.ts";
-
-export interface Credentials {
-  /** Password of the Git user `platform`, who may push. */
-  platform: string;
-  /** Password of the Git user `argocd`, who may only read. */
-  argocd: string;
-  /** Secret that signs the Git server's webhook calls. */
-  webhook: string;
-}
-
-/** Random credentials, made once and kept in the state directory. */
-export function credentials(): Credentials {
-  const path = state("secrets", "credentials.json");
-  if (!existsSync(path)) {
-    mkdirSync(state("secrets"), { recursive: true, mode: 0o700 });
-    const random = (): string => randomBytes(24).toString("hex");
-    writeFileSync(path, JSON.stringify({ platform: random(), argocd: random(), webhook: random() }), {
-      mode: 0o600,
-    });
-  }
-  return JSON.parse(readFileSync(path, "utf8")) as Credentials;
-}
 
 /** Renders a kustomization of the repository with the pinned image tags laid over it. */
 export async function render(directory: string): Promise<string> {
@@ -63,9 +41,9 @@ export async function startGitServer(): Promise<void> {
   await waitForWorkloads("git", ["statefulset/git-server"], 180);
 }
 
-/** The Secrets that Argo CD reads the repository and checks webhooks with. */
+/** The Secrets that Argo CD reads the repository, checks webhooks and signs the user `viewer` in with. */
 export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
-  const { argocd, webhook } = credentials();
+  const { argocd, webhook, viewer, viewerHash } = credentials();
   await apply(
     secretObject(
       {
@@ -77,8 +55,7 @@ export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
     ),
   );
   // Argo CD's own manifests hold this Secret without data: as the same manager, each apply would undo the other.
-  await apply(
-    secretObject({ namespace: "argocd", name: "argocd-secret" }, { "webhook.github.secret": webhook }),
-    "deploy-secrets",
-  );
+  const data = { "webhook.github.secret": webhook, "accounts.viewer.password": viewerHash };
+  await apply(secretObject({ namespace: "argocd", name: "argocd-secret" }, data), "deploy-secrets");
+  await apply(secretObject({ namespace: "argocd", name: "argocd-viewer" }, { password: viewer }));
 }

@@ -2,7 +2,8 @@
 import { mkdirSync } from "node:fs";
 import { writeIfChanged } from "./files.ts";
 import { buildMounts } from "./images.ts";
-import { cache, mirroredRegistries, registryAddress, state } from "./layout.ts";
+import { cache, mirroredRegistries, pushAddress, registryAddress, state } from "./layout.ts";
+import { loginFile } from "./registry.ts";
 
 const path = (name: string): string => state("builder", name);
 
@@ -20,7 +21,7 @@ runroot = ${text(cache("containers", "run"))}
   );
   writeIfChanged(
     path("registries.conf"),
-    Object.keys(mirroredRegistries)
+    mirroredRegistries
       .map(
         (name) => `[[registry]]
 prefix = ${text(name)}
@@ -35,7 +36,8 @@ insecure = true
 
 /** The variables under which `npm run release` builds for this cluster and pushes to its mirror. */
 export const builderEnvironment = (): Record<string, string> => ({
-  REGISTRY: `http://${registryAddress}`,
+  REGISTRY: `http://${pushAddress}`,
+  REGISTRY_AUTH_FILE: loginFile(),
   IMAGE_BUILDER: "buildah",
   BUILDAH_ISOLATION: "chroot",
   CONTAINERS_STORAGE_CONF: path("storage.conf"),

@@ -7,7 +7,7 @@ import { loadBalancerProgram } from "./loadbalancer.ts";
 import { installBinaries } from "./modules.ts";
 import { ensureNetwork } from "./network.ts";
 import { ensureNode, nodePrograms } from "./node.ts";
-import { registryProgram } from "./registry.ts";
+import { registryPrograms } from "./registry.ts";
 import { programStates, supervise, supervisorRuns, waitForPrograms } from "./supervisor.ts";
 
 /** Starts control plane, nodes and load balancer, or brings back what is missing of them. */
@@ -19,7 +19,7 @@ export async function startCluster(httpPort: number): Promise<void> {
   if (renewed.length > 0) note(`issued certificates: ${renewed.join(" ")}`);
   for (const node of nodes) await ensureNode(node);
   const programs = [
-    registryProgram(),
+    ...(await registryPrograms()),
     ...controlPlanePrograms(),
     ...nodes.flatMap(nodePrograms),
     loadBalancerProgram(endpoints(httpPort)),

@@ -8,6 +8,7 @@ import { quoted } from "../../../lib/quoted.ts";
 import { killAll, platformProcesses, removeCgroups } from "./cgroups.ts";
 import { bridge, cacheDirectory, nodes, project, stateDirectory } from "./layout.ts";
 import { namespaceName, removeNetwork } from "./network.ts";
+import { requireOwn } from "./ownership.ts";
 
 /** Mount points at or below a directory, deepest last, from the text of /proc/self/mountinfo. */
 export function mountsBelow(mountinfo: string, directory: string): string[] {
@@ -32,6 +33,8 @@ const mounts = (directory: string): string[] =>
  * @param purge also removes the build cache
  */
 export async function destroy(purge: boolean): Promise<void> {
+  requireOwn(stateDirectory, "STATE_DIR");
+  if (purge) requireOwn(cacheDirectory, "CACHE_DIR");
   progress("ending processes");
   await killAll();
   progress("removing mounts");

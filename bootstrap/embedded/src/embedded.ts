@@ -11,6 +11,7 @@ import { waitForWorkloads } from "../../src/kubectl.ts";
 import { applyAddon, applyArgocdSecrets, startGitServer } from "./addons.ts";
 import { builderEnvironment, writeBuilderSettings } from "./builder.ts";
 import { startCluster } from "./cluster.ts";
+import { requireNoCollisions } from "./collisions.ts";
 import { startCompiling, stopCompiling } from "./compiling.ts";
 import { destroy, remains } from "./destroy.ts";
 import { ensureImages } from "./images.ts";
@@ -69,6 +70,8 @@ const parts: Record<Component, { images: string[]; programs: string[] }> = {
       "quay.io/prometheus/prometheus",
       "quay.io/prometheus/alertmanager",
       "quay.io/prometheus/node-exporter",
+      "registry.k8s.io/kube-state-metrics/kube-state-metrics",
+      "docker.io/logging-platform/dashboards",
     ],
     programs: [],
   },
@@ -80,7 +83,10 @@ export class EmbeddedCluster implements Cluster {
   readonly overrides = {};
   readonly keepIstio = false;
   readonly stages: Record<string, Stage> = {
-    "Debian packages": installPackages,
+    "Debian packages": async () => {
+      requireNoCollisions(this.#httpPort());
+      await installPackages();
+    },
     "Network and image mirror": async () => {
       await ensureRegistry();
       writeBuilderSettings();
@@ -144,11 +150,17 @@ export class EmbeddedCluster implements Cluster {
   }
 
   async summary(): Promise<Record<string, string>> {
+    const password = (secret: string): string =>
+      `kubectl -n argocd get secret ${secret} -o jsonpath='{.data.password}' | base64 -d`;
     return {
       platform: `curl ${url("app")}/`,
       tools: 'eval "$(./deploy.sh env)"',
       deploy: "git push platform HEAD:main",
-      "Argo CD": `${url("argocd")}  user admin, password: kubectl -n argocd get secret argocd-initial-admin-secret -o jsonpath='{.data.password}' | base64 -d`,
+      "Argo CD": `${url("argocd")}  Applications, their pods and logs`,
+      "to look": `user viewer, password: ${password("argocd-viewer")}`,
+      "to change": `user admin, password: ${password("argocd-initial-admin-secret")}`,
+      dashboards: `${url("dashboards")}  the platform, the cluster, the mesh`,
+      Prometheus: `${url("prometheus")}  graphs, targets, rules, alerts`,
       status: "./deploy.sh status",
     };
   }
@@ -193,9 +205,13 @@ export class EmbeddedCluster implements Cluster {
     return lines;
   }
 
+  #httpPort(): number {
+    return Number(this.#options.httpPort ?? settings().httpPort);
+  }
+
   async #start(): Promise<void> {
     mkdirSync(state(), { recursive: true });
-    const port = Number(this.#options.httpPort ?? settings().httpPort);
+    const port = this.#httpPort();
     writeFileSync(settingsFile(), JSON.stringify({ httpPort: port }));
     await startCluster(port);
   }

@@ -20,6 +20,7 @@ import { sourceTag, unpackCommitted } from "../../../lib/git/source-tag.ts";
 import { plainMode, setModes } from "../../../lib/modes.ts";
 import {
   argocd,
+  goEnvironment,
   istio,
   istioTag,
   moduleSource,
@@ -28,10 +29,11 @@ import {
 } from "../../../lib/modules.ts";
 import { log, run } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
+import { requireIntegrity } from "./integrity.ts";
 import { cache, pinnedVersions, repository } from "./layout.ts";
 import { binaries, ensureBuilt, moduleKey, moduleVersion } from "./modules.ts";
 import { forgetImage } from "./node.ts";
-import { push, registryHas } from "./registry.ts";
+import { mirrorDigest, push } from "./registry.ts";
 
 export interface Image {
   /** Name without tag, as manifests use it. */
@@ -192,6 +194,19 @@ export const images: Image[] = [
     context: "node-exporter",
     modules: ["node-exporter"],
   },
+  {
+    name: "registry.k8s.io/kube-state-metrics/kube-state-metrics",
+    tag: () => moduleVersion("kube-state-metrics"),
+    context: "kube-state-metrics",
+    modules: ["kube-state-metrics"],
+    stage: stageTimeZones,
+  },
+  {
+    name: "docker.io/logging-platform/dashboards",
+    tag: () => contentTag("dashboards"),
+    context: "dashboards",
+    from: ["docker.io/library/node", "docker.io/library/nginx"],
+  },
 ];
 
 const folder = (image: Image): string =>
@@ -283,6 +298,7 @@ async function stageNode(directory: string): Promise<void> {
     const out = await run("npm", ["pack", "--silent", `${packageName}@${version}`], { cwd: directory });
     mkdirSync(join(directory, name));
     const archive = out.trim().split("\n").pop() ?? "";
+    requireIntegrity(packageName, version ?? "", join(directory, archive));
     await run("tar", ["-xzf", archive, "--strip-components=1", "-C", name], { cwd: directory });
     rmSync(join(directory, archive));
   }
@@ -292,6 +308,12 @@ async function stageArgocd(directory: string): Promise<void> {
   const source = await moduleSource(repository, argocd);
   for (const file of ["hack/gpg-wrapper.sh", "hack/git-verify-wrapper.sh", "entrypoint.sh"])
     cpSync(join(source, file), join(directory, file.split("/").pop() ?? ""));
+}
+
+/** A program that finds no time zones ends at the first CronJob that names one; Go has them in a file. */
+async function stageTimeZones(directory: string): Promise<void> {
+  const root = await run("go", ["env", "GOROOT"], { env: goEnvironment(), quiet: true });
+  cpSync(join(root.trim(), "lib/time/zoneinfo.zip"), join(directory, "zoneinfo.zip"));
 }
 
 /** The module holds the sources of its pages and not the pages; the package beside the Dockerfile says what they are built with. */
@@ -347,10 +369,34 @@ const buildArguments = (): string[] =>
     `${name.toUpperCase().replaceAll("-", "_")}=${version}`,
   ]);
 
+const inputsLabel = "io.logging-platform.inputs";
+
+/**
+ * Builds an image whose inputs changed. The mark of a build holds the digest that was pushed: where the mirror has another
+ * under the tag, it was overwritten, and gets ours again.
+ */
 async function ensureImage(image: Image): Promise<void> {
   const name = await reference(image);
-  const marker = cache("images", `${await key(image)}.built`);
-  if (existsSync(marker) && (await registryHas(name))) return;
+  const inputs = await key(image);
+  const marker = cache("images", `${inputs}.built`);
+  const built = existsSync(marker) ? readFileSync(marker, "utf8") : undefined;
+  const before = await mirrorDigest(name);
+  if (before !== undefined && built === `${name}@${before}`) return;
+  if (built === undefined || (await inputsOfLocal(name)) !== inputs) await build(image, name, inputs);
+  progress(`pushing ${name}`);
+  const digest = await push(name, buildah());
+  if (digest !== before) await forgetImage(name);
+  writeFileSync(marker, `${name}@${digest}`);
+}
+
+/** What the local image of a name was built from, or nothing where there is none. */
+async function inputsOfLocal(name: string): Promise<string> {
+  const format = `{{index .OCIv1.Config.Labels "${inputsLabel}"}}`;
+  const inspect = [...buildah(), "inspect", "--type", "image", "--format", format, name];
+  return (await run("buildah", inspect, { quiet: true, accept: [1, 125] })).trim();
+}
+
+async function build(image: Image, name: string, inputs: string): Promise<void> {
   for (const base of image.from ?? []) await ensureLocal(imageNamed(base));
   const started = Date.now();
   mkdirSync(cache("images"), { recursive: true });
@@ -358,7 +404,6 @@ async function ensureImage(image: Image): Promise<void> {
   try {
     await stage(image, directory);
     progress(`building ${name}`);
-    const labels = ["--label", `io.logging-platform.inputs=${await key(image)}`];
     await run("buildah", [
       ...buildah(),
       "bud",
@@ -369,15 +414,12 @@ async function ensureImage(image: Image): Promise<void> {
       "oci",
       ...buildMounts().flatMap((mount) => ["--volume", mount]),
       ...buildArguments(),
-      ...labels,
+      "--label",
+      `${inputsLabel}=${inputs}`,
       "-t",
       name,
       directory,
     ]);
-    progress(`pushing ${name}`);
-    await push(name, buildah());
-    await forgetImage(name);
-    writeFileSync(marker, name);
     log(`built image ${name} in ${Math.round((Date.now() - started) / 1000)} s`);
   } finally {
     rmSync(directory, { recursive: true, force: true });

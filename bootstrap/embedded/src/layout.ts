@@ -43,17 +43,14 @@ export const dnsAddress = "10.96.0.10";
 export const clusterDomain = "cluster.local";
 export const apiServerURL = `https://${bridge.address}:6443`;
 
-/** The mirror that both nodes pull every image from. */
-export const registryAddress = `${bridge.address}:5000`;
+/** The mirror that both nodes pull every image from. A port below 1024: no local user can answer there in its place. */
+export const registryAddress = `${bridge.address}:505`;
 
-/** Registries whose names the manifests use and the mirror stands in for, with the address images come from upstream. */
-export const mirroredRegistries: Record<string, string> = {
-  "docker.io": "https://registry-1.docker.io",
-  "gcr.io": "https://gcr.io",
-  "ghcr.io": "https://ghcr.io",
-  "quay.io": "https://quay.io",
-  "registry.k8s.io": "https://registry.k8s.io",
-};
+/** Where images are pushed to the mirror, with a password; pods do not reach loopback. */
+export const pushAddress = "127.0.0.1:505";
+
+/** Registries whose names the manifests use and the mirror stands in for. */
+export const mirroredRegistries = ["docker.io", "gcr.io", "ghcr.io", "quay.io", "registry.k8s.io"];
 
 export interface Endpoint {
   name: string;
@@ -81,6 +78,7 @@ export const endpoints = (httpPort: number): Endpoint[] => [
   },
   { name: "git", variable: "GIT_URL", port: 3000, nodePort: 30300, healthPath: "/healthz" },
   { name: "argocd", variable: "ARGOCD_URL", port: 8080, nodePort: 30808, healthPath: "/healthz" },
+  { name: "dashboards", variable: "DASHBOARDS_URL", port: 9091, nodePort: 30900, healthPath: "/.healthz" },
   { name: "prometheus", variable: "PROMETHEUS_URL", port: 9090, nodePort: 30909, healthPath: "/-/ready" },
 ];
 

@@ -11,7 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
 import {
   goEnvironment,
@@ -19,13 +19,24 @@ import {
   moduleDirectory,
   moduleFile,
   moduleNamed,
+  moduleSource,
   modules,
+  type Patch,
   pinnedVersion,
 } from "../../../lib/modules.ts";
-import { log, run } from "../../../lib/process.ts";
+import { log, run, succeeds } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
+import { addPages, pagesDirectory } from "./argocd-pages.ts";
 import { compiler } from "./compiler.ts";
 import { cache, repository, state } from "./layout.ts";
+
+/** What is compiled into a module besides: added to a copy of its sources, by what a directory of ours says. */
+const additions: Record<
+  string,
+  { directory: string; add: (copy: string, version: string) => Promise<void> }
+> = {
+  argocd: { directory: pagesDirectory, add: addPages },
+};
 
 const directory = (name: string): string => moduleDirectory(repository, moduleNamed(name));
 
@@ -45,11 +56,24 @@ function flags(module: Module): string[] {
 
 /** Identifies what a build gives: the module's files and the flags. */
 export function moduleKey(name: string): string {
+  const { patch } = moduleNamed(name);
   const hash = createHash("sha256").update(JSON.stringify(flags(moduleNamed(name))));
+  if (patch) hash.update(JSON.stringify(patch));
   for (const file of readdirSync(directory(name)).sort())
     hash.update(`\0${file}\0`).update(readFileSync(join(directory(name), file)));
+  const added = additions[name]?.directory;
+  for (const file of added === undefined ? [] : filesBelow(added))
+    hash.update(`\0${file}\0`).update(readFileSync(join(added ?? "", file)));
   return hash.digest("hex").slice(0, 16);
 }
+
+/** The files below a directory in an order of their own; without packages, which somebody may have installed there. */
+const filesBelow = (directory: string): string[] =>
+  readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(relative(directory, entry.parentPath), entry.name))
+    .filter((file) => !file.split("/").includes("node_modules"))
+    .sort();
 
 /** The directory that holds a module's binaries once it is built. */
 export const binaries = (name: string): string => cache("bin", `${name}-${moduleKey(name)}`);
@@ -58,6 +82,58 @@ export const binaries = (name: string): string => cache("bin", `${name}-${module
 export const isBuilt = (name: string): boolean => existsSync(binaries(name));
 
 const environment = (): Record<string, string> => ({ ...goEnvironment(), GOGC: process.env.GOGC ?? "400" });
+
+/**
+ * The text of a file with the patch's expression replaced.
+ * @throws Failure where it does not stand there once, as of another version
+ */
+export function patchText(text: string, { module, file, before, after }: Patch): string {
+  const parts = text.split(before);
+  if (parts.length !== 2)
+    throw new Failure(
+      `${module} has ${parts.length - 1} times "${before}" in ${file}, and once is expected`,
+      "mend the patch in lib/modules.ts",
+    );
+  return parts.join(after);
+}
+
+/** A copy of the module's directory that requires a patched copy of another module; Go lets nothing be replaced in its cache. */
+async function patched(name: string, patch: Patch, scratch: string): Promise<string> {
+  const [own, copy] = [join(scratch, "source"), join(scratch, "source", "patched")];
+  cpSync(directory(name), own, { recursive: true });
+  const env = environment();
+  const options = { cwd: directory(name), env, quiet: true };
+  const out = await run("go", ["mod", "download", "-json", patch.module], options);
+  cpSync((JSON.parse(out) as { Dir: string }).Dir, copy, { recursive: true });
+  const file = join(copy, patch.file);
+  writeFileSync(file, patchText(readFileSync(file, "utf8"), patch));
+  cpSync(join(directory(name), patch.adds), join(dirname(file), patch.adds.replace(/\.in$/, "")));
+  await run("go", ["mod", "edit", `-replace=${patch.module}=./patched`], { cwd: own, env, quiet: true });
+  return own;
+}
+
+/**
+ * Copies a module's sources, adds to the copy, and returns the flag under which Go compiles that.
+ * Neither an overlay nor a link would do: Go refuses the first for files of its cache, and embeds no links.
+ */
+async function completed({ name, path }: Module): Promise<string[]> {
+  const add = additions[name]?.add;
+  if (!add || path === undefined) return [];
+  const copy = cache("sources", name);
+  rmSync(copy, { recursive: true, force: true });
+  mkdirSync(cache("sources"), { recursive: true });
+  const source = await moduleSource(repository, { name, path });
+  // Hard links take no room and no time; on another file system they cannot be.
+  if (!(await succeeds("cp", ["--archive", "--link", source, copy]))) {
+    rmSync(copy, { recursive: true, force: true });
+    cpSync(source, copy, { recursive: true });
+  }
+  await add(copy, moduleVersion(name));
+  const pinned = readFileSync(join(directory(name), "go.mod"), "utf8");
+  writeFileSync(`${copy}.mod`, `${pinned}\nreplace ${path} => ${copy}\n`);
+  cpSync(join(directory(name), "go.sum"), `${copy}.sum`);
+  return ["-modfile", `${copy}.mod`];
+}
 
 async function build(module: Module): Promise<void> {
   const target = binaries(module.name);
@@ -72,10 +148,17 @@ async function build(module: Module): Promise<void> {
     progress(text);
   };
   say(`fetching ${module.name}`);
-  const options = { cwd: directory(module.name), env: environment() };
+  const source = `${target}.source`;
+  rmSync(source, { recursive: true, force: true });
+  const cwd = module.patch ? await patched(module.name, module.patch, source) : directory(module.name);
+  const modfile = await completed(module);
+  const options = { cwd, env: environment() };
   const total = new Set(
     (
-      await run("go", ["list", "-deps", ...flags(module).slice(0, -2), packages], { ...options, quiet: true })
+      await run("go", ["list", "-deps", ...modfile, ...flags(module).slice(0, -2), packages], {
+        ...options,
+        quiet: true,
+      })
     ).split("\n"),
   ).size;
   let compiled = 0;
@@ -84,7 +167,7 @@ async function build(module: Module): Promise<void> {
     compiled++;
     say(`compiling ${module.name} ${Math.min(compiled, total)}/${total}`);
   };
-  await run("go", ["build", "-v", ...flags(module), "-o", `${scratch}/`, packages], {
+  await run("go", ["build", "-v", ...modfile, ...flags(module), "-o", `${scratch}/`, packages], {
     ...options,
     onLine,
     quiet: true,
@@ -92,6 +175,8 @@ async function build(module: Module): Promise<void> {
   for (const [from, to] of Object.entries(module.rename ?? {}))
     renameSync(join(scratch, from), join(scratch, to));
   renameSync(scratch, target);
+  rmSync(source, { recursive: true, force: true });
+  rmSync(cache("sources", module.name), { recursive: true, force: true });
   rmSync(status, { force: true });
   log(`built ${module.name} in ${Math.round((Date.now() - started) / 1000)} s`);
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { until } from "../../../lib/failure.ts";
 import { run, succeeds } from "../../../lib/process.ts";
 import { bridge, type Node, nodes, podCIDR, project, state } from "./layout.ts";
+import { ensureOwnDirectories } from "./ownership.ts";
 
 /** Name of a node's network namespace, as `ip netns` lists it. */
 export const namespaceName = (node: Node): string => `lp-${node.name}`;
@@ -11,26 +12,33 @@ const forwarding = "/proc/sys/net/ipv4/ip_forward";
 const ip = (args: string): Promise<string> => run("ip", args.split(" "));
 const has = (args: string): Promise<boolean> => succeeds("ip", args.split(" "));
 
-/** iptables rules on the host: what leaves the machine carries the machine's address. */
-export const hostRules: string[][] = [podCIDR, bridge.cidr].map((source) => [
-  "-t",
-  "nat",
-  "POSTROUTING",
-  "-s",
-  source,
-  "!",
-  "-o",
-  bridge.name,
-  "-m",
-  "comment",
-  "--comment",
-  project,
-  "-j",
-  "MASQUERADE",
-]);
+const comment = ["-m", "comment", "--comment", project];
+const answers = ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"];
+const others = ["-m", "conntrack", "!", "--ctstate", "RELATED,ESTABLISHED"];
+const notOurs = ["!", "-i", bridge.name];
 
-/** Turns a rule of `hostRules` into iptables arguments: `-C` asks, `-A` adds, `-D` deletes. */
-export const ruleArguments = (verb: "-A" | "-C" | "-D", rule: string[]): string[] => [
+/**
+ * iptables rules on the host. What leaves the machine carries the machine's address. Another machine that routes the
+ * platform's networks here, which the kernel forwards from now on, reaches neither nodes nor pods nor what listens on the
+ * bridge. What the nodes send passes: a Docker on the machine lets nothing be forwarded but its own.
+ */
+export const hostRules: string[][] = [
+  ...[podCIDR, bridge.cidr].map((source) => [
+    ...["-t", "nat", "POSTROUTING", "-s", source, "!", "-o", bridge.name],
+    ...[...comment, "-j", "MASQUERADE"],
+  ]),
+  ["-t", "filter", "FORWARD", "-i", bridge.name, ...comment, "-j", "ACCEPT"],
+  ["-t", "filter", "FORWARD", ...notOurs, "-o", bridge.name, ...answers, ...comment, "-j", "ACCEPT"],
+  ["-t", "filter", "FORWARD", ...notOurs, "-o", bridge.name, ...others, ...comment, "-j", "DROP"],
+  [
+    ...["-t", "filter", "INPUT", ...notOurs, "-d", `${bridge.address}/32`],
+    // The machine itself comes by loopback.
+    ...["-m", "addrtype", "!", "--src-type", "LOCAL", ...comment, "-j", "DROP"],
+  ],
+];
+
+/** Turns a rule of `hostRules` into iptables arguments: `-C` asks, `-I` puts it first, `-D` deletes. */
+export const ruleArguments = (verb: "-C" | "-D" | "-I", rule: string[]): string[] => [
   "-w",
   ...rule.slice(0, 2),
   verb,
@@ -49,7 +57,7 @@ async function ensureBridge(): Promise<void> {
   }
   for (const rule of hostRules) {
     if (!(await succeeds("iptables", ruleArguments("-C", rule))))
-      await run("iptables", ruleArguments("-A", rule));
+      await run("iptables", ruleArguments("-I", rule));
   }
 }
 
@@ -84,6 +92,7 @@ async function ensureNode(node: Node): Promise<void> {
 
 /** Makes bridge, namespaces, links and routes, or completes what is missing of them. */
 export async function ensureNetwork(): Promise<void> {
+  ensureOwnDirectories();
   await ensureBridge();
   for (const node of nodes) await ensureNode(node);
 }

@@ -1,6 +1,6 @@
 /** A node: a network and mount namespace with a file system, container runtime, kubelet and kube-proxy of its own. */
 
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { Failure } from "../../../lib/failure.ts";
@@ -167,13 +167,21 @@ export function writeCniConfig(path: string, own: CniConfig): void {
   if (!isDeepStrictEqual(found, wanted)) writeIfChanged(path, JSON.stringify(wanted, null, 2));
 }
 
-/** The mirror settings of one registry: the local mirror first, then the registry itself. */
-export const registryHosts = (name: string, upstream: string): string => `server = "${upstream}"
+/**
+ * The mirror settings of one registry. It is its own `server` too: that is what containerd falls back to, and otherwise
+ * whoever owns a name on the registry itself would be asked for an image that the mirror lacks.
+ */
+export const registryHosts = (name: string): string => {
+  const mirror = `http://${registryAddress}/v2/${name}`;
+  return `server = "${mirror}"
+capabilities = ["pull", "resolve"]
+override_path = true
 
-[host."http://${registryAddress}/v2/${name}"]
+[host."${mirror}"]
   capabilities = ["pull", "resolve"]
   override_path = true
 `;
+};
 
 const readyMark = "/run/logging-platform-node";
 
@@ -231,14 +239,17 @@ export async function ensureNode(node: Node): Promise<void> {
     );
   }
   writeIfChanged(state("resolv.conf"), resolvers.map((server) => `nameserver ${server}\n`).join(""));
-  for (const [name, upstream] of Object.entries(mirroredRegistries)) {
-    writeIfChanged(state("registries", name, "hosts.toml"), registryHosts(name, upstream));
-  }
+  for (const name of mirroredRegistries)
+    writeIfChanged(state("registries", name, "hosts.toml"), registryHosts(name));
   const etc = (name: string): string => state("config", node.name, name);
   writeIfChanged(etc("containerd.toml"), containerdConfig(machine, pinnedVersions().pause ?? ""));
   writeIfChanged(etc("kubelet.yaml"), JSON.stringify(kubeletConfig(node, machine), null, 2));
   writeIfChanged(etc("kube-proxy.yaml"), JSON.stringify(kubeProxyConfig(node), null, 2));
   writeCniConfig(files(node, "opt/cni/net.d/10-pods.conflist"), cniConfig(node));
+  // Its volumes are open to every user, so that nobody but root may pass. A node of an earlier version has it open too.
+  const volumes = files(node, "opt/local-path-provisioner");
+  mkdirSync(volumes, { recursive: true });
+  chmodSync(volumes, 0o700);
   for (const plugin of readdirSync("/usr/lib/cni")) {
     const target = files(node, "opt/cni/bin", plugin);
     if (!existsSync(target)) cpSync(join("/usr/lib/cni", plugin), target);

@@ -4,12 +4,15 @@ import { Failure } from "../../../lib/failure.ts";
 import { run, succeeds } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
 
-/** Package name → a file that it brings, by which it is known to be there. */
-const packages: Record<string, string> = {
+/**
+ * Package name → a file that it brings, by which it is known to be there; several where another package brings the same
+ * program elsewhere, as Docker's containerd.io has runc in /usr/bin.
+ */
+const packages: Record<string, string | string[]> = {
   buildah: "/usr/bin/buildah",
   "ca-certificates": "/usr/sbin/update-ca-certificates",
   conntrack: "/usr/sbin/conntrack",
-  containerd: "/usr/bin/containerd",
+  containerd: ["/usr/bin/containerd", "/usr/local/bin/containerd"],
   "containernetworking-plugins": "/usr/lib/cni/ptp",
   curl: "/usr/bin/curl",
   "docker-registry": "/usr/bin/docker-registry",
@@ -19,7 +22,7 @@ const packages: Record<string, string> = {
   iptables: "/usr/sbin/iptables",
   mmdebstrap: "/usr/bin/mmdebstrap",
   "python3-pip": "/usr/bin/pip3",
-  runc: "/usr/sbin/runc",
+  runc: ["/usr/sbin/runc", "/usr/bin/runc", "/usr/local/sbin/runc"],
   supervisor: "/usr/bin/supervisord",
   "util-linux": "/usr/bin/nsenter",
 };
@@ -30,11 +33,20 @@ const daemons = ["containerd", "docker-registry", "haproxy", "supervisor"];
 /** The packages whose file is not there. */
 export const missingPackages = (exists: (path: string) => boolean = existsSync): string[] =>
   Object.entries(packages)
-    .filter(([, file]) => !exists(file))
+    .filter(([, files]) => ![files].flat().some(exists))
     .map(([name]) => name);
 
+const apt = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
+
+/** How apt-get installs packages: where one conflicts with what is there, it fails and removes nothing. */
+export const installArguments = (names: string[]): string[] => [
+  ...apt,
+  ...["install", "-y", "--no-install-recommends", "--no-remove"],
+  ...names,
+];
+
 /**
- * Installs what is missing, without starting any daemon.
+ * Installs what is missing, without starting any daemon and without removing anything.
  * @throws Failure where apt is not there or fails
  */
 export async function installPackages(): Promise<void> {
@@ -53,8 +65,7 @@ export async function installPackages(): Promise<void> {
   const keep = existsSync(policy) && readFileSync(policy, "utf8") !== ours;
   if (!keep) writeFileSync(policy, ours, { mode: 0o755 });
   try {
-    const apt = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
-    const install = [...apt, "install", "-y", "--no-install-recommends", ...missing];
+    const install = installArguments(missing);
     const env = { DEBIAN_FRONTEND: "noninteractive" };
     if (!(await succeeds("apt-get", install, { env, quiet: false }))) {
       await run("apt-get", [...apt, "update"], { env });

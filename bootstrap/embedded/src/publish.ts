@@ -5,7 +5,7 @@ import { Failure, until } from "../../../lib/failure.ts";
 import { followedBranch } from "../../../lib/git/followed.ts";
 import { Git } from "../../../lib/git/git.ts";
 import { note, progress } from "../../../lib/progress.ts";
-import { credentials } from "./addons.ts";
+import { credentials } from "./credentials.ts";
 import { repository, state } from "./layout.ts";
 
 const remote = "platform";

@@ -1,30 +1,79 @@
-/** The local registry (CNCF distribution, from Debian): the mirror that both nodes pull from. */
+/**
+ * The local registry (CNCF distribution, from Debian): the mirror that both nodes pull from. Two programs share one store:
+ * everybody may pull from the one on the bridge, which takes no change, and root alone has the password of the other.
+ */
 
-import { mkdirSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { until } from "../../../lib/failure.ts";
 import { run, tailCommand } from "../../../lib/process.ts";
+import { credentials, secretFile } from "./credentials.ts";
 import { writeIfChanged } from "./files.ts";
-import { cache, registryAddress, state } from "./layout.ts";
+import { cache, pushAddress, registryAddress, state } from "./layout.ts";
 import { ensureNetwork } from "./network.ts";
-import { type Program, supervise, supervisorRuns } from "./supervisor.ts";
+import { type Program, programStates, superviseAlso, supervisorRuns, waitForPrograms } from "./supervisor.ts";
 
-const configuration = (): string => state("config", "registry.json");
+const user = "platform";
 
-/** The registry as a program to be supervised; its content is part of the build cache. */
-export function registryProgram(): Program {
-  const text = JSON.stringify({
-    version: "0.1",
-    log: { level: "warn", accesslog: { disabled: true } },
-    storage: { filesystem: { rootdirectory: cache("registry") }, delete: { enabled: true } },
-    http: { addr: registryAddress },
-  });
-  mkdirSync(cache("registry"), { recursive: true });
-  writeIfChanged(configuration(), text);
+/** The file with the login for pushes, as buildah and `npm run release` read it. */
+export const loginFile = (): string => state("secrets", "registry-login.json");
+
+/** A password as docker-registry takes it: bcrypt, by the crypt(3) of Debian. The same each time, so that nothing restarts. */
+async function passwordHash(password: string): Promise<string> {
+  const digest = createHash("sha256").update(`salt of ${password}`).digest("base64");
+  const salt = `${digest.replace(/[+/=]/g, ".").slice(0, 21)}u`;
+  const script = "my ($password, $salt) = split ' ', <STDIN>; print crypt($password, '$2b$05$' . $salt)";
+  return run("perl", ["-e", script], { input: `${password} ${salt}`, quiet: true });
+}
+
+async function writeLogin(): Promise<string> {
+  const { registry } = credentials();
+  const users = secretFile("registry-users");
+  writeIfChanged(users, `${user}:${await passwordHash(registry)}\n`, 0o600);
+  const auth = Buffer.from(`${user}:${registry}`).toString("base64");
+  writeIfChanged(loginFile(), JSON.stringify({ auths: { [pushAddress]: { auth } } }), 0o600);
+  return users;
+}
+
+/** The configurations of both registries. */
+export function registrySettings(users: string): { pull: object; push: object } {
+  const filesystem = { rootdirectory: cache("registry") };
+  const common = { version: "0.1", log: { level: "warn", accesslog: { disabled: true } } };
   return {
-    name: "registry",
-    command: ["docker-registry", "serve", configuration()],
-    inputs: [configuration()],
+    pull: {
+      ...common,
+      storage: {
+        filesystem,
+        maintenance: { readonly: { enabled: true }, uploadpurging: { enabled: false } },
+      },
+      http: { addr: registryAddress },
+    },
+    push: {
+      ...common,
+      storage: { filesystem, delete: { enabled: true } },
+      http: { addr: pushAddress },
+      auth: { htpasswd: { realm: "logging-platform", path: users } },
+    },
   };
+}
+
+/** Both registries as programs to be supervised; their content is part of the build cache. */
+export async function registryPrograms(): Promise<Program[]> {
+  mkdirSync(cache("registry"), { recursive: true });
+  const users = await writeLogin();
+  const { pull, push } = registrySettings(users);
+  return Object.entries({ registry: pull, "registry-push": push }).map(([name, settings]) => {
+    const file = state("config", `${name}.json`);
+    writeIfChanged(file, JSON.stringify(settings));
+    return {
+      name,
+      // It takes every variable that begins with REGISTRY_ for a setting, and such are in the shell of `./deploy.sh env`.
+      command: ["env", "--ignore-environment", "/usr/bin/docker-registry", "serve", file],
+      inputs: [file, ...(settings === push ? [users] : [])],
+    };
+  });
 }
 
 const manifestTypes = [
@@ -32,26 +81,22 @@ const manifestTypes = [
   "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-/** True when the mirror holds an image, given as `docker.io/library/node:24`. */
-export async function registryHas(reference: string): Promise<boolean> {
+/** What the mirror holds under an image's name, given as `docker.io/library/node:24`: its digest. */
+export async function mirrorDigest(reference: string): Promise<string | undefined> {
   const split = reference.lastIndexOf(":");
   const url = `http://${registryAddress}/v2/${reference.slice(0, split)}/manifests/${reference.slice(split + 1)}`;
   const response = await fetch(url, { method: "HEAD", headers: { accept: manifestTypes.join(", ") } });
-  return response.ok;
+  return response.ok ? (response.headers.get("docker-content-digest") ?? undefined) : undefined;
 }
 
-/** Starts the registry where it does not answer yet, with the network it listens on. */
+/** Starts the registries where they do not answer yet, with the network they listen on. */
 export async function ensureRegistry(): Promise<void> {
   await ensureNetwork();
-  const answers = async (): Promise<boolean> => {
-    try {
-      return (await fetch(`http://${registryAddress}/v2/`)).ok;
-    } catch {
-      return false;
-    }
-  };
-  if ((await supervisorRuns()) && (await answers())) return;
-  await supervise([registryProgram()]);
+  const programs = await registryPrograms();
+  const names = programs.map(({ name }) => name);
+  if (!((await ours(names)) && (await answers()))) await superviseAlso(programs);
+  // Whatever else listens there keeps ours from running, and is never asked.
+  await waitForPrograms(names);
   await until(
     "registry",
     30,
@@ -60,13 +105,41 @@ export async function ensureRegistry(): Promise<void> {
   );
 }
 
-/** Pushes a local image into the mirror under its own name. */
-export async function push(reference: string, buildah: string[]): Promise<void> {
-  await run("buildah", [
-    ...buildah,
-    "push",
-    "--tls-verify=false",
-    reference,
-    `docker://${registryAddress}/${reference}`,
-  ]);
+async function ours(names: string[]): Promise<boolean> {
+  if (!(await supervisorRuns())) return false;
+  const states = await programStates();
+  return names.every((name) => states[name] === "RUNNING");
+}
+
+async function answers(): Promise<boolean> {
+  try {
+    const responses = await Promise.all(
+      [registryAddress, pushAddress].map((address) => fetch(`http://${address}/v2/`)),
+    );
+    return responses.map(({ status }) => status).join() === "200,401";
+  } catch {
+    return false;
+  }
+}
+
+/** Pushes a local image into the mirror under its own name, and returns its digest there. */
+export async function push(reference: string, buildah: string[]): Promise<string> {
+  const directory = mkdtempSync(join(tmpdir(), "logging-platform-push-"));
+  try {
+    const digestFile = join(directory, "digest");
+    await run("buildah", [
+      ...buildah,
+      "push",
+      "--tls-verify=false",
+      "--authfile",
+      loginFile(),
+      "--digestfile",
+      digestFile,
+      reference,
+      `docker://${pushAddress}/${reference}`,
+    ]);
+    return readFileSync(digestFile, "utf8").trim();
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }

@@ -87,16 +87,34 @@ const control = (args: string[], accept: number[] = []): Promise<string> =>
 export const supervisorRuns = (): Promise<boolean> =>
   succeeds("supervisorctl", ["-c", configuration(), "pid"]);
 
+const present = (): string => (existsSync(configuration()) ? readFileSync(configuration(), "utf8") : "");
+
+/** The sections of a configuration's text for programs other than the named ones. */
+export const otherSections = (text: string, names: string[]): string[] =>
+  text
+    .split(/^(?=\[program:)/m)
+    .slice(1)
+    .filter((section) => !names.some((name) => section.startsWith(`[program:${name}]`)));
+
+/** As `supervise`, but what runs besides goes on. */
+export async function superviseAlso(programs: Program[]): Promise<void> {
+  const names = programs.map(({ name }) => name);
+  const others = (await supervisorRuns()) ? otherSections(present(), names) : [];
+  await bringTo([supervisorConfig(programs), ...others].join("\n"));
+}
+
 /**
  * Brings the running programs to the given list: starts the supervisor where it is not there, restarts what changed.
  * @throws Failure when it does not answer within 20 s
  */
 export async function supervise(programs: Program[]): Promise<void> {
+  await bringTo(supervisorConfig(programs));
+}
+
+async function bringTo(text: string): Promise<void> {
   mkdirSync(state("supervisor"), { recursive: true });
   mkdirSync(state("log"), { recursive: true });
-  const text = supervisorConfig(programs);
-  const before = existsSync(configuration()) ? readFileSync(configuration(), "utf8") : "";
-  if (before !== text) writeFileSync(configuration(), text);
+  if (present() !== text) writeFileSync(configuration(), text);
   if (await supervisorRuns()) {
     await control(["update"]);
     return;

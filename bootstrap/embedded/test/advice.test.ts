@@ -18,7 +18,8 @@ const directory = vi.hoisted(() => {
 });
 const { EmbeddedCluster } = await import("../src/embedded.ts");
 const { waitForApiServer, waitForNodes } = await import("../src/controlplane.ts");
-const { examineMachine, roomCommand } = await import("../src/inspect.ts");
+const { diskCollisions, routeCollisions } = await import("../src/collisions.ts");
+const { examineMachine } = await import("../src/inspect.ts");
 const { state } = await import("../src/layout.ts");
 const { publish } = await import("../src/publish.ts");
 const { waitForPrograms } = await import("../src/supervisor.ts");
@@ -103,7 +104,7 @@ describe("doctor", () => {
     await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
     const { port } = server.address() as AddressInfo;
     try {
-      const found = (await examineMachine(port)).find(({ what }) => what === `port ${port} for app`);
+      const found = (await examineMachine(port)).find(({ remedy }) => remedy?.includes(`:${port}'`));
       const { exitCode, all } = await follow(found?.remedy);
       expect([exitCode, all]).toEqual([0, expect.stringContaining(`127.0.0.1:${port}`)]);
     } finally {
@@ -111,8 +112,13 @@ describe("doctor", () => {
     }
   });
 
+  it("shows a route that is in the way", async () => {
+    const [found] = routeCollisions([{ network: "10.244.0.0/16", device: "lo" }]);
+    expect(await follow(found?.next)).toMatchObject({ exitCode: 0 });
+  });
+
   it("shows what takes the room", async () => {
-    const { exitCode, all } = await follow(roomCommand(directory, 3));
+    const { exitCode, all } = await follow(diskCollisions(1, true)[0]?.next);
     expect([exitCode, all]).toEqual([0, expect.stringContaining(state("log"))]);
   });
 });
@@ -141,6 +147,21 @@ describe("a hint for the machine", () => {
     expect((await follow(words.replace(/\$\{.*\}/, "'/proc'"))).all).toContain(
       `/proc/${process.pid}/mountinfo`,
     );
+  });
+
+  it("shows what was built", async () => {
+    const words = wordsIn("bootstrap/embedded/src/argocd-pages.ts", "ls ");
+    expect((await follow(words.replace(/\$\{.*\}/, `'${directory}'`))).all).toContain("bin");
+  });
+
+  it("shows what the registry says of a package", async () => {
+    // An npm that says what it is asked, for the registry's answer is not the test's.
+    writeFileSync(state("bin/npm"), '#!/bin/sh\necho "$@"\n', { mode: 0o755 });
+    const env = { PATH: `${state("bin")}:/usr/bin:/bin` };
+    const file = "bootstrap/embedded/src/integrity.ts";
+    const lines = adviceIn(file).map(({ text }) => text.slice(1, -1).replaceAll(/\$\{\w+\}/g, "x"));
+    const answers = await Promise.all(lines.map((line) => follow(line, { env })));
+    expect(answers.map(({ all }) => all)).toEqual(["view x dist.integrity", "view x@x dist.integrity"]);
   });
 
   it("shows the resolvers", async () => {

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -8,7 +8,6 @@ vi.stubEnv("STATE_DIR", join(directory, "state"));
 vi.stubEnv("CACHE_DIR", join(directory, "cache"));
 const { bridge, podCIDR, serviceCIDR, stateDirectory } = await import("../src/layout.ts");
 const { controlPlanePrograms, prepareControlPlane } = await import("../src/controlplane.ts");
-const { registryProgram } = await import("../src/registry.ts");
 
 afterAll(() => rmSync(directory, { recursive: true }));
 
@@ -53,13 +52,6 @@ describe("what is listened on", () => {
       expect(new URL(flags[flag] ?? "").hostname).toBe("127.0.0.1");
     expect(flags["advertise-client-urls"]).toBe(flags["listen-client-urls"]);
     expect(flags["initial-advertise-peer-urls"]).toBe(flags["listen-peer-urls"]);
-  });
-
-  it("is the bridge for the image mirror", () => {
-    const [path = ""] = registryProgram().inputs;
-    const { http, storage } = JSON.parse(readFileSync(path, "utf8"));
-    expect(http).toEqual({ addr: `${bridge.address}:5000` });
-    expect(storage.filesystem.rootdirectory).toBe(join(directory, "cache", "registry"));
   });
 });
 

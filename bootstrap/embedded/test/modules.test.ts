@@ -2,6 +2,7 @@ import {
   appendFileSync,
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -14,16 +15,19 @@ import { execa } from "execa";
 import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
 
 const source = join(import.meta.dirname, "../modules");
+const pages = "bootstrap/embedded/images/argocd/ui";
 const copy = mkdtempSync(join(tmpdir(), "modules-"));
 const directory = join(copy, "bootstrap/embedded/modules");
 vi.stubEnv("CACHE_DIR", join(copy, "cache"));
 vi.doMock("../src/layout.ts", async (original) => ({ ...(await original<object>()), repository: copy }));
-const { binaries, isBuilt, moduleKey, moduleVersion } = await import("../src/modules.ts");
+const { binaries, isBuilt, moduleKey, moduleVersion, patchText } = await import("../src/modules.ts");
 const { goEnvironment, moduleNamed, modules } = await import("../../../lib/modules.ts");
 
 beforeEach(() => {
   rmSync(directory, { recursive: true, force: true });
   cpSync(source, directory, { recursive: true });
+  rmSync(join(copy, pages), { recursive: true, force: true });
+  cpSync(join(import.meta.dirname, "../images/argocd/ui"), join(copy, pages), { recursive: true });
 });
 afterAll(() => rmSync(copy, { recursive: true }));
 
@@ -114,6 +118,27 @@ describe("a module's key", () => {
     expect(moduleKey("etcd")).toBe(others);
   });
 
+  it.each([
+    "package-lock.json",
+    "webpack.config.cjs",
+    "argo-ui/src/components/tabs/tabs.tsx",
+    "argo-ui/v2/styles/colors.scss",
+  ])("of argocd changes with %s of its pages, and with a new file of theirs", (file) => {
+    const before = [moduleKey("argocd"), moduleKey("etcd")];
+    appendFileSync(join(copy, pages, file), "\n");
+    const changed = moduleKey("argocd");
+    writeFileSync(join(copy, pages, "argo-ui/new.ts"), "");
+    expect(new Set([before[0], changed, moduleKey("argocd")]).size).toBe(3);
+    expect(moduleKey("etcd")).toBe(before[1]);
+  });
+
+  it("of argocd stays where somebody installed the packages of its pages", () => {
+    const before = moduleKey("argocd");
+    mkdirSync(join(copy, pages, "node_modules/react"), { recursive: true });
+    writeFileSync(join(copy, pages, "node_modules/react/index.js"), "");
+    expect(moduleKey("argocd")).toBe(before);
+  });
+
   it("changes with a new file, and when content moves to another file", () => {
     const before = moduleKey("pause");
     writeFileSync(join(directory, "pause", "other.go"), "");
@@ -167,5 +192,43 @@ describe("Go's commands", () => {
     });
     expect(other.stdout).toBe(plain.stdout);
     expect(goEnvironment()).toHaveProperty(name);
+  });
+});
+
+describe("a patch of a required module", () => {
+  const patch = {
+    module: "m",
+    file: "f.go",
+    before: "os.Open(path)",
+    after: "openRegular(path)",
+    adds: "a.go.in",
+  };
+
+  it("replaces its expression where that stands once", () => {
+    expect(patchText("a\nreturn os.Open(path) // why\nb\n", patch)).toBe(
+      "a\nreturn openRegular(path) // why\nb\n",
+    );
+  });
+
+  it.each([
+    ["gone", "return os.OpenFile(path, 0, 0)\n", "0 times"],
+    ["there twice", "os.Open(path)\nos.Open(path)\n", "2 times"],
+  ])("fails where it is %s, as it may be in another version", (_, text, message) => {
+    expect(() => patchText(text, patch)).toThrow(message);
+  });
+
+  it("is part of what a build is known by, and its file is there", () => {
+    for (const { name, patch } of modules) {
+      if (!patch) continue;
+      const directory = join(source, name);
+      expect(existsSync(join(directory, patch.adds))).toBe(true);
+      const before = moduleKey(name);
+      const module = moduleNamed(name);
+      module.patch = { ...patch, after: `${patch.after} /* another */` };
+      expect(moduleKey(name)).not.toBe(before);
+      module.patch = patch;
+      expect(moduleKey(name)).toBe(before);
+    }
+    expect(modules.some(({ patch }) => patch)).toBe(true);
   });
 });

@@ -7,7 +7,7 @@ import type { Program } from "../src/supervisor.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "supervisor-"));
 vi.stubEnv("STATE_DIR", directory);
-const { supervisorConfig } = await import("../src/supervisor.ts");
+const { otherSections, supervisorConfig } = await import("../src/supervisor.ts");
 
 afterAll(() => rmSync(directory, { recursive: true }));
 
@@ -42,6 +42,18 @@ it("hands every argument over as it is", () => {
     "",
   ];
   expect(programs(supervisorConfig([program("tool", ...command)]))[0]?.[2]).toEqual(command);
+});
+
+it("keeps the other programs where some are brought up besides", () => {
+  const before = supervisorConfig(["etcd", "registry", "registry-push"].map((name) => program(name, name)));
+  const others = otherSections(before, ["registry"]);
+  const text = [supervisorConfig([program("registry", "other")]), ...others].join("\n");
+  expect(programs(text).map(([name, , command]) => [name, ...command])).toEqual([
+    ["program:registry", "other"],
+    ["program:etcd", "etcd"],
+    ["program:registry-push", "registry-push"],
+  ]);
+  expect(otherSections("", ["registry"])).toEqual([]);
 });
 
 it("has the programs in the given order, each with a log of its own, and restarts them", () => {

@@ -15,6 +15,9 @@ const finalizers = JSON.stringify({
   metadata: { finalizers: ["resources-finalizer.argocd.argoproj.io"] },
 });
 
+const clusterWide =
+  "validatingadmissionpolicybindings,validatingadmissionpolicies,clusterrolebindings,clusterroles";
+
 interface Labelled {
   metadata: { labels?: Record<string, string> };
 }
@@ -31,6 +34,8 @@ export async function destroy(target: Target): Promise<void> {
     progress("removing Argo CD");
     const text = await renderInstall(checkout, target.cluster, target.overrides.ha === true);
     await kubectl(["delete", "--ignore-not-found", `--timeout=${deadline(300)}`, "-f", "-"], text);
+    // What came with the root and is in no namespace.
+    await kubectl(["delete", clusterWide, "-l", "app.kubernetes.io/part-of=platform", "--ignore-not-found"]);
   }
   if (target.keepIstio) return;
   // Somebody else's Istio has no such label.

@@ -225,9 +225,19 @@ export async function appImage({ cluster, overrides }: Target): Promise<string> 
   return overrides.registry ? `${overrides.registry}/${image.slice(image.lastIndexOf("/") + 1)}` : image;
 }
 
+/** What the images are named after in this repository. On Docker Hub the name is anybody's. */
+const nobodys = "docker.io/logging-platform/";
+
 async function inside(target: Target): Promise<Finding> {
   const image = await appImage(target);
-  const { repository } = target;
+  const { repository, context, overrides } = target;
+  if (!overrides.registry && image.startsWith(nobodys)) {
+    // Not even probed: the pod would run what is there.
+    return {
+      finding: `the images of services/* would come from ${nobodys.slice(0, -1)}, where whoever owns that name decides what runs`,
+      remedy: `push them to a registry of yours and say which: ./deploy.sh --context ${context} --registry HOST/PATH`,
+    };
+  }
   let answer: Answer;
   try {
     answer = await probe(image, repository);

@@ -9,7 +9,15 @@ const version = pinned("istio");
 const newest = Number(version.split(".")[1]);
 const range = `1.${newest - 2} to 1.${newest}`;
 const repository = "https://git.example/fork.git";
-const options = ["--context", "mine", "--repo", repository, "--keep-istio"];
+const options = [
+  "--context",
+  "mine",
+  "--repo",
+  repository,
+  "--registry",
+  "registry.example/me",
+  "--keep-istio",
+];
 
 let stubs: Stubs;
 beforeAll(async () => {

@@ -13,7 +13,8 @@ import { type Answer, healthy, istioctlIs, Stubs } from "./stubs.ts";
 // What the pre-flight says of a cluster: each thing that can be wrong is wrong once.
 const context = ["--context", "mine"];
 const repository = "https://git.example/fork.git";
-const command = ["Pre-flight", ...context, "--repo", repository];
+const registry = ["--registry", "registry.example/me"];
+const command = ["Pre-flight", ...context, "--repo", repository, ...registry];
 const k = "kubectl --context mine";
 
 let stubs: Stubs;
@@ -37,13 +38,13 @@ describe("a cluster where everything is there", () => {
       `${k} delete namespace platform-preflight --ignore-not-found --wait=false`,
     ]);
     const input = stubs.inputs()[0]?.input ?? "";
-    expect(input).toMatch(/"image":"docker\.io\/logging-platform\/app:[0-9a-f]{12}"/);
+    expect(input).toMatch(/"image":"registry\.example\/me\/app:[0-9a-f]{12}"/);
     expect(input).toContain(`${repository}/info/refs?service=git-upload-pack`);
   });
 
   it("is told of line by line by doctor", async () => {
     stubs.answer("kubectl", healthy([{ when: "*get application root*", stderr: "(NotFound)", code: 1 }]));
-    const { exitCode, stdout } = await stubs.run(["doctor", ...context, "--repo", repository]);
+    const { exitCode, stdout } = await stubs.run(["doctor", ...command.slice(1)]);
     expect(exitCode).toBe(0);
     expect(stdout.split("\n").map((line) => line.split(":")[0])).toEqual([
       "ok    API server",
@@ -63,6 +64,20 @@ describe("a cluster where everything is there", () => {
   it("runs the probe with the image of the registry that is meant", async () => {
     await stubs.run([...command, "--registry", "localhost:5001/mine"]);
     expect(stubs.inputs()[0]?.input).toMatch(/"image":"localhost:5001\/mine\/app:[0-9a-f]{12}"/);
+  });
+
+  it("is given no image of a name that is nobody's, not even for the probe", async () => {
+    const { exitCode, stderr } = await stubs.run(command.slice(0, -2));
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain(
+      "would come from docker.io/logging-platform, where whoever owns that name decides what runs",
+    );
+    expect(stderr).toContain(
+      "next: push them to a registry of yours and say which: ./deploy.sh --context mine --registry HOST/PATH",
+    );
+    expect(stubs.inputs()).toEqual([]);
+    await stubs.run([...command.slice(0, -1), "docker.io/logging-platform"]);
+    expect(stubs.inputs()[0]?.input).toMatch(/"image":"docker\.io\/logging-platform\/app:[0-9a-f]{12}"/);
   });
 });
 

@@ -247,6 +247,7 @@ describe("istioctl of another version", () => {
 
 describe("Argo CD", () => {
   const apply = `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`;
+  const applyTls = `${k} apply --server-side --force-conflicts --field-manager=deploy-repo-server-tls -f -`;
 
   it("is applied server-side and waited for", async () => {
     expect(await stubs.run(["Argo CD", ...context, ...repo])).toMatchObject({ exitCode: 0 });
@@ -258,10 +259,18 @@ describe("Argo CD", () => {
       "statefulset/argocd-application-controller",
     ];
     expect(changing()).toEqual([
+      applyTls,
+      applyTls,
       apply,
       ...workloads.map((workload) => `${k} -n argocd rollout status ${workload} --timeout=300s`),
     ]);
-    const [{ input = "" } = {}] = stubs.inputs();
+    const [namespace, secret, { input = "" } = {}] = stubs.inputs();
+    // Before Argo CD, whose parts look for it when they start.
+    expect(JSON.parse(namespace?.input ?? "")).toMatchObject({
+      kind: "Namespace",
+      metadata: { name: "argocd" },
+    });
+    expect(JSON.parse(secret?.input ?? "").metadata.name).toBe("argocd-repo-server-mtls");
     expect(objectsIn(input).map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toContain(
       "CustomResourceDefinition applications.argoproj.io",
     );
@@ -282,7 +291,7 @@ describe("Argo CD", () => {
     expect(exitCode).toBe(1);
     expect(stderr).toContain("forbidden: you may not");
     expect(stderr).toContain("next: tail -n 40 ");
-    expect(changing()).toEqual([apply]);
+    expect(changing()).toEqual([applyTls]);
   });
 
   it("names the workload that does not come up", async () => {
@@ -303,7 +312,8 @@ describe("Argo CD", () => {
         .inputs()
         .map(({ input }) => input)
         .filter((input) => input.startsWith('{"apiVersion":"v1","kind":"Secret"'))
-        .map((input) => JSON.parse(input) as KubernetesObject)[0];
+        .map((input) => JSON.parse(input) as KubernetesObject)
+        .find(({ metadata }) => metadata.name !== "argocd-repo-server-mtls");
     const decoded = (secret: KubernetesObject | undefined): Record<string, string> =>
       Object.fromEntries(
         Object.entries((secret?.data ?? {}) as Record<string, string>).map(([key, value]) => [
@@ -401,11 +411,20 @@ describe("the Applications", () => {
     expect(changing()).toEqual([
       `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`,
       `${k} -n argocd annotate application root --overwrite argocd.argoproj.io/refresh=hard`,
+      // Again, for what a sync under earlier projects has taken away.
+      `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`,
     ]);
     const objects = objectsIn(stubs.inputs()[0]?.input ?? "");
     expect(objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual([
+      "ClusterRole log-agent",
+      "ClusterRoleBinding log-agent",
+      "ValidatingAdmissionPolicy logging-platform-delivery",
+      "ValidatingAdmissionPolicy logging-platform-nodes",
+      "ValidatingAdmissionPolicyBinding logging-platform-delivery",
+      "ValidatingAdmissionPolicyBinding logging-platform-nodes",
       "AppProject argocd",
       "AppProject default",
+      "AppProject gateway",
       "AppProject logging",
       "AppProject monitoring",
       "AppProject root",
@@ -481,14 +500,19 @@ describe("destroy", () => {
     `${k} -n argocd patch application root --type merge -p {"metadata":{"finalizers":["resources-finalizer.argocd.argoproj.io"]}}`,
     `${k} -n argocd delete application root --wait --timeout=600s`,
   ];
-  const argocd = `${k} delete --ignore-not-found --timeout=300s -f -`;
+  const clusterWide =
+    "validatingadmissionpolicybindings,validatingadmissionpolicies,clusterrolebindings,clusterroles";
+  const argocd = [
+    `${k} delete --ignore-not-found --timeout=300s -f -`,
+    `${k} delete ${clusterWide} -l app.kubernetes.io/part-of=platform --ignore-not-found`,
+  ];
 
   it("removes the Applications while Argo CD lives, then Argo CD, then Istio", async () => {
     stubs.answer("kubectl", healthy(there));
     expect(await stubs.run(["destroy", ...context])).toMatchObject({ exitCode: 0 });
     expect(changing()).toEqual([
       ...applications,
-      argocd,
+      ...argocd,
       "istioctl uninstall --context mine --purge --skip-confirmation",
       `${k} delete namespace istio-system --ignore-not-found --timeout=300s`,
     ]);
@@ -497,10 +521,10 @@ describe("destroy", () => {
   it("leaves an Istio alone that it did not install, and one that is to be kept", async () => {
     stubs.answer("kubectl", healthy(there.slice(0, 1)));
     await stubs.run(["destroy", ...context]);
-    expect(changing()).toEqual([...applications, argocd]);
+    expect(changing()).toEqual([...applications, ...argocd]);
     stubs.answer("kubectl", healthy(there));
     await stubs.run(["destroy", ...context, "--keep-istio"]);
-    expect(changing().slice(3)).toEqual([...applications, argocd]);
+    expect(changing().slice(4)).toEqual([...applications, ...argocd]);
   });
 
   it("leaves an Argo CD alone that it did not install", async () => {
@@ -637,6 +661,8 @@ describe("kind", () => {
 
 it("never calls helm: Argo CD renders the chart", async () => {
   for (const command of ["Pre-flight", "Istio", "Argo CD", "Applications", "Platform answers", "summary"])
-    expect(await stubs.run([command, ...context, ...repo])).toMatchObject({ exitCode: 0 });
+    expect(
+      await stubs.run([command, ...context, ...repo, "--registry", "registry.example/me"]),
+    ).toMatchObject({ exitCode: 0 });
   expect(stubs.calls().filter((call) => call.startsWith("helm"))).toEqual([]);
 });

@@ -1,15 +1,20 @@
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import {
   appendFileSync,
   closeSync,
+  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -69,6 +74,46 @@ describe.skipIf(findCollector() === undefined)("the agent", () => {
         "uid-1/volumes/kubernetes.io~empty-dir/logs/app.log",
         "node1",
       ]);
+  });
+
+  test("opens no link, whatever it leads to, under whichever of the names", async () => {
+    const secret = join(agent.directory, "token");
+    writeFileSync(secret, "the token of another pod\n");
+    const [volume, other] = [agent.volume("uid-1"), agent.volume("uid-2")];
+    symlinkSync(secret, join(volume, "app.log.7"));
+    symlinkSync(secret, join(other, "app.log"));
+    symlinkSync("app.log.8", join(volume, "app.log.9"));
+    writeFileSync(join(volume, "app.log"), lines(2));
+    await agent.start();
+    await settled(2);
+    symlinkSync(secret, join(volume, "app.log.3"));
+    appendFileSync(join(volume, "app.log"), lines(2));
+    await settled(4);
+    expect(JSON.stringify([agent.printed(), agent.stored()])).not.toContain("token of another pod");
+    expect(agent.printed()).toHaveLength(4);
+  });
+
+  test("goes on reading beside what is no file: a FIFO, a socket, a directory", async () => {
+    const volume = agent.volume("uid-1");
+    const other = agent.volume("uid-2");
+    execFileSync("mkfifo", [join(other, "app.log"), join(other, "app.log.1")]);
+    mkdirSync(join(other, "app.log.2"));
+    const server = createServer().listen(join(other, "app.log.3"));
+    await once(server, "listening");
+    try {
+      await agent.start();
+      writeFileSync(join(volume, "app.log"), lines(2));
+      await settled(2);
+      execFileSync("mkfifo", [join(volume, "app.log.5")]);
+      appendFileSync(join(volume, "app.log"), lines(2));
+      await settled(4);
+      rmSync(other, { recursive: true });
+      appendFileSync(join(volume, "app.log"), lines(2));
+      await settled(6);
+      expect(agent.printed()).toHaveLength(6);
+    } finally {
+      server.close();
+    }
   });
 
   test("a line of the API's largest message is one line, a last one without its newline is none yet", async () => {

@@ -1,7 +1,16 @@
 /** The real collector with the configuration that is deployed, on directories laid out as a kubelet does. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -22,7 +31,8 @@ export function findCollector(): string | undefined {
   return readdirSync(built)
     .filter((name) => /^opentelemetry-collector-[0-9a-f]+$/.test(name))
     .map((name) => join(built, name, "opentelemetry-collector"))
-    .find(existsSync);
+    .filter(existsSync)
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0];
 }
 
 /** A line as the agent prints it. */

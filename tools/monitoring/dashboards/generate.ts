@@ -1,7 +1,10 @@
 /** Writes the dashboards to where kustomize makes ConfigMaps of them. */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { checkout } from "../../../lib/repository.ts";
-import { committed, dashboards } from "./index.ts";
+import { dashboards } from "./index.ts";
 
-for (const [name, text] of Object.entries(dashboards())) writeFileSync(join(checkout, committed, name), text);
+for (const [file, text] of Object.entries(dashboards())) {
+  mkdirSync(dirname(join(checkout, file)), { recursive: true });
+  writeFileSync(join(checkout, file), text);
+}

@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { kubeStateMetrics, moduleSource } from "../../../lib/modules.ts";
 import { checkout } from "../../../lib/repository.ts";
 import { createMetrics } from "../../../services/app/src/metrics.ts";
-import { expressions, selectorsIn } from "../expressions.ts";
+import { expressions, ruleFolders, selectorsIn } from "../expressions.ts";
 import { findPromtool } from "./promtool.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "contract-"));
@@ -63,10 +64,34 @@ test("every metric and label of the app in a rule or dashboard is one that it ex
   expect(missing).toEqual([]);
 });
 
-test("every rule's file is looked at", () => {
-  const files = readdirSync(join(checkout, "gitops/platform/monitoring/base/rules")).filter((file) =>
-    file.startsWith("prometheusrule"),
+test("every metric and label of kube-state-metrics in a rule or dashboard is one that it documents", async () => {
+  const pages = join(await moduleSource(checkout, kubeStateMetrics), "docs/metrics");
+  const documented = new Map<string, string>();
+  for (const file of readdirSync(pages, { recursive: true, encoding: "utf8" }))
+    if (file.endsWith(".md"))
+      for (const row of readFileSync(join(pages, file), "utf8").matchAll(/^\| (kube_\w+) .*$/gm))
+        documented.set(row[1] ?? "", row[0]);
+  const used = expressions(checkout).flatMap(({ where, expression }) =>
+    selectorsIn(expression)
+      // What it says of itself stands on no page.
+      .filter(({ metric }) => /^kube_(?!state_metrics_)/.test(metric))
+      .map((selector) => ({ where, ...selector })),
   );
+  expect(used.length).toBeGreaterThan(20);
+  const missing = used.flatMap(({ where, metric, labels }) => {
+    const row = documented.get(metric);
+    if (row === undefined) return [`${where}: ${metric}`];
+    return labels
+      .filter((label) => label !== "job" && !row.includes(`\`${label}\``))
+      .map((label) => `${where}: ${metric}{${label}}`);
+  });
+  expect(missing).toEqual([]);
+});
+
+test("every rule's file is looked at", () => {
+  const files = ruleFolders
+    .flatMap((folder) => readdirSync(join(checkout, folder)))
+    .filter((file) => file.startsWith("prometheusrule"));
   const seen = new Set(expressions(checkout).map(({ where }) => where.split(" ")[0]));
   expect([...seen]).toEqual(expect.arrayContaining(files));
   expect(readFileSync(join(checkout, "e2e/monitoring.test.ts"), "utf8")).toContain("expressions(repository)");

@@ -31,14 +31,22 @@ const directory = mkdtempSync(join(tmpdir(), "rules-"));
 const rendered = ["overlays/embedded", "overlays/upstream", "stack/embedded"];
 let promtool: string;
 let rules: Rule[];
+/** Names of the alerts of a directory, by what is rendered. */
+const alertsOf = new Map<string, string[]>();
 
 beforeAll(async () => {
   promtool = await findPromtool(directory);
   const groups = new Map<string, { name: string; rules: Rule[] }>();
   for (const path of rendered) {
     const objects = await renderObjects(join(checkout, "gitops/platform/monitoring", path));
-    for (const { kind, spec } of objects)
-      if (kind === "PrometheusRule") for (const group of spec.groups) groups.set(group.name, group);
+    const own = objects
+      .filter(({ kind }) => kind === "PrometheusRule")
+      .flatMap(({ spec }) => spec.groups as { name: string; rules: Rule[] }[]);
+    for (const group of own) groups.set(group.name, group);
+    alertsOf.set(
+      path,
+      own.flatMap((group) => group.rules.flatMap(({ alert }) => alert ?? [])),
+    );
   }
   rules = [...groups.values()].flatMap((group) => group.rules);
   writeFileSync(join(directory, "rules.yaml"), dump({ groups: [...groups.values()] }));
@@ -54,6 +62,16 @@ test("promtool check rules finds nothing", async () => {
   const { exitCode, all } = await run("check", "rules", "--lint=all", "--lint-fatal", "rules.yaml");
   expect(all).toContain("SUCCESS");
   expect(exitCode, all).toBe(0);
+});
+
+test("promtool check config accepts how the kubelets are scraped", async () => {
+  const kubelets = join(checkout, "gitops/platform/monitoring/stack/embedded/prometheus/kubelets.yaml");
+  const text = readFileSync(kubelets, "utf8");
+  const configuration = `scrape_configs:\n${text.replace(/^/gm, "  ")}\n`;
+  writeFileSync(join(directory, "prometheus.yaml"), configuration);
+  const { exitCode, all } = await run("check", "config", "--syntax-only", "prometheus.yaml");
+  expect(exitCode, all).toBe(0);
+  expect(load(configuration)).toMatchObject({ scrape_configs: [{}, {}] });
 });
 
 test.each(readdirSync(cases))("promtool test rules %s", async (file) => {
@@ -78,13 +96,27 @@ describe("every alert", () => {
     expect(untested).toEqual([]);
   });
 
-  test("has a summary, a severity and a runbook that exists", () => {
+  test("is told once: where the chart brings its rules, ours of the same things are not", () => {
+    const [embedded, upstream, stack] = rendered.map((path) => alertsOf.get(path) ?? []);
+    expect(stack?.length).toBeGreaterThan(40);
+    expect(upstream?.length).toBeGreaterThan(10);
+    for (const shared of [embedded, upstream])
+      expect(shared?.filter((name) => stack?.includes(name))).toEqual([]);
+    // How the chart's own begin.
+    const charts =
+      /^(Kube|Node|Prometheus|Alertmanager|[eE]tcd|ConfigReloader|CPUThrottling|Info|Watchdog|TargetDown)/;
+    expect(upstream?.filter((name) => charts.test(name))).toEqual([]);
+  });
+
+  test("has a summary, a severity and a runbook that exists and names it", () => {
     expect(alerts().length).toBeGreaterThan(0);
     for (const { alert, labels, annotations } of alerts()) {
       expect(annotations?.summary, alert).toMatch(/\w/);
       expect(labels?.severity, alert).toMatch(/^(critical|warning|none)$/);
       expect(annotations?.runbook_url, alert).toMatch(/^docs\/runbooks\/[\w-]+\.md$/);
-      expect(existsSync(join(checkout, annotations?.runbook_url ?? "")), annotations?.runbook_url).toBe(true);
+      const page = join(checkout, annotations?.runbook_url ?? "");
+      expect(existsSync(page), annotations?.runbook_url).toBe(true);
+      expect(readFileSync(page, "utf8"), annotations?.runbook_url).toMatch(new RegExp(`\\b${alert}\\b`));
     }
   });
 });

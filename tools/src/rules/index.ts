@@ -16,6 +16,7 @@ import { rbacWildcard } from "./rbac.ts";
 import { unlistedFile } from "./reachability.ts";
 import { referenceResolves } from "./references.ts";
 import { leftOpen, renders, schema } from "./rendering.ts";
+import { rightsConfined } from "./rights.ts";
 import { routeResolves } from "./routes.ts";
 import type { Rule } from "./rule.ts";
 import { selectorMatches } from "./selectors.ts";
@@ -56,6 +57,7 @@ export const rules: readonly Rule[] = [
   disruptionBudget,
   autoscaling,
   rbacWildcard,
+  rightsConfined,
   recommendedLabels,
   metricExists,
 ];

@@ -1,0 +1,28 @@
+import "../styles/all.scss";
+
+export * from "./autocomplete/autocomplete";
+export * from "./autocomplete/autocomplete-field";
+export { Checkbox } from "./checkbox";
+export * from "./data-loader";
+export { DropDown } from "./dropdown/dropdown";
+export { DropDownMenu, type DropDownMenuProps, type MenuItem } from "./dropdown-menu";
+export { Duration } from "./duration";
+export * from "./error-notification";
+export { Form, FormField as FormFieldHOC, NestedForm, ReactForm, Text, TextArea } from "./form/compat";
+export type * from "./form/types";
+export * from "./form-field/form-field";
+export { HelpIcon } from "./help-icon/help-icon";
+export { MockupList } from "./mockup-list/mockup-list";
+export * from "./navigation";
+export * from "./notifications/notification-manager";
+export * from "./notifications/notifications";
+export { Page, PageContext, type PageContextProps } from "./page/page";
+export * from "./popup/popup";
+export * from "./popup/popup-manager";
+export { Select, type SelectOption, type SelectProps } from "./select/select";
+export { SlidingPanel } from "./sliding-panel/sliding-panel";
+export { type Tab, Tabs } from "./tabs/tabs";
+export * from "./ticker";
+export { Tooltip } from "./tooltip/tooltip";
+export type { ActionMenu, SplitButtonAction, Toolbar, TopBarFilter, TopBarProps } from "./top-bar/top-bar";
+export { Utils } from "./utils";

@@ -1,0 +1,5 @@
+import * as models from "./models";
+
+export * from "./components";
+export * from "./context";
+export { models };

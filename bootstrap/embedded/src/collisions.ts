@@ -1,0 +1,182 @@
+/** What on this machine the platform would collide with, found before it changes anything. */
+import { existsSync, readdirSync, readFileSync, readlinkSync, statfsSync } from "node:fs";
+import { dirname } from "node:path";
+import { Failure } from "../../../lib/failure.ts";
+import { modules } from "../../../lib/modules.ts";
+import { quoted } from "../../../lib/quoted.ts";
+import { platformProcesses } from "./cgroups.ts";
+import {
+  bridge,
+  cacheDirectory,
+  endpoints,
+  podCIDR,
+  pushAddress,
+  registryAddress,
+  serviceCIDR,
+  stateDirectory,
+} from "./layout.ts";
+import { isBuilt } from "./modules.ts";
+import { requireOwn } from "./ownership.ts";
+
+/** Free disk that a build from nothing takes, and a platform whose tools are built; README and doctor say the same. */
+export const neededGiB = { build: 30, run: 6 };
+
+/** Something in the way, and the command that shows or mends it. */
+export interface Collision {
+  what: string;
+  next: string;
+}
+
+/** A socket of the machine that listens: an address with its port, and the kernel's number for it. */
+export interface Listener {
+  address: string;
+  port: number;
+  inode: string;
+}
+
+/** A route of the machine. */
+export interface Route {
+  network: string;
+  device: string;
+}
+
+const fromHex = (hex: string): string =>
+  (hex.match(/../g) ?? [])
+    .reverse()
+    .map((byte) => parseInt(byte, 16))
+    .join(".");
+
+/** The listening sockets in the text of /proc/net/tcp or tcp6; those of IPv6 count as the address that means all. */
+export function parseListeners(text: string): Listener[] {
+  return text.split("\n").flatMap((line) => {
+    const [, address = "", port = "", state, inode = ""] =
+      /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) \S+ ([0-9A-F]{2}) (?:\S+ ){2,3}\s*\d+\s+\d+ (\d+)/.exec(line) ?? [];
+    if (state !== "0A") return [];
+    const mapped = /^0{16}FFFF0000([0-9A-F]{8})$/.exec(address)?.[1];
+    const ip = address.length === 8 ? fromHex(address) : mapped ? fromHex(mapped) : ipv6(address);
+    return [{ address: ip, port: parseInt(port, 16), inode }];
+  });
+}
+
+const ipv6 = (hex: string): string =>
+  /^0+$/.test(hex) ? "0.0.0.0" : hex === `${"0".repeat(24)}01000000` ? "::1" : hex;
+
+/** The routes in the text of /proc/net/route. */
+export function parseRoutes(text: string): Route[] {
+  return text
+    .split("\n")
+    .slice(1)
+    .flatMap((line) => {
+      const [device, network, , , , , , mask] = line.split("\t");
+      if (!device || !network || !mask) return [];
+      const bits = [...parseInt(mask, 16).toString(2)].filter((bit) => bit === "1").length;
+      return [{ device, network: `${fromHex(network)}/${bits}` }];
+    });
+}
+
+const number = (address: string): number =>
+  address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+
+/** True where two networks, written as `10.0.0.0/8`, share an address. */
+export function overlap(a: string, b: string): boolean {
+  const [[addressA = "", bitsA], [addressB = "", bitsB]] = [a.split("/"), b.split("/")];
+  const size = 2 ** (32 - Math.min(Number(bitsA), Number(bitsB)));
+  return Math.floor(number(addressA) / size) === Math.floor(number(addressB) / size);
+}
+
+/** The addresses that the platform listens on in the machine's own network. */
+export function ownAddresses(httpPort: number): string[] {
+  return [
+    ...[2379, 2380, 10257, 10259].map((port) => `127.0.0.1:${port}`),
+    ...endpoints(httpPort).map(({ port }) => `127.0.0.1:${port}`),
+    ...[pushAddress, registryAddress, `${bridge.address}:6443`],
+  ];
+}
+
+/** Listeners that keep the platform from one of its addresses. */
+export function portCollisions(listeners: Listener[], httpPort: number): Collision[] {
+  return ownAddresses(httpPort).flatMap((own) => {
+    const [address, port] = own.split(":");
+    const taken = listeners.some(
+      (listener) => listener.port === Number(port) && ["0.0.0.0", address].includes(listener.address),
+    );
+    return taken ? [{ what: `somebody else listens on ${own}`, next: `ss -ltnp 'sport = :${port}'` }] : [];
+  });
+}
+
+/** Routes of others, such as those of another cluster's network, into what the platform would route itself. */
+export function routeCollisions(routes: Route[]): Collision[] {
+  return [bridge.cidr, podCIDR, serviceCIDR].flatMap((own) =>
+    routes
+      .filter(
+        ({ device, network }) => device !== bridge.name && !network.endsWith("/0") && overlap(own, network),
+      )
+      .map(({ device, network }) => ({
+        what: `the platform's network ${own} overlaps with the route ${network} of ${device}`,
+        next: `ip route show dev ${device}`,
+      })),
+  );
+}
+
+// A killed platform leaves processes that hold its ports: those are its own.
+function ownSockets(): Set<string> {
+  const found = new Set<string>();
+  for (const id of platformProcesses()) {
+    try {
+      for (const name of readdirSync(`/proc/${id}/fd`)) {
+        const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${id}/fd/${name}`))?.[1];
+        if (inode) found.add(inode);
+      }
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return found;
+}
+
+const existingAbove = (directory: string): string =>
+  existsSync(directory) ? directory : existingAbove(dirname(directory));
+
+function freeGiB(directory: string): number {
+  const { bavail, bsize } = statfsSync(existingAbove(directory));
+  return Math.floor((bavail * bsize) / 1024 ** 3);
+}
+
+/** What the disk lacks, if anything. */
+export function diskCollisions(free: number, built: boolean): Collision[] {
+  const needed = built ? neededGiB.run : neededGiB.build;
+  if (free >= needed) return [];
+  const what = `${free} GiB are free below ${cacheDirectory}, and ${needed} are needed${built ? "" : " for a build from nothing"}`;
+  const others = `free ${needed - free} GiB, or CACHE_DIR=DIRECTORY ./deploy.sh`;
+  return [{ what, next: `du -xhd1 ${quoted(existingAbove(cacheDirectory))} | sort -h (${others})` }];
+}
+
+const read = (path: string): string => (existsSync(path) ? readFileSync(path, "utf8") : "");
+
+/** Everything that is in the way now; nothing where the platform runs. */
+export function findCollisions(httpPort: number): Collision[] {
+  const own = ownSockets();
+  const listeners = ["/proc/net/tcp", "/proc/net/tcp6"]
+    .flatMap((path) => parseListeners(read(path)))
+    .filter(({ inode }) => !own.has(inode));
+  return [
+    ...portCollisions(listeners, httpPort),
+    ...routeCollisions(parseRoutes(read("/proc/net/route"))),
+    ...diskCollisions(
+      freeGiB(cacheDirectory),
+      modules.every(({ name }) => isBuilt(name)),
+    ),
+  ];
+}
+
+/**
+ * Refuses a machine on which the platform would collide with what is there.
+ * @throws Failure naming all of it
+ */
+export function requireNoCollisions(httpPort: number): void {
+  requireOwn(stateDirectory, "STATE_DIR");
+  requireOwn(cacheDirectory, "CACHE_DIR");
+  const found = findCollisions(httpPort);
+  const [first] = found;
+  if (first) throw new Failure(found.map(({ what }) => what).join("; "), first.next);
+}

@@ -1,0 +1,30 @@
+/** What npm's registry hands out for an image is used only where it is what was looked at when its version was pinned. */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Failure } from "../../../lib/failure.ts";
+import { repository } from "./layout.ts";
+
+const file = "bootstrap/embedded/integrity.json";
+
+/** The hash of a package's archive at the version that `versions.yaml` pins, as npm writes it. */
+export function integrityOf(name: string): string {
+  const known = JSON.parse(readFileSync(join(repository, file), "utf8")) as Record<string, string>;
+  const integrity = known[name];
+  if (!integrity) throw new Failure(`${file} has no hash of ${name}`, `npm view ${name} dist.integrity`);
+  return integrity;
+}
+
+/**
+ * Refuses an archive that is not the one whose hash is kept.
+ * @throws Failure naming both hashes
+ */
+export function requireIntegrity(name: string, version: string, archive: string): void {
+  const wanted = integrityOf(name);
+  const found = `sha512-${createHash("sha512").update(readFileSync(archive)).digest("base64")}`;
+  if (found === wanted) return;
+  throw new Failure(
+    `${name} ${version} has the hash ${found}, and ${file} says ${wanted}: it is not used`,
+    `npm view ${name}@${version} dist.integrity (which goes into ${file} where versions.yaml was raised)`,
+  );
+}

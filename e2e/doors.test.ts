@@ -1,0 +1,530 @@
+/** Doors that are closed: attacks as a pod, a local user, a client and a pusher make them, each of which got in once. */
+import { existsSync, readdirSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../lib/failure.ts";
+import { linesWith, pods, post, send } from "./app.ts";
+import { application, converged } from "./applications.ts";
+import { Clone } from "./clone.ts";
+import { apply, get, inPod, kubectl, list } from "./kubectl.ts";
+import { platformListeners, stateDirectory } from "./machine.ts";
+import { exported } from "./platform.ts";
+import { generateManifest, mark } from "./repo-server.ts";
+import { createNamespace, deleteNamespace, shellPod, waitForPhase } from "./testpods.ts";
+
+const namespace = "e2e-doors";
+const attacker = "attacker";
+const nodes = ["node1", "node2"];
+
+beforeAll(async () => {
+  await createNamespace(namespace);
+  await apply(shellPod(namespace, attacker, { script: "sleep 3600" }));
+  await waitForPhase(namespace, attacker, "Running");
+});
+
+afterAll(() => deleteNamespace(namespace));
+
+/** Runs JavaScript with top-level await in the attacker's pod, which has no right to anything, and returns what it prints. */
+const asPod = (script: string): Promise<string> =>
+  inPod(namespace, attacker, "node", "--input-type=module", "--eval", script);
+
+/** Runs a program as the local user nobody, in the environment of a fresh login. */
+const asNobody = async (...command: string[]): Promise<{ exitCode: number | undefined; all: string }> => {
+  const drop = ["--reuid=65534", "--regid=65534", "--clear-groups", "--reset-env", ...command];
+  const { exitCode, all } = await execa("setpriv", drop, { reject: false, all: true, timeout: 60_000 });
+  return { exitCode, all };
+};
+
+describe("the image mirror", () => {
+  // Begins an upload, puts a manifest under a tag, and deletes what that made: each answer's status.
+  const push = (address: string): string => `
+    const at = "http://${address}/v2/docker.io/e2e/doors";
+    const status = async (path, init) => {
+      const { status } = await fetch(at + path, { ...init, signal: AbortSignal.timeout(5000) }).catch(() => ({ status: 0 }));
+      return status;
+    };
+    const body = JSON.stringify({ schemaVersion: 2, layers: [] });
+    const headers = { "content-type": "application/vnd.oci.image.manifest.v1+json" };
+    const digest = "sha256:" + (await import("node:crypto")).createHash("sha256").update(body).digest("hex");
+    console.log(JSON.stringify({
+      upload: await status("/blobs/uploads/", { method: "POST" }),
+      tag: await status("/manifests/latest", { method: "PUT", headers, body }),
+      deletion: await status("/manifests/" + digest, { method: "DELETE" }),
+    }));`;
+
+  // Where it is not reached, nothing answers: 0.
+  const refused = [0, 401, 403, 405];
+  let addresses: string[];
+
+  beforeAll(async () => {
+    const listeners = await platformListeners();
+    addresses = listeners.flatMap((line) => /^docker-registry \S+ (\S+)$/.exec(line)?.[1] ?? []);
+    expect(addresses).not.toEqual([]);
+  });
+
+  test("takes no push and no deletion from a pod", async ({ annotate }) => {
+    for (const address of addresses) {
+      const answers = JSON.parse(await asPod(push(address))) as Record<string, number>;
+      await annotate(`${address}: ${JSON.stringify(answers)}`);
+      for (const [what, status] of Object.entries(answers))
+        expect(refused, `${what} at ${address}`).toContain(status);
+    }
+  });
+
+  test("takes no push and no deletion from a local user", async ({ annotate }) => {
+    for (const address of addresses) {
+      const script = ["--input-type=module", "--eval", push(address)];
+      const { all } = await asNobody(process.execPath, ...script);
+      await annotate(`${address}: ${all}`);
+      const answers = JSON.parse(all) as Record<string, number>;
+      for (const [what, status] of Object.entries(answers))
+        expect(refused, `${what} at ${address}`).toContain(status);
+    }
+  });
+
+  test("is not to be answered for by a local user", async () => {
+    for (const address of addresses) expect(Number(address.split(":").pop())).toBeLessThan(1024);
+  });
+});
+
+describe("Argo CD's repo-server", () => {
+  test("runs no program for a pod: it answers nobody without a certificate", async ({ annotate }) => {
+    const { status } = await get<{ status: { podIP: string } }>("pod", attacker, "--namespace", namespace);
+    const answer = await asPod(await generateManifest(status.podIP));
+    await annotate(answer.slice(0, 500));
+    expect(answer).not.toContain(mark);
+    // And not for a fault of the attack's own: it is turned away before it has said anything.
+    expect(answer).toMatch(
+      /^(refused: .*(alert|handshake|certificate|disconnected|ECONNRESET|hang up)|closed)/i,
+    );
+  });
+});
+
+describe("the repository", () => {
+  const controller = "system:serviceaccount:argocd:argocd-application-controller";
+
+  /** What the API server says of an object: nothing where it takes it. Nothing is stored. */
+  async function refusal(object: object, ...as: string[]): Promise<string> {
+    const args = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", ...as, "-f", "-"];
+    const { exitCode, stderr } = await execa("kubectl", args, {
+      input: JSON.stringify(object),
+      reject: false,
+    });
+    return exitCode === 0 ? "" : stderr;
+  }
+
+  const rbac = "rbac.authorization.k8s.io/v1";
+  const cluster = (kind: string, rest: object): object => ({
+    apiVersion: rbac,
+    kind,
+    metadata: { name: "e2e-doors" },
+    ...rest,
+  });
+  const subjects = [{ kind: "ServiceAccount", name: "default", namespace: "logging" }];
+  const bind = (name: string): object => ({
+    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name },
+    subjects,
+  });
+  const role = (resource: string, verb: string): object => ({
+    rules: [{ apiGroups: ["", "rbac.authorization.k8s.io"], resources: [resource], verbs: [verb] }],
+  });
+  const workload = {
+    selector: { matchLabels: { app: "x" } },
+    template: {
+      metadata: { labels: { app: "x" } },
+      spec: { containers: [{ name: "x", image: "docker.io/library/busybox:stable" }] },
+    },
+  };
+
+  test.each([
+    ["binds a ServiceAccount to cluster-admin", cluster("ClusterRoleBinding", bind("cluster-admin"))],
+    [
+      "binds a ServiceAccount to a role of Kubernetes",
+      cluster("ClusterRoleBinding", bind("system:masters-like")),
+    ],
+    ["gives all verbs", cluster("ClusterRole", role("pods", "*"))],
+    ["gives all resources", cluster("ClusterRole", role("*", "get"))],
+    ["gives the verb escalate", cluster("ClusterRole", role("clusterroles", "escalate"))],
+    ["gives the verb impersonate", cluster("ClusterRole", role("users", "impersonate"))],
+    ["gives every Secret", cluster("ClusterRole", role("secrets", "get"))],
+    [
+      "puts a Secret to the mesh's root key",
+      { apiVersion: "v1", kind: "Secret", metadata: { name: "e2e-doors", namespace: "istio-system" } },
+    ],
+    [
+      "puts a DaemonSet to the mesh's root key",
+      {
+        apiVersion: "apps/v1",
+        kind: "DaemonSet",
+        metadata: { name: "e2e-doors", namespace: "istio-system" },
+        spec: workload,
+      },
+    ],
+    [
+      "lets the app's namespace be privileged",
+      {
+        apiVersion: "v1",
+        kind: "Namespace",
+        metadata: { name: "logging", labels: { "pod-security.kubernetes.io/enforce": "privileged" } },
+      },
+    ],
+  ])("never %s through Argo CD", async (_, object) => {
+    expect(await refusal(object, "--as", controller)).toMatch(/denied request|is forbidden/);
+  });
+
+  const pod = (spec: object, container: object = {}): object => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "e2e-doors", namespace: "log-agent" },
+    spec: {
+      containers: [{ name: "x", image: "docker.io/library/busybox:stable", ...container }],
+      ...spec,
+    },
+  });
+  const mount = (path: string): object => ({ volumes: [{ name: "node", hostPath: { path } }] });
+  const mounted = (readOnly: boolean): object => ({
+    volumeMounts: [{ name: "node", mountPath: "/node", readOnly }],
+  });
+  const agent = { securityContext: { runAsNonRoot: true, runAsUser: 10001, runAsGroup: 0 } };
+
+  test.each([
+    ["is privileged", pod({}, { securityContext: { privileged: true } })],
+    ["adds a capability", pod({}, { securityContext: { capabilities: { add: ["SYS_ADMIN"] } } })],
+    ["has its node's processes", pod({ hostPID: true })],
+    ["has its node's network", pod({ hostNetwork: true })],
+    ["mounts the node", pod({ ...mount("/"), ...agent }, mounted(true))],
+    ["mounts the node's kubelet", pod({ ...mount("/var/lib/kubelet"), ...agent }, mounted(true))],
+    ["writes into other pods", pod({ ...mount("/var/lib/kubelet/pods"), ...agent }, mounted(false))],
+    ["reads other pods as root", pod(mount("/var/lib/kubelet/pods"), mounted(true))],
+  ])("makes no pod in the agent's namespace that %s", async (_, object) => {
+    expect(await refusal(object)).toMatch(/denied request|is forbidden/);
+  });
+
+  test("makes the pods that the agent is", async () => {
+    expect(await refusal(pod({ ...mount("/var/lib/kubelet/pods"), ...agent }, mounted(true)))).toBe("");
+  });
+
+  test("gives an Application no rights beyond its namespace: Argo CD refuses them", async ({ annotate }) => {
+    const clone = await Clone.make();
+    try {
+      const directory = "gitops/apps/log-agent/overlays/local";
+      clone.write(`${directory}/door.yaml`, JSON.stringify(cluster("ClusterRole", role("pods", "list"))));
+      clone.edit(`${directory}/kustomization.yaml`, (text) =>
+        text.replace("resources:\n", "resources:\n  - door.yaml\n"),
+      );
+      await clone.push("e2e: an Application with a ClusterRole");
+      let said = "";
+      await until("Argo CD's refusal", 180, async () => {
+        const { status } = await application("log-agent");
+        said = JSON.stringify([status.operationState, status.conditions]);
+        return /ClusterRole[^"]*not permitted in project/.test(said) ? undefined : said.slice(0, 300);
+      });
+      await annotate(/[^"]*not permitted in project[^"]*/.exec(said)?.[0] ?? "");
+      const found = await execa("kubectl", ["get", "clusterrole", "e2e-doors"], { reject: false });
+      expect(found.stderr).toContain("NotFound");
+    } finally {
+      const commit = await clone.putBack();
+      if (commit !== undefined) await converged(commit);
+      clone.remove();
+    }
+  });
+
+  test("has an operator that reads no Secret but those of monitoring, and starts nothing elsewhere", async () => {
+    const operator = "system:serviceaccount:monitoring:prometheus-operator";
+    const may = async (verb: string, resource: string, where: string): Promise<string> =>
+      (
+        await execa("kubectl", ["auth", "can-i", verb, resource, "--namespace", where, "--as", operator], {
+          reject: false,
+        })
+      ).stdout;
+    for (const where of ["argocd", "istio-system", "git", "logging", "kube-system"])
+      for (const [verb, resource] of [
+        ["get", "secrets"],
+        ["create", "statefulsets.apps"],
+        ["create", "services"],
+        ["delete", "pods"],
+      ] as const)
+        expect([where, verb, resource, await may(verb, resource, where)]).toEqual([
+          where,
+          verb,
+          resource,
+          "no",
+        ]);
+    expect(await may("get", "secrets", "monitoring")).toBe("yes");
+  });
+});
+
+describe("the disk", () => {
+  /** Volumes of every node, as the machine has them. */
+  const volumes = (): string[] =>
+    nodes.flatMap((node) => {
+      const directory = join(stateDirectory, "nodes", node, "opt/local-path-provisioner");
+      return existsSync(directory) ? readdirSync(directory).map((name) => join(directory, name)) : [];
+    });
+
+  test("is closed to a local user: no volume can be read or written", async () => {
+    expect(volumes()).not.toEqual([]);
+    for (const volume of volumes()) {
+      const look = `ls -A '${volume}' || touch '${volume}/door'`;
+      const { all } = await asNobody("sh", "-c", `${look}; test -w '${volume}' && echo WRITABLE; true`);
+      expect(all).toMatch(/Permission denied/);
+      expect(all).not.toContain("WRITABLE");
+    }
+  });
+
+  test("is closed to a user of the node, such as that of a pod that mounts it", async () => {
+    for (const node of nodes) {
+      const enter = [`--mount=${join(stateDirectory, "namespaces", node)}`];
+      const drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+      const look = ["ls", "/opt/local-path-provisioner"];
+      const { exitCode, stderr } = await execa("nsenter", [...enter, ...drop, ...look], { reject: false });
+      expect([exitCode === 0, stderr]).toEqual([
+        false,
+        expect.stringMatching(/Permission denied|No such file/),
+      ]);
+    }
+  });
+
+  test("holds no log and no configuration of the platform that a local user reads", async () => {
+    const { all } = await asNobody("find", stateDirectory, "-type", "f", "-readable", "-size", "+0");
+    expect(all.split("\n").filter((line) => line.startsWith(stateDirectory))).toEqual([]);
+  });
+});
+
+describe("a neighbour in the machine's network", () => {
+  // A namespace that stands for another machine, with a route to the platform's networks over this one.
+  const neighbour = "e2e-neighbour";
+  const ip = (...args: string[]): Promise<unknown> => execa("ip", args);
+
+  beforeAll(async () => {
+    await execa("ip", ["netns", "delete", neighbour], { reject: false });
+    await ip("netns", "add", neighbour);
+    await ip("link", "add", "e2e-door", "type", "veth", "peer", "name", "eth0", "netns", neighbour);
+    await ip("address", "add", "10.99.0.1/24", "dev", "e2e-door");
+    await ip("link", "set", "e2e-door", "up");
+    await ip("-n", neighbour, "address", "add", "10.99.0.2/24", "dev", "eth0");
+    await ip("-n", neighbour, "link", "set", "eth0", "up");
+    for (const network of ["10.250.0.0/24", "10.244.0.0/16", "10.96.0.0/16"])
+      await ip("-n", neighbour, "route", "add", network, "via", "10.99.0.1");
+  });
+
+  afterAll(() => execa("ip", ["netns", "delete", neighbour], { reject: false }));
+
+  test("reaches neither API server nor mirror nor kubelet nor pod", async () => {
+    const pods = await list<{ status: { podIP: string } }>("pods", "--namespace", "argocd");
+    const places = [
+      ["10.250.0.1", 6443],
+      ["10.250.0.1", 505],
+      ["10.250.0.1", 5000],
+      ["10.250.0.11", 10250],
+      ["10.250.0.12", 30080],
+      ...pods.map((pod) => [pod.status.podIP, 8081]),
+    ];
+    for (const [address, port] of places) {
+      const probe = `exec 3<>/dev/tcp/${address}/${port}`;
+      const args = ["netns", "exec", neighbour, "timeout", "2", "bash", "-c", probe];
+      const { exitCode } = await execa("ip", args, { reject: false });
+      expect([`${address}:${port}`, exitCode === 0]).toEqual([`${address}:${port}`, false]);
+    }
+  });
+});
+
+test("istiod tells nobody anything in the clear", async () => {
+  const probe = (port: number): string => `
+    const { connect } = await import("node:net");
+    const socket = connect(${port}, "istiod.istio-system.svc.cluster.local");
+    const answer = await new Promise((done) => {
+      socket.on("connect", () => done("open")).on("error", (error) => done(error.code)).setTimeout(5000, () => done("silent"));
+    });
+    console.log(answer);
+    process.exit(0);`;
+  // The one by which proxies come, so that a wrong name does not pass for a closed door.
+  expect((await asPod(probe(15012))).trim()).toBe("open");
+  expect((await asPod(probe(15010))).trim()).not.toBe("open");
+});
+
+describe("the log agent", () => {
+  interface Located {
+    metadata: { name: string; uid: string };
+    spec: { nodeName: string };
+  }
+
+  /** What the agent of a node has printed in the last minutes. */
+  const printed = (node: string): Promise<string> =>
+    kubectl([
+      "--namespace",
+      "log-agent",
+      "logs",
+      "--selector=app.kubernetes.io/name=log-agent",
+      "--tail=-1",
+      "--since=5m",
+    ]).then((text) =>
+      text
+        .split("\n")
+        .filter((line) => line.includes(`"node":"${node}"`))
+        .join("\n"),
+    );
+
+  /** Sends messages until one is in the file of a pod of that node, and returns it. */
+  async function lineOn(node: string): Promise<string> {
+    for (let count = 0; count < 60; count++) {
+      const text = `door ${node} ${Date.now()}`;
+      await post(text);
+      const found = await linesWith(text);
+      const here = (await pods()).filter(({ spec }) => spec.nodeName === node);
+      if (here.some(({ metadata }) => found.get(metadata.name)?.length)) return text;
+    }
+    throw new Error(`no message came to a pod on ${node}`);
+  }
+
+  test("follows no link out of the app's volume", async () => {
+    const secret = `e2e-door-${Date.now()}`;
+    const source = { secret: { secretName: "door" } };
+    await apply(
+      {
+        apiVersion: "v1",
+        kind: "Secret",
+        metadata: { namespace, name: "door" },
+        stringData: { token: `${secret}\n` },
+      },
+      shellPod(namespace, "victim", { script: "sleep 3600", volume: { mountPath: "/door", source } }),
+    );
+    await waitForPhase(namespace, "victim", "Running");
+    const victim = await get<Located>("pod", "victim", "--namespace", namespace);
+    const pod = (await pods()).find(({ spec }) => spec.nodeName === victim.spec.nodeName);
+    const target = `/var/lib/kubelet/pods/${victim.metadata.uid}/volumes/kubernetes.io~secret/data/token`;
+    const name = pod?.metadata.name ?? "";
+    await inPod("logging", name, "sh", "-c", `ln -s ${target} /app/logs/app.log.7`);
+    try {
+      // A line that is written after the link is read after it.
+      const after = await lineOn(victim.spec.nodeName);
+      await until("the line after the link", 60, async () =>
+        (await printed(victim.spec.nodeName)).includes(after) ? undefined : "is not printed",
+      );
+      expect(await printed(victim.spec.nodeName)).not.toContain(secret);
+    } finally {
+      await inPod("logging", name, "rm", "-f", "/app/logs/app.log.7");
+    }
+  });
+
+  test("goes on collecting beside a FIFO of any pod", async () => {
+    for (const node of nodes) {
+      const script = "mkfifo /logs/app.log /logs/app.log.1; sleep 3600";
+      const volume = { mountPath: "/logs", source: { emptyDir: {} } };
+      await apply(shellPod(namespace, `fifo-${node}`, { script, node, volume }));
+      await waitForPhase(namespace, `fifo-${node}`, "Running");
+      const line = await lineOn(node);
+      await until("the line beside the FIFO", 60, async () =>
+        (await printed(node)).includes(line) ? undefined : "is not printed",
+      );
+    }
+  });
+});
+
+describe("the gateway", () => {
+  interface Slow {
+    socket: Socket;
+    answer: () => string;
+    open: () => boolean;
+  }
+
+  /** Opens a connection, sends a request that promises more of a body than it has, and says no more. */
+  function unfinished(sent = '{"message":"half'): Promise<Slow> {
+    const { hostname, port } = new URL(exported("APP_URL"));
+    return new Promise((resolve, reject) => {
+      let [said, open] = ["", true];
+      const socket = connect(Number(port || 80), hostname, () => {
+        const head =
+          "POST /log HTTP/1.1\r\nhost: e2e\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
+        socket.write(head + sent);
+        resolve({ socket, answer: () => said, open: () => open });
+      });
+      socket.on("data", (data) => {
+        said += data.toString();
+      });
+      socket.on("close", () => {
+        open = false;
+      });
+      socket.on("error", reject);
+    });
+  }
+
+  test("goes on answering while clients send bodies that never end", async ({ annotate }) => {
+    const slow = await Promise.all(Array.from({ length: 48 }, () => unfinished()));
+    try {
+      const statuses: number[] = [];
+      for (let count = 0; count < 20; count++) statuses.push((await send("/status")).status);
+      await annotate(`GET /status beside 48 unfinished bodies: ${statuses.join(" ")}`);
+      expect(statuses).toEqual(Array(20).fill(200));
+    } finally {
+      for (const { socket } of slow) socket.destroy();
+    }
+  });
+
+  test("cuts off a body that is not there in time, whether it pauses or trickles", async () => {
+    const [pausing, trickling] = [await unfinished(), await unfinished()];
+    const drip = setInterval(() => trickling.socket.write("x"), 100);
+    try {
+      await until("the gateway's word", 20, async () =>
+        pausing.open() || trickling.open() ? "both wait" : undefined,
+      );
+      for (const { answer } of [pausing, trickling]) expect(answer()).toMatch(/^HTTP\/1.1 408/);
+    } finally {
+      clearInterval(drip);
+      for (const { socket } of [pausing, trickling]) socket.destroy();
+    }
+  });
+});
+
+describe("monitoring", () => {
+  /** Where a pod of monitoring may listen: its address, and each port that any of its containers has, or had. */
+  async function places(name: string, ...ports: number[]): Promise<string[]> {
+    const selector = `app.kubernetes.io/name=${name}`;
+    interface Found {
+      status: { podIP: string };
+      spec: { containers: { ports?: { containerPort: number }[] }[] };
+    }
+    const [pod] = await list<Found>("pods", "--namespace", "monitoring", "--selector", selector);
+    const known = pod?.spec.containers.flatMap(({ ports = [] }) => ports.map((port) => port.containerPort));
+    return [...new Set([...ports, ...(known ?? [])])].map((port) => `http://${pod?.status.podIP}:${port}`);
+  }
+
+  // 0 where nothing listens.
+  const ask = (method: string, url: string, body?: object): string => `
+    const answer = await fetch("${url}", {
+      method: "${method}", signal: AbortSignal.timeout(5000),
+      headers: { "content-type": "application/json" }, body: ${body ? `JSON.stringify(${JSON.stringify(body)})` : "undefined"},
+    }).catch(() => ({ status: 0 }));
+    console.log(answer.status);`;
+
+  test("takes no silence from a pod", async () => {
+    const silence = {
+      matchers: [{ name: "alertname", value: "e2e-doors-none", isRegex: false, isEqual: true }],
+      startsAt: new Date().toISOString(),
+      endsAt: new Date(Date.now() + 60_000).toISOString(),
+      createdBy: "e2e",
+      comment: "a door",
+    };
+    for (const at of await places("alertmanager", 9093)) {
+      for (const path of ["/api/v2/silences", "//api/v2/silences", "/api/v2/alerts/../silences"]) {
+        const status = (await asPod(ask("POST", at + path, silence))).trim();
+        expect([at + path, status]).toEqual([at + path, expect.stringMatching(/^(0|403|404|405)$/)]);
+      }
+      const one = `${at}/api/v2/silence/00000000-0000-0000-0000-000000000000`;
+      expect((await asPod(ask("DELETE", one))).trim()).toMatch(/^(0|403|404|405)$/);
+    }
+  });
+
+  test.each(["quit", "reload"])("is not told to %s by a pod or a local user", async (what) => {
+    // GET is answered with 405 in either case: only what would do it tells.
+    for (const at of [...(await places("alertmanager", 9093)), ...(await places("prometheus", 9090))]) {
+      const status = (await asPod(ask("POST", `${at}/-/${what}`))).trim();
+      expect([at, status]).toEqual([at, expect.stringMatching(/^(0|403|404)$/)]);
+    }
+    const url = `${exported("PROMETHEUS_URL")}/-/${what}`;
+    const { all } = await asNobody("curl", "-s", "-X", "POST", "-o", "/dev/null", "-w", "%{http_code}", url);
+    expect(all).toMatch(/^(403|404)$/);
+  });
+});
