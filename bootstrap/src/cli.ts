@@ -128,8 +128,9 @@ async function doctor(cluster: Cluster): Promise<number> {
 /** Prints what went wrong and the next command. */
 function tell(error: unknown): void {
   if (error instanceof Told) return;
-  if (!(error instanceof Failure))
-    log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  // What is next may be to read the log, also of a command that ran quietly.
+  const said = error instanceof Failure ? error.message : error instanceof Error ? error.stack : undefined;
+  log(said ?? String(error));
   const { stderr, message } = error as Error & { stderr?: string };
   note((stderr || message || String(error)).trim());
   note(`next: ${(error instanceof Failure && error.next) || tailCommand()}`);
