@@ -23,6 +23,9 @@ lock=/run/logging-platform.lock
 # Where the cluster on this machine is, for whoever sends everything else through a proxy.
 unproxied="localhost 127.0.0.1 ::1 10.250.0.1 10.250.0.0/24 10.244.0.0/16 10.96.0.0/16 .svc .cluster.local"
 link=
+# As it was called, for whoever is told to call it again.
+again=./deploy.sh
+[ $# -eq 0 ] || again+=$(printf ' %q' "$@")
 
 # The stages of bootstrap, in their order; bootstrap/src/stages.ts and the clusters beside it say what each one does.
 stages_of_this_machine=(
@@ -216,8 +219,8 @@ as_user() {
 
 require_root() {
   if [ "$(id -u)" != 0 ]; then
-    echo "deploy.sh makes namespaces and mounts: run it as root (next: sudo ./deploy.sh)" >&2
-    echo "on an existing cluster it needs no root (next: ./deploy.sh --context NAME)" >&2
+    echo "deploy.sh makes namespaces and mounts: run it as root (next: sudo $again)" >&2
+    echo "on an existing cluster it needs no root (next: $again --context NAME)" >&2
     exit 3
   fi
 }
@@ -226,19 +229,36 @@ require_programs() {
   local missing=()
   for program in "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
   if [ ${#missing[@]} -gt 0 ]; then
-    echo "missing: ${missing[*]} (next: install ${missing[*]} and run ./deploy.sh again)" >&2
+    echo "missing: ${missing[*]} (next: $(way_to "${missing[@]}"))" >&2
     exit 3
   fi
 }
 
+# How a machine gets these programs: by a command, or from where newer ones than Debian's are to be had.
+way_to() {
+  local program packages= pages=
+  for program in "$@"; do
+    case $program in
+      git) packages+=" git" ;;
+      flock) packages+=" util-linux" ;;
+      docker) packages+=" docker.io" ;;
+      node | npm) [[ $pages == *nodejs* ]] || pages+="https://nodejs.org/en/download, " ;;
+      go) pages+="https://go.dev/dl, " ;;
+      kubectl) pages+="https://kubernetes.io/docs/tasks/tools, " ;;
+      kind) pages+="https://kind.sigs.k8s.io, " ;;
+    esac
+  done
+  echo "$pages${pages:+then }${packages:+apt-get install --yes$packages && }$again"
+}
+
 require_versions() {
   if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
-    echo "Node $(node -v) is too old: 20 or newer is needed (next: install it and run ./deploy.sh again)" >&2
+    echo "Node $(node -v) is too old: 20 or newer is needed (next: https://nodejs.org/en/download, then $again)" >&2
     exit 3
   fi
   # From 1.21 on, Go fetches the toolchain that a module asks for.
   if [ -z "$(GOFLAGS='' go env GOTOOLCHAIN 2>/dev/null)" ]; then
-    echo "$(go version) is too old: Go 1.21 or newer is needed (next: install it and run ./deploy.sh again)" >&2
+    echo "$(go version) is too old: Go 1.21 or newer is needed (next: https://go.dev/dl, then $again)" >&2
     exit 3
   fi
 }
@@ -254,7 +274,7 @@ require_temporary_directory() {
 # Git says itself where it does not read a checkout: one of another owner, or none at all.
 require_checkout() {
   if ! shallow=$(git -C "$repository" rev-parse --is-shallow-repository); then
-    echo "Git does not read $repository (next: do what Git says, and run ./deploy.sh again)" >&2
+    echo "Git does not read $repository (next: do what Git says, then $again)" >&2
     exit 1
   fi
 }
@@ -263,7 +283,7 @@ require_whole_checkout() {
   require_checkout
   if [ "$shallow" = true ]; then
     echo "this clone is shallow: the platform's Git server cannot take half a history" >&2
-    echo "next: git fetch --unshallow, and ./deploy.sh again" >&2
+    echo "next: git -C $(printf %q "$repository") fetch --unshallow && $again" >&2
     exit 1
   fi
 }
@@ -300,10 +320,11 @@ take_lock() {
   if [ "$status" = 75 ]; then
     holder=$(cat "$lock")
     echo "another deploy.sh${holder:+, process $holder,} is at work and did not end within 120 s" >&2
-    echo "next: wait for it, or kill that process, and ./deploy.sh again" >&2
+    # Ends when that process does, and at once where it has ended.
+    echo "next: ${holder:+tail --pid=$holder -f /dev/null; }$again" >&2
     exit 1
   elif [ "$status" != 0 ]; then
-    echo "flock cannot lock $lock (next: what flock says, and ./deploy.sh again)" >&2
+    echo "flock cannot lock $lock (next: do what flock says, then $again)" >&2
     exit 1
   fi
   # destroy removes the file: whoever waited on it meanwhile starts over with the one that stands there now.
@@ -316,7 +337,7 @@ install_node_packages() {
     # Whatever NODE_ENV and npm's own settings leave out: everything here is a development dependency.
     npm ci --prefix "$repository" --no-global --include=dev --include=optional --ignore-scripts --no-audit --no-fund \
       >>"$DEPLOY_LOG" 2>&1 \
-      || { echo "npm ci failed (next: tail $DEPLOY_LOG)" >&2 && exit 1; }
+      || { echo "npm ci failed (next: tail -n 40 $(printf %q "$DEPLOY_LOG"))" >&2 && exit 1; }
   fi
 }
 

@@ -2,7 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { execa } from "execa";
+import { Git } from "../lib/git/git.ts";
 
 /** What the program prints that repo-server is made to run. */
 export const mark = "ran-on-repo-server";
@@ -10,12 +10,9 @@ export const mark = "ran-on-repo-server";
 /** A bare repository's files by path, with a program in its first commit, and that commit's name. */
 async function attackersRepository(): Promise<{ files: Record<string, string>; commit: string }> {
   const directory = mkdtempSync(join(tmpdir(), "e2e-doors-"));
-  const git = async (...args: string[]): Promise<string> =>
-    (
-      await execa("git", ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost", ...args], {
-        cwd: directory,
-      })
-    ).stdout;
+  const attacker = new Git(directory);
+  const git = (...args: string[]): Promise<string> =>
+    attacker.run("-c", "user.name=e2e", "-c", "user.email=e2e@localhost", ...args);
   try {
     await git("init", "--quiet", "--initial-branch=main");
     const object = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: mark } };

@@ -3,10 +3,14 @@ import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { execa, type Options } from "execa";
 import { Failure } from "./failure.ts";
+import { quoted } from "./quoted.ts";
 
 /** The file that receives every command and what it printed. */
 export const logFile = (): string =>
   process.env.DEPLOY_LOG ?? join(process.env.STATE_DIR ?? "/var/lib/logging-platform", "log/deploy.log");
+
+/** The command that shows the end of a log file; of the one that this run writes by default. */
+export const tailCommand = (file = logFile()): string => `tail -n 40 ${quoted(file)}`;
 
 /** Appends one line to the log file. */
 export function log(line: string): void {
@@ -65,7 +69,7 @@ export async function run(command: string, args: string[], options: RunOptions =
       .join("\n  ");
     throw new Failure(
       `${command} ${args.slice(0, 3).join(" ").slice(0, 80)} failed (exit ${result.exitCode ?? result.signal ?? "unknown"}):\n  ${words}`,
-      `tail -n 40 ${logFile()}`,
+      tailCommand(),
     );
   }
   return stdout;

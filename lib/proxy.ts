@@ -5,7 +5,7 @@ const setting = (name: string): string | undefined =>
   process.env[name] || process.env[name.toUpperCase()] || undefined;
 
 /** `fetch`, which by itself knows of no proxy; NO_PROXY is obeyed. */
-export async function fetchThroughProxy(url: string, options: { signal: AbortSignal }): Promise<Response> {
+export async function fetchThroughProxy(url: string, options: RequestInit): Promise<Response> {
   const scheme = new URL(url).protocol.slice(0, -1);
   const proxy = setting(`${scheme}_proxy`) ?? setting("all_proxy");
   if (!proxy) return fetch(url, options);
@@ -18,5 +18,7 @@ export async function fetchThroughProxy(url: string, options: { signal: AbortSig
     proxyTunnel: false,
   };
   const dispatcher = new undici.EnvHttpProxyAgent(settings);
-  return (await undici.fetch(url, { ...options, dispatcher })) as unknown as Response;
+  // Its types are those of the package, which say the same of Node's own.
+  const request = { ...options, dispatcher } as import("undici").RequestInit;
+  return (await undici.fetch(url, request)) as unknown as Response;
 }

@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url";
 import { examine, formatDiagnoses } from "../../lib/cluster/doctor.ts";
 import { status } from "../../lib/cluster/status.ts";
 import { Failure } from "../../lib/failure.ts";
-import { log, logFile } from "../../lib/process.ts";
+import { log, tailCommand } from "../../lib/process.ts";
 import { note, showStage } from "../../lib/progress.ts";
 import { checkout } from "../../lib/repository.ts";
 import { EmbeddedCluster } from "../embedded/src/embedded.ts";
@@ -128,11 +128,12 @@ async function doctor(cluster: Cluster): Promise<number> {
 /** Prints what went wrong and the next command. */
 function tell(error: unknown): void {
   if (error instanceof Told) return;
-  if (!(error instanceof Failure))
-    log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  // What is next may be to read the log, also of a command that ran quietly.
+  const said = error instanceof Failure ? error.message : error instanceof Error ? error.stack : undefined;
+  log(said ?? String(error));
   const { stderr, message } = error as Error & { stderr?: string };
   note((stderr || message || String(error)).trim());
-  note(`next: ${(error instanceof Failure && error.next) || `tail -n 40 ${logFile()}`}`);
+  note(`next: ${(error instanceof Failure && error.next) || tailCommand()}`);
 }
 
 function print(lines: string[]): void {

@@ -5,7 +5,7 @@ import { ensureRepoServerTls } from "../../lib/cluster/repo-server-tls.ts";
 import { waitForCommit } from "../../lib/cluster/wait.ts";
 import { Failure, until } from "../../lib/failure.ts";
 import { parseObjects } from "../../lib/object.ts";
-import { logFile, run } from "../../lib/process.ts";
+import { run, tailCommand } from "../../lib/process.ts";
 import { progress } from "../../lib/progress.ts";
 import { renderInstall, renderRoot } from "../../lib/render/start.ts";
 import { checkout } from "../../lib/repository.ts";
@@ -62,10 +62,7 @@ async function installIstio(cluster: Cluster): Promise<void> {
     await run(program, ["install", ...contextArguments(), ...always, ...install]);
   } catch (error) {
     const trouble = await troubleIn("istio-system");
-    throw new Failure(
-      `istioctl install failed: ${trouble ?? (error as Error).message}`,
-      `tail -n 40 ${logFile()}`,
-    );
+    throw new Failure(`istioctl install failed: ${trouble ?? (error as Error).message}`, tailCommand());
   }
   // By this `destroy` knows that it may remove it.
   await kubectl(["label", "namespace", "istio-system", "--overwrite", ownership]);

@@ -1,5 +1,5 @@
 import { followedBranch, pullCommand } from "../git/followed.ts";
-import { Git } from "../git/git.ts";
+import { Git, GitFailure } from "../git/git.ts";
 import { sameRepository } from "../git/repository-url.ts";
 import {
   type Application,
@@ -86,7 +86,10 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
       const changes = await git.run("status", "--porcelain");
       return changes === ""
         ? { finding: "none" }
-        : { finding: `${changes.split("\n").length} files`, remedy: "git commit: only commits are deployed" };
+        : {
+            finding: `${changes.split("\n").length} files`,
+            remedy: "git add --all && git commit (only commits are deployed)",
+          };
     },
     "unpushed commits": async () => {
       // Named, for a clone of a single branch fetches no other.
@@ -130,16 +133,17 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
       diagnoses.push({ what, ...(await check()) });
     } catch (error) {
       const { stderr, message } = error as Error & { stderr?: string };
-      diagnoses.push({ what, ...words(stderr || message) });
+      const ask = error instanceof GitFailure ? `git ls-remote ${remote}` : deployCommand();
+      diagnoses.push({ what, ...words(stderr || message, ask) });
     }
   }
   return diagnoses;
 }
 
 /** What a program that failed said: its fault, and where it names a command that mends it, that one. */
-export function words(text: string): Omit<Diagnosis, "what"> {
+export function words(text: string, otherwise = deployCommand()): Omit<Diagnosis, "what"> {
   const lines = text.trim().split("\n");
   const finding = lines.find((line) => /^(fatal|error): /.test(line)) ?? lines.at(-1) ?? "";
   const remedy = lines.map((line) => line.trim()).find((line) => line.startsWith("git config "));
-  return { finding, remedy: remedy ?? deployCommand() };
+  return { finding, remedy: remedy ?? otherwise };
 }

@@ -1,8 +1,11 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { FinalFailure } from "../failure.ts";
+import { quoted } from "../quoted.ts";
+
+const ownKubeconfig = (): string => join(homedir(), ".kube/config");
 
 /**
  * The arguments that choose the cluster: none for the kubeconfig's own, or the context that KUBE_CONTEXT names.
@@ -11,7 +14,7 @@ import { FinalFailure } from "../failure.ts";
 export function contextArguments(): string[] {
   const context = process.env.KUBE_CONTEXT;
   if (context) return ["--context", context];
-  if (!process.env.KUBECONFIG && !existsSync(join(homedir(), ".kube/config")))
+  if (!process.env.KUBECONFIG && !existsSync(ownKubeconfig()))
     throw new FinalFailure(
       "no cluster is chosen: KUBECONFIG is not set, and there is no ~/.kube/config",
       'eval "$(./deploy.sh env)"',
@@ -22,18 +25,43 @@ export function contextArguments(): string[] {
 /** How deploy.sh is called for this cluster, for messages that say what to run next. */
 export function deployCommand(...args: string[]): string {
   const context = process.env.KUBE_CONTEXT;
-  return ["./deploy.sh", ...args, ...(context ? ["--context", context] : [])].join(" ");
+  return context
+    ? [...setting("KUBECONFIG"), "./deploy.sh", ...args, "--context", quoted(context)].join(" ")
+    : ["./deploy.sh", ...args].join(" ");
 }
 
-/** A kubectl command line for this cluster, for messages that say what to run next. */
+// What a person has for one command only, the next one does not have.
+function setting(name: string): string[] {
+  const value = process.env[name];
+  return value ? [`${name}=${quoted(value)}`] : [];
+}
+
+/**
+ * A kubectl command line for this cluster, for messages that say what to run next. It names the cluster, whatever the
+ * shell that it is copied into talks to; deploy.sh says in KUBECTL which kubectl it means.
+ */
 export function kubectlCommand(...args: string[]): string {
-  return ["kubectl", ...contextArguments(), ...args].join(" ");
+  const { KUBECTL, KUBECONFIG, KUBE_CONTEXT } = process.env;
+  // Of several files kubectl knows by the variable only.
+  const several = KUBECONFIG?.includes(":") ? setting("KUBECONFIG") : [];
+  const one = KUBECONFIG && several.length === 0 ? ["--kubeconfig", KUBECONFIG] : [];
+  const context = KUBE_CONTEXT || (KUBECONFIG ? undefined : currentContext());
+  const chosen = [KUBECTL || "kubectl", ...one, ...(context ? ["--context", context] : [])];
+  return [...several, ...chosen.map(quoted), ...args].join(" ");
+}
+
+/** The context that kubectl takes by itself now, and perhaps not later. */
+function currentContext(): string | undefined {
+  contextArguments();
+  return /^current-context: *["']?([^"'\n]+)/m.exec(readFileSync(ownKubeconfig(), "utf8"))?.[1];
 }
 
 /** A script of package.json for this cluster, for messages that say what to run next. */
 export function npmCommand(script: string, ...args: string[]): string {
-  const context = process.env.KUBE_CONTEXT;
-  return `${context ? `KUBE_CONTEXT=${context} ` : ""}npm run ${script} -- ${args.join(" ")}`;
+  const line = ["npm run", script, "--", ...args.map(quoted)].join(" ");
+  // Of the cluster on this machine kubectl is not on everybody's PATH.
+  if (process.env.KUBECTL) return `eval "$(./deploy.sh env)" && ${line}`;
+  return [...setting("KUBECONFIG"), ...setting("KUBE_CONTEXT"), line].join(" ");
 }
 
 /** Reads objects of the cluster that KUBECONFIG and KUBE_CONTEXT name, as `kubectl get -o json` gives them. */

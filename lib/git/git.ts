@@ -1,4 +1,5 @@
 /** The one way to Git: whatever a person has configured, commands do and print the same. */
+import { existsSync } from "node:fs";
 import { execa } from "execa";
 import { Failure } from "../failure.ts";
 
@@ -129,6 +130,8 @@ export class Git {
     });
     const { failed, stdout, stderr, exitCode, originalMessage } = await child;
     if (!failed) return stdout;
+    if (originalMessage?.endsWith("spawn git ENOENT") && existsSync(this.directory))
+      throw new Failure("git is not on the PATH", "apt-get install --yes git");
     const said = text(stderr).trim() || text(stdout).trim();
     throw new GitFailure(
       said || `git ${args[0]} in ${this.directory}: ${originalMessage || `exit code ${exitCode}`}`,
@@ -164,6 +167,7 @@ const neutral = [
   ...off("diff", "noprefix", "mnemonicPrefix", "relative"),
   "diff.renames=true",
   "diff.ignoreSubmodules=none",
+  "diff.orderFile=/dev/null",
   "status.showUntrackedFiles=all",
   ...off("status", "relativePaths", "branch", "short", "showStash"),
   "column.ui=never",

@@ -1,9 +1,11 @@
 /** Building a service's image and bringing it to a registry, with what the machine has for that. */
-import { basename } from "node:path";
 import { execa } from "execa";
 import { Failure } from "../failure.ts";
 import { setModes } from "../modes.ts";
 import { note, progress } from "../progress.ts";
+import { quoted } from "../quoted.ts";
+import { findBuilder, loginCommand, plainOptions } from "./builder.ts";
+import { registryAddress } from "./logins.ts";
 import { type Answer, isLocal, lookUp } from "./registry.ts";
 
 /** Where an image goes. */
@@ -27,25 +29,9 @@ export function pushReference(image: string, { mirror }: Registry): string {
   return mirror ? `${mirror}/${image}` : image;
 }
 
-const builders = ["docker", "podman", "buildah"] as const;
-
-/**
- * The program that builds images: what IMAGE_BUILDER says, or the first of docker, podman and buildah that works.
- * @throws Failure where there is none
- */
-export async function findBuilder(): Promise<string> {
-  if (process.env.IMAGE_BUILDER) return process.env.IMAGE_BUILDER;
-  for (const name of builders) {
-    // A docker without its daemon has a version and builds nothing.
-    const args = name === "docker" ? ["version", "--format", "{{.Server.Version}}"] : ["--version"];
-    const { failed } = await execa(name, args, { reject: false, timeout: 20_000 });
-    if (!failed) return name;
-  }
-  throw new Failure(
-    "neither docker nor podman nor buildah works here",
-    "install one, or name it in IMAGE_BUILDER",
-  );
-}
+/** How a command line names the registry, for messages that say what to run next; nothing for the image's own. */
+export const registryOption = ({ mirror, insecure }: Registry): string =>
+  mirror ? ` --registry ${insecure ? "http" : "https"}://${mirror}` : "";
 
 /** Asks the registry that an image is pushed to whether it has it. */
 export function askRegistry(image: string, registry: Registry): Promise<Answer> {
@@ -69,10 +55,10 @@ export async function requireImage(
   if (answer.state === "absent") throw new Failure(`${target} is not there`, await next());
   const said = `not known whether ${target} is there: ${answer.why}`;
   if (!strict) return note(said);
-  const [host] = target.split("/");
-  const builder = basename(await findBuilder().catch(() => "docker"));
-  const look = `curl --include ${registry.insecure ? "http" : "https"}://${host}/v2/`;
-  throw new Failure(said, answer.needsLogin ? `${builder} login ${host}` : look);
+  const [host = ""] = target.split("/");
+  const url = `${registry.insecure ? "http" : "https"}://${registryAddress(host)}/v2/`;
+  const look = `curl --include ${quoted(url)}`;
+  throw new Failure(said, answer.needsLogin ? await loginCommand(host, registry.insecure) : look);
 }
 
 /**
@@ -101,7 +87,7 @@ export async function ensureImage(
   setModes(context);
   const build = ["build", "--tag", target];
   await visibly(builder, [...build, context], `building ${image}`, [...build, sources]);
-  const plain = registry.insecure && !builder.endsWith("docker") ? ["--tls-verify=false"] : [];
+  const plain = plainOptions(builder, registry.insecure);
   try {
     await visibly(builder, ["push", ...plain, target], `pushing ${target}`);
   } catch (error) {
@@ -122,6 +108,6 @@ async function visibly(program: string, args: string[], title: string, again = a
   const { failed, all, shortMessage } = await child;
   if (failed) {
     const last = (all ?? "").trim().split("\n").slice(-15).join("\n");
-    throw new Failure(`${title} failed: ${shortMessage}\n${last}`, `${program} ${again.join(" ")}`);
+    throw new Failure(`${title} failed: ${shortMessage}\n${last}`, [program, ...again].map(quoted).join(" "));
   }
 }

@@ -1,6 +1,8 @@
 /** Asking a registry for an image: the OCI distribution API, with the login or the token that it asks for. */
 import { createHash } from "node:crypto";
 import { Failure } from "../failure.ts";
+import { fetchThroughProxy } from "../proxy.ts";
+import { loginCommand } from "./builder.ts";
 import { type Login, loginsFor, registryAddress, registryName } from "./logins.ts";
 import { parseImage } from "./names.ts";
 
@@ -35,17 +37,22 @@ interface Place {
   path: string;
 }
 
+/** @throws Failure where that is no name of an image */
 function placeOf(image: string, insecure?: boolean): Place {
   const { name, tag = "latest", digest } = parseImage(image);
-  const slash = name.indexOf("/");
-  const host = registryName(name.slice(0, slash));
-  const rest = name.slice(slash + 1);
+  const [first = "", ...others] = name.split("/");
+  // As docker reads names: without a host they are Docker Hub's.
+  const hasHost = others.length > 0 && (/[.:]/.test(first) || first === "localhost");
+  const host = registryName(hasHost ? first : "docker.io");
+  const rest = hasHost ? others.join("/") : name;
   // Docker Hub's own images have a namespace that their short names leave out.
   const path = host === "docker.io" && !rest.includes("/") ? `library/${rest}` : rest;
   const plain = insecure ?? isLocal(host);
   const address = `${plain ? "http" : "https"}://${registryAddress(host)}`;
+  const manifest = `${address}/v2/${path}/manifests/${digest ?? tag}`;
+  if (!URL.canParse(manifest)) throw new Failure(`${image} is no name of an image with its registry`);
   return {
-    url: new URL(`${address}/v2/${path}/manifests/${digest ?? tag}`),
+    url: new URL(manifest),
     repository: `${host}/${path}`,
     path,
   };
@@ -67,6 +74,9 @@ export async function lookUp(image: string, { insecure, withDigest }: AskOptions
     const { answer, authorization } = await askWithLogins(place);
     if (answer.status === 404) return { state: "absent" };
     if (!answer.ok) return unsaid(place, answer);
+    // A page of a portal or a login in between, which says yes to everything.
+    if (isPage(answer))
+      throw new Silence(`${place.url.host} answered with a page, not with a manifest`, true);
     const said = answer.headers.get("docker-content-digest") ?? undefined;
     if (said || !withDigest) return { state: "there", digest: said };
     // The header is optional; the digest is that of the manifest's bytes.
@@ -93,7 +103,10 @@ export async function resolveDigest(image: string): Promise<string> {
   if (answer.state === "there" && answer.digest) return answer.digest;
   const host = placeOf(image).url.host;
   if (answer.state !== "unsaid") throw new Failure(`${image}: ${host} answered 404`);
-  throw new Failure(`${image}: ${answer.why}`, answer.needsLogin ? `docker login ${host}` : undefined);
+  throw new Failure(
+    `${image}: ${answer.why}`,
+    answer.needsLogin ? await loginCommand(host, isLocal(host)) : undefined,
+  );
 }
 
 /** A registry, or what it sends one to, gave no answer. */
@@ -134,11 +147,17 @@ async function askWithLogins(place: Place): Promise<{ answer: Response; authoriz
 
 async function ask(url: URL, method: string, authorization?: string): Promise<Response> {
   const headers = { accept: manifestTypes, ...(authorization && { authorization }) };
-  return send(url, { method, headers });
+  const answer = await send(url, { method, headers });
+  // Some proxies of registries let only whole manifests through.
+  return method === "HEAD" && [405, 501].includes(answer.status) ? send(url, { headers }) : answer;
 }
 
+const isPage = ({ headers }: Response): boolean => /^text\/html\b/.test(headers.get("content-type") ?? "");
+
 async function send(url: URL, request: RequestInit): Promise<Response> {
-  return fetch(url, { ...request, signal: AbortSignal.timeout(20_000) }).catch((error: Error) => {
+  // Builders, which push there, ask no proxy for what is on this machine.
+  const reach = isLocal(url.host) ? fetch : fetchThroughProxy;
+  return reach(url.href, { ...request, signal: AbortSignal.timeout(20_000) }).catch((error: Error) => {
     const { cause } = error as Error & { cause?: Error };
     throw new Silence(`${url.host} does not answer: ${cause?.message || error.message}`);
   });
@@ -179,7 +198,9 @@ async function fetchToken(
   place: Place,
   login: Login | undefined,
 ): Promise<string> {
-  const url = new URL(realm);
+  if (!URL.canParse(realm, place.url))
+    throw new Silence(`${place.url.host} sends to ${realm} for a token, which is no address`);
+  const url = new URL(realm, place.url);
   // A password that a registry got over TLS does not leave it.
   const known = place.url.protocol === "https:" && url.protocol !== "https:" ? undefined : login;
   const wanted = { ...(service && { service }), scope: scope ?? `repository:${place.path}:pull` };
@@ -197,5 +218,7 @@ async function fetchToken(
     throw new Silence(`${url.host} answered ${response.status}${who}`, refuses(response.status));
   }
   const said = (await response.json().catch(() => ({}))) as { token?: string; access_token?: string };
-  return said.token ?? said.access_token ?? "";
+  const granted = said.token || said.access_token;
+  if (!granted) throw new Silence(`${url.host} gives no token`, true);
+  return granted;
 }

@@ -15,6 +15,7 @@ import { dump, load } from "js-yaml";
 import { goEnvironment, kustomize, moduleDirectory, pinnedVersion } from "../modules.ts";
 import { type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
 import { cacheDirectory, checkout } from "../repository.ts";
+import { kustomizationsOf } from "./references.ts";
 
 const originAnnotation = "config.kubernetes.io/origin";
 
@@ -73,8 +74,13 @@ function located(
   if (Object.keys(annotations).length === 0) delete object.metadata.annotations;
   const path = relative(root, resolve(wrapper, origin.path ?? origin.configuredIn ?? root));
   return path === "" || path.startsWith("..")
-    ? { object, file: join(directory, "kustomization.yaml"), foreign: true }
+    ? { object, file: fileOf(root, directory), foreign: true }
     : { object, file: path, foreign: false };
+}
+
+function fileOf(root: string, directory: string): string {
+  const names = kustomizationsOf(directory);
+  return names.find((name) => existsSync(join(root, name))) ?? names[0] ?? directory;
 }
 
 let kustomizeCommand: Promise<string> | undefined;

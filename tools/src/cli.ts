@@ -7,7 +7,7 @@ import { addDiff } from "./cli/diff.ts";
 import { addImages } from "./cli/images.ts";
 import { addRelease } from "./cli/release.ts";
 import { addRender } from "./cli/render.ts";
-import { exitCodes, WrongUsage } from "./cli/usage.ts";
+import { exitCodes, spelledOut, WrongUsage } from "./cli/usage.ts";
 import { addValidate } from "./cli/validate.ts";
 
 const program = new Command("gitops").description("Works on the platform's GitOps repository").exitOverride();
@@ -26,12 +26,13 @@ try {
     process.exitCode = error.exitCode === 0 ? 0 : exitCodes.usage;
   } else if (error instanceof WrongUsage) {
     note(`error: ${error.message}`);
+    if (error.next) note(`next: ${error.next}`);
     process.exitCode = exitCodes.usage;
   } else {
     // Of a command that failed, its own words; a stack trace would only hide them.
     const { stderr, message } = error as Error & { stderr?: string };
     note((stderr || message).trim());
-    if (error instanceof Failure && error.next) note(`next: ${error.next}`);
+    if (error instanceof Failure && error.next) note(`next: ${spelledOut(error.next)}`);
     process.exitCode ||= exitCodes.failed;
   }
 }

@@ -14,6 +14,7 @@ import {
 import { Cache } from "../../lib/render/cache.ts";
 import { clusterNames, renderCluster } from "../../lib/render/cluster.ts";
 import { cacheDirectory, nothingToRead, readRepository } from "../../lib/repository.ts";
+import { trailerValues } from "./git/trailers.ts";
 
 /** The trailer of a commit that means a deletion: `Deletes: Service shop/cart`, one for each object. */
 export const deletesTrailer = "Deletes";
@@ -87,14 +88,7 @@ async function renderAll(root: string, cache: Cache): Promise<Map<string, Kubern
 }
 
 async function acknowledged(git: Git, base: string): Promise<Set<string>> {
-  const format = `%(trailers:key=${deletesTrailer},valueonly)`;
-  const trailers = await git.run("log", `--format=${format}`, `${base}..HEAD`);
-  return new Set(
-    trailers
-      .split("\n")
-      .map((line) => line.trim())
-      .filter(Boolean),
-  );
+  return new Set((await trailerValues(git, `${base}..HEAD`, deletesTrailer)).filter(Boolean));
 }
 
 /** Compares two lists of objects by group, kind, namespace and name. */

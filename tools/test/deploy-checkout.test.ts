@@ -3,11 +3,12 @@ import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, utimes, writeF
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { examineCheckout } from "../../bootstrap/embedded/src/inspect.ts";
 import { originURL } from "../../bootstrap/existing/src/target.ts";
 import { childrenOf } from "../../lib/render/start.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
+import { follow } from "../../lib/test/follow.ts";
 
 // deploy.sh with the real Git and the real Node, in checkouts and environments as people have them.
 const origin = "https://git.example/team/platform.git";
@@ -189,6 +190,13 @@ describe("a checkout of another owner", () => {
         remedy: `git config --global --add safe.directory ${plain}`,
       });
       await expect(originURL(plain)).rejects.toThrow("dubious ownership");
+      const home = { HOME: path("home"), GIT_CONFIG_GLOBAL: undefined };
+      await mkdir(home.HOME, { recursive: true });
+      for (const [name, value] of Object.entries(home)) vi.stubEnv(name, value);
+      const { remedy } = await examineCheckout(plain);
+      expect(await follow(remedy, { env: home })).toMatchObject({ exitCode: 0 });
+      expect(await examineCheckout(plain)).toEqual({ what: "checkout", finding: "has its whole history" });
+      vi.unstubAllEnvs();
       const { exitCode, stderr } = await deploy(plain, dryRun);
       expect([exitCode, stderr]).toEqual([1, expect.stringContaining("dubious ownership")]);
     } finally {
@@ -215,15 +223,17 @@ describe("a shallow clone", () => {
     expect([exitCode, stdout]).toEqual([1, ""]);
     expect(stderr).toContain("this clone is shallow");
     // What is advised is what mends it.
-    const [, advised = ""] = /next: (git fetch --unshallow)/.exec(stderr) ?? [];
-    await execa("sh", ["-c", advised], { cwd: clone });
+    const [, advised = ""] = /next: (git .*) && \.\/deploy\.sh/.exec(stderr) ?? [];
+    expect(await follow(advised)).toMatchObject({ exitCode: 0 });
     expect(await examineCheckout(clone)).toEqual({ what: "checkout", finding: "has its whole history" });
   });
 
   it("is told of by doctor", async () => {
     const clone = path("shallow-doctor");
     await execa("git", ["clone", "--quiet", "--depth=1", `file://${plain}`, clone]);
-    expect(await examineCheckout(clone)).toMatchObject({ remedy: "git fetch --unshallow" });
+    const { remedy } = await examineCheckout(clone);
+    expect(await follow(remedy, { cwd: clone })).toMatchObject({ exitCode: 0 });
+    expect(await examineCheckout(clone)).toEqual({ what: "checkout", finding: "has its whole history" });
   });
 });
 

@@ -6,7 +6,9 @@ import { fileURLToPath } from "node:url";
 import { execa, execaSync } from "execa";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { bridge, podCIDR, serviceCIDR } from "../../bootstrap/embedded/src/layout.ts";
+import { deployCommand } from "../../lib/cluster/kubectl.ts";
 import { checkout } from "../../lib/repository.ts";
+import { follow } from "../../lib/test/follow.ts";
 
 // deploy.sh itself runs, as a copy, with everything that it starts replaced by programs that only write down what they were asked.
 // Of contexts there is one, mine.
@@ -61,6 +63,27 @@ const deploy = (args: string[], environment: Record<string, string> = {}) =>
   });
 const calls = async (): Promise<string[]> =>
   existsSync(path("calls")) ? (await readFile(path("calls"), "utf8")).trim().split("\n") : [];
+/** Does what was said to be next, where deploy.sh is. */
+const next = (line: string | undefined) =>
+  follow(line, {
+    cwd: directory,
+    env: {
+      PATH: `${path("bin")}:${path("machine")}`,
+      STATE_DIR: path("state"),
+      CACHE_DIR: path("cache"),
+      DEPLOY_LOG: path("log", "deploy.log"),
+      CALLS: path("calls"),
+    },
+  });
+/** How a machine gets what it lacks. */
+const ways: Record<string, string> = {
+  git: "apt-get install --yes git && ",
+  flock: "apt-get install --yes util-linux && ",
+  node: "https://nodejs.org/en/download, then ",
+  npm: "https://nodejs.org/en/download, then ",
+  go: "https://go.dev/dl, then ",
+  kubectl: "https://kubernetes.io/docs/tasks/tools, then ",
+};
 /** A call as it was made, its options in the order of the alphabet. */
 const sorted = (call = ""): string => {
   const [before = "", behind = ""] = call.split(" -- ");
@@ -73,7 +96,7 @@ beforeEach(async () => {
   const text = await readFile(join(checkout, "deploy.sh"), "utf8");
   const own = text.replace(/^lock=.*$/m, `lock=${path("lock")}`);
   expect(own).not.toBe(text);
-  await writeFile(path("deploy.sh"), own);
+  await writeFile(path("deploy.sh"), own, { mode: 0o755 });
   for (const name of ["bin", "machine", "node_modules"]) await mkdir(path(name));
   for (const name of ["upstream", "other"]) {
     await mkdir(path("gitops/clusters", name), { recursive: true });
@@ -164,7 +187,28 @@ describe("the command line", () => {
       stdout: "",
       stderr: `${message}\nnext: ./deploy.sh --help`,
     });
+    expect(await next("./deploy.sh --help")).toMatchObject({ exitCode: 0 });
     expect(await calls()).toEqual([]);
+  });
+
+  it.each([
+    deployCommand(),
+    deployCommand("status"),
+    deployCommand("doctor"),
+    deployCommand("--keep-istio"),
+    deployCommand("--repo URL"),
+    deployCommand("--repo URL", "--repo-credentials FILE"),
+    deployCommand("--registry HOST/PATH"),
+  ])("takes what other programs say is next: %s", async (line) => {
+    expect(await next(`${line} --context mine`)).toMatchObject({ exitCode: 0 });
+    expect((await calls())[0]).toMatch(/^(bootstrap|status|doctor) .*--context=mine/);
+  });
+
+  it("gives the shell the cluster that other programs miss", async () => {
+    expect(await next('eval "$(./deploy.sh env)" && echo "$APP_URL"')).toMatchObject({
+      exitCode: 0,
+      all: "here",
+    });
   });
 
   it("is checked before the machine", async () => {
@@ -180,15 +224,22 @@ describe("the machine", () => {
     await replace("id", "echo 1000");
     const { exitCode, stdout, stderr } = await deploy([command]);
     expect([exitCode, stdout]).toEqual([3, ""]);
-    expect(stderr).toMatch(/root \(next: sudo/);
     expect(await calls()).toEqual([]);
+    // What is next is the same for root: to destroy is not to bootstrap.
+    const [, sudo, atHand] = /root \(next: (.*)\)\n.*\(next: (.*)\)$/.exec(stderr) ?? [];
+    expect([sudo, atHand]).toEqual([`sudo ./deploy.sh ${command}`, `./deploy.sh ${command} --context NAME`]);
+    await replace("sudo", `PATH=${path("root")}:$PATH exec "$@"`);
+    await mkdir(path("root"));
+    await writeFile(path("root/id"), "#!/bin/sh\necho 0\n", { mode: 0o755 });
+    expect(await next(sudo)).toMatchObject({ exitCode: 0 });
+    expect((await calls()).map((call) => call.split(" ")[0])).toEqual([command]);
   });
 
   it.each(["git", "node", "npm", "go"])("has to have %s", async (name) => {
     await rm(path("bin", name));
     const { exitCode, stderr } = await deploy([]);
     expect(exitCode).toBe(3);
-    expect(stderr).toBe(`missing: ${name} (next: install ${name} and run ./deploy.sh again)`);
+    expect(stderr).toBe(`missing: ${name} (next: ${ways[name]}./deploy.sh)`);
     expect(await calls()).toEqual([]);
   });
 
@@ -263,10 +314,11 @@ describe("bootstrap", () => {
 
   it("ends with 1 and the log to read where that fails", async () => {
     await rm(path("node_modules"), { recursive: true });
-    await replace("npm", "exit 1");
+    await replace("npm", "echo it is broken; exit 1");
     const { exitCode, stderr } = await deploy([]);
     expect(exitCode).toBe(1);
-    expect(stderr).toBe(`npm ci failed (next: tail ${path("log", "deploy.log")})`);
+    expect(stderr).toBe(`npm ci failed (next: tail -n 40 ${path("log", "deploy.log")})`);
+    expect((await follow(`tail -n 40 ${path("log", "deploy.log")}`)).all).toContain("it is broken");
     expect(await calls()).toEqual([]);
   });
 });
@@ -358,7 +410,7 @@ describe("an existing cluster", () => {
     await rm(path("bin", name));
     const { exitCode, stderr } = await asUser(["--context", "mine"]);
     expect(exitCode).toBe(3);
-    expect(stderr).toBe(`missing: ${name} (next: install ${name} and run ./deploy.sh again)`);
+    expect(stderr).toBe(`missing: ${name} (next: ${ways[name]}./deploy.sh --context mine)`);
     expect(await calls()).toEqual([]);
   });
 
@@ -404,7 +456,7 @@ describe("a cluster of kind", () => {
     const { exitCode, stderr } = await deploy(["--kind"]);
     expect([exitCode, stderr]).toEqual([
       3,
-      "missing: docker kind (next: install docker kind and run ./deploy.sh again)",
+      "missing: docker kind (next: https://kind.sigs.k8s.io, then apt-get install --yes docker.io && ./deploy.sh --kind)",
     ]);
   });
 });
@@ -593,10 +645,17 @@ describe("a checkout", () => {
       await replace("git", 'case "$*" in *--is-shallow-repository) echo true ;; esac');
       const { exitCode, stdout, stderr } = await deploy(args.filter(Boolean));
       expect([exitCode, stdout]).toEqual([1, ""]);
+      const again = ["./deploy.sh", ...args].filter(Boolean).join(" ");
+      const advised = `git -C ${directory} fetch --unshallow && ${again}`;
       expect(stderr).toBe(
-        "this clone is shallow: the platform's Git server cannot take half a history\nnext: git fetch --unshallow, and ./deploy.sh again",
+        `this clone is shallow: the platform's Git server cannot take half a history\nnext: ${advised}`,
       );
       expect(await calls()).toEqual([]);
+      await replace("git", "");
+      expect(await next(advised)).toMatchObject({ exitCode: 0 });
+      expect((await calls())[0]).toMatch(
+        args.includes("--dry-run") ? /^bootstrap --dry-run -- / : /^bootstrap -- /,
+      );
     },
   );
 
@@ -612,7 +671,7 @@ describe("a checkout", () => {
       const { exitCode, stderr } = await deploy(args);
       expect(exitCode).toBe(1);
       expect(stderr).toBe(
-        `${words}\nGit does not read ${directory} (next: do what Git says, and run ./deploy.sh again)`,
+        `${words}\nGit does not read ${directory} (next: do what Git says, then ./deploy.sh ${args.join(" ")})`,
       );
       expect(await calls()).toEqual([]);
     },
@@ -674,8 +733,14 @@ describe("programs that a run stands on", () => {
     const { exitCode, stderr } = await deploy(args, { PATH: `${path("bin")}:${path("machine")}` });
     // The machine's own sbin is looked at too, and has neither.
     expect(exitCode).toBe(3);
-    expect(stderr).toBe(`missing: ${name} (next: install ${name} and run ./deploy.sh again)`);
+    const again = ["./deploy.sh", ...args].join(" ");
+    expect(stderr).toBe(`missing: ${name} (next: ${ways[name]}${again})`);
     expect(await calls()).toEqual([]);
+    await symlink(execaSync("sh", ["-c", `command -v ${name}`]).stdout, path("machine", name));
+    await replace("apt-get", 'echo "apt-get $*" >> "$CALLS"');
+    const [, advised] = /next: (.*)\)$/.exec(stderr) ?? [];
+    expect(await next(advised)).toMatchObject({ exitCode: 0 });
+    expect((await calls())[0]).toBe("apt-get install --yes util-linux");
   });
 
   it.each([["status"], ["doctor"], ["env"], ["--dry-run"]])(
@@ -700,8 +765,13 @@ describe("programs that a run stands on", () => {
     const { exitCode, stderr } = await deploy([]);
     expect(exitCode).toBe(1);
     expect(stderr).toContain(
-      "another deploy.sh, process 4711, is at work and did not end within 120 s\nnext: ",
+      "another deploy.sh, process 4711, is at work and did not end within 120 s\nnext: tail --pid=4711 -f /dev/null; ./deploy.sh",
     );
+    // That process has ended meanwhile, and the lock is free.
+    await symlink("/usr/bin/tail", path("machine/tail"));
+    await rm(path("bin/flock"));
+    const [, advised] = /next: (.*)$/m.exec(stderr) ?? [];
+    expect(await next(advised?.replace("4711", "999999999"))).toMatchObject({ exitCode: 0 });
   });
 
   it("a lock that was had names this run's process", async () => {

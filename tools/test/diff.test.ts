@@ -103,6 +103,8 @@ describe("of a real repository", () => {
         "",
       ].join("\n"),
     );
+    // Whatever the person calls that trailer when they write it themselves.
+    await sample.git("config", "trailer.deletes.key", "Loescht");
     await sample.commit("refactor: no policy\n\nDeletes: NetworkPolicy shop/cart");
     expect((await blastRadius(sample.directory, base)).unacknowledged).toEqual([]);
     expect(await new Git(sample.directory).run("worktree", "list", "--porcelain")).not.toContain(

@@ -2,25 +2,14 @@
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { Git } from "../../lib/git/git.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { release, rollback } from "../src/release/release.ts";
-import { type Clone, kustomization, Shop } from "./shop.ts";
+import { clone, kustomization, openShop, shop } from "./shop.ts";
 
-let shop: Shop;
-let clone: Clone;
-
-beforeEach(async () => {
-  shop = await Shop.open();
-  clone = await shop.clone("clone");
-  vi.stubEnv("IMAGE_BUILDER", shop.builder);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  shop.close();
-});
+openShop();
 
 const configure = async (settings: Record<string, string>): Promise<void> => {
   for (const [key, value] of Object.entries(settings)) await clone.person("config", key, value);
@@ -46,6 +35,85 @@ describe("a release is made and pushed on top of what others pushed", () => {
     ["a remote that mirrors", { "remote.origin.mirror": "true" }],
   ])("with %s", async (_, settings) => {
     await configure(settings);
+    await releases();
+  });
+
+  // Each was tried alone; together they take the time of one.
+  test("with every habit at once", async () => {
+    const off = ["merge.renames", "log.follow", "core.fileMode", "core.symlinks", "core.logAllRefUpdates"];
+    const on = ["merge.verifySignatures", "merge.log", "merge.renormalize", "merge.autoStash", "log.mailmap"];
+    const habits = ["rebase.abbreviateCommands", "rebase.forkPoint", "rebase.autoSquash", "rerere.enabled"];
+    const more = ["rerere.autoUpdate", "submodule.recurse", "tag.gpgSign", "tag.forceSignAnnotated"];
+    const files = ["core.preferSymlinkRefs", "core.splitIndex", "core.untrackedCache", "core.ignoreCase"];
+    const shown = ["diff.noprefix", "diff.relative", "status.short", "status.branch", "grep.column"];
+    await configure({
+      ...Object.fromEntries(off.map((key) => [key, "false"])),
+      ...Object.fromEntries([on, habits, more, files, shown].flat().map((key) => [key, "true"])),
+      "merge.ff": "only",
+      "pull.ff": "only",
+      "merge.conflictStyle": "diff3",
+      "merge.default": "union",
+      "rebase.backend": "apply",
+      "rebase.instructionFormat": "%an %s",
+      "rebase.missingCommitsCheck": "error",
+      "diff.external": "false",
+      "diff.orderFile": "/nonexistent",
+      "diff.renames": "copies",
+      "format.pretty": "%H",
+      "format.notes": "true",
+      "notes.displayRef": "refs/notes/*",
+      "log.date": "iso",
+      "i18n.commitEncoding": "UTF-16",
+      "i18n.logOutputEncoding": "ISO-8859-1",
+      "commit.cleanup": "scissors",
+      "commit.template": "/nonexistent",
+      "core.abbrev": "4",
+      "core.commentChar": "auto",
+      "core.editor": "false",
+      "sequence.editor": "false",
+      "core.pager": "false",
+      "core.fsmonitor": "/bin/false",
+      "core.whitespace": "trailing-space,tab-in-indent",
+      "apply.whitespace": "error",
+      "index.version": "4",
+      "column.ui": "always",
+      "alias.commit": "!false",
+      "alias.push": "!false",
+      "remote.pushDefault": "nowhere",
+      "branch.main.pushRemote": "nowhere",
+      "branch.main.rebase": "interactive",
+      "push.default": "nothing",
+      "push.negotiate": "true",
+      "remote.origin.push": "refs/heads/main:refs/heads/elsewhere",
+      "remote.origin.fetch": "+refs/heads/none*:refs/remotes/none/*",
+      "blame.ignoreRevsFile": "/nonexistent",
+      "safe.bareRepository": "explicit",
+      "gc.auto": "1",
+    });
+    await releases();
+  });
+
+  test("with an environment of which nothing is meant for the tool", async () => {
+    const given = {
+      GIT_TRACE: "1",
+      GIT_TRACE2_EVENT: "2",
+      GIT_EDITOR: "false",
+      GIT_SEQUENCE_EDITOR: "false",
+      GIT_PAGER: "false",
+      GIT_EXTERNAL_DIFF: "false",
+      GIT_AUTHOR_DATE: "not a date",
+      GIT_COMMITTER_DATE: "not a date",
+      GIT_SHALLOW_FILE: "/nonexistent",
+      GIT_NAMESPACE: "other",
+      GIT_OBJECT_DIRECTORY: "/nonexistent",
+      GIT_ATTR_SOURCE: "nothing",
+      GIT_ICASE_PATHSPECS: "1",
+      GIT_DEFAULT_HASH: "sha256",
+      LC_ALL: "de_DE.UTF-8",
+      LANGUAGE: "de",
+      TZ: "Asia/Kathmandu",
+    };
+    for (const [name, value] of Object.entries(given)) vi.stubEnv(name, value);
     await releases();
   });
 
@@ -113,12 +181,17 @@ describe("sources that were rolled back are refused", () => {
     ["another sign between trailers", { "trailer.separators": "=" }],
     ["a comment that begins as the trailer does", { "core.commentChar": "R" }],
     ["messages in another encoding", { "i18n.logOutputEncoding": "UTF-16" }],
+    ["other names of trailers", { "trailer.image.key": "Bild", "trailer.rolled-back.key": "Zurueck: " }],
+    ["a command for a trailer", { "trailer.image.key": "Image: ", "trailer.image.command": "echo forged" }],
+    ["a place for trailers", { "trailer.where": "start", "trailer.ifmissing": "doNothing" }],
   ])("with %s", async (_, settings) => {
     await clone.change("one\n");
     await release(clone.options());
     const two = await clone.change("two\n");
     await release(clone.options());
     await configure(settings);
+    // The tool's own lines are no longer the last paragraph, and are put there.
+    clone.hook("prepare-commit-msg", 'printf "\\n\\nA paragraph.\\n" >> "$1"');
     await rollback(clone.options());
     await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
     expect(await lastRolledBack(clone.directory, "cart")).toBe(two);

@@ -13,26 +13,15 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { isSsh, sshAddress } from "../../bootstrap/existing/src/credentials.ts";
 import { probeAddress } from "../../bootstrap/existing/src/probe.ts";
 import { checkout } from "../../lib/repository.ts";
 import { replaceYamlScalar } from "../src/git/scalar.ts";
 import { release, setFault } from "../src/release/release.ts";
-import { type Clone, fault, kustomization, Shop } from "./shop.ts";
+import { clone, fault, kustomization, openShop, shop } from "./shop.ts";
 
-let shop: Shop;
-let clone: Clone;
-
-beforeEach(async () => {
-  shop = await Shop.open();
-  clone = await shop.clone("clone");
-  vi.stubEnv("IMAGE_BUILDER", shop.builder);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  shop.close();
-});
+openShop();
 
 /** Runs the command as a process of its own, from a shell. */
 const gitops = (line: string) =>
@@ -61,7 +50,7 @@ describe("under umask 077", () => {
   test("what is unpacked has them too", async () => {
     const target = mkdtempSync(join(tmpdir(), "unpacked-"));
     const program = `
-      import { unpackCommitted } from "${checkout}/tools/src/git/source-tag.ts";
+      import { unpackCommitted } from "${checkout}/lib/git/source-tag.ts";
       await unpackCommitted(${JSON.stringify(clone.directory)}, "services/cart", ${JSON.stringify(target)});`;
     // Tar takes away what the umask says from whoever is not root.
     const node = `umask 077; exec ${checkout}/node_modules/.bin/tsx --input-type=module --eval "$0"`;

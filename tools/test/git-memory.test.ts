@@ -1,23 +1,12 @@
 /** What was deployed and rolled back is remembered by trailers that the files confirm, and nothing of a person's is dropped. */
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
-import { Clone, failureOf, fault, kustomization, Shop } from "./shop.ts";
+import { Clone, clone, failureOf, fault, kustomization, openShop, shop } from "./shop.ts";
 
-let shop: Shop;
-let clone: Clone;
-
-beforeEach(async () => {
-  shop = await Shop.open();
-  clone = await shop.clone("clone");
-  vi.stubEnv("IMAGE_BUILDER", shop.builder);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  shop.close();
-});
+openShop();
 
 const head = (): Promise<string> => clone.git.run("rev-parse", "HEAD");
 const main = (): Promise<string> => shop.bare.run("rev-parse", "main");
@@ -200,4 +189,51 @@ test("a branch that the remote does not have is created", async () => {
   const { outcome, commit } = await release(clone.options({ push: true, branch: "next" }));
   expect(outcome).toBe("pushed");
   expect(await shop.bare.run("rev-parse", "next")).toBe(commit);
+});
+
+describe("what was rolled back is remembered", () => {
+  test("of a commit that others were squashed with, as the pages of Git servers do", async () => {
+    const two = await rolledBack(clone);
+    const message = await clone.git.run("log", "-1", "--format=%B");
+    await clone.person("reset", "--quiet", "--soft", "HEAD~1");
+    const squashed = `Take cart back (#12)\n\n* ${message}\n\n* docs: why\n\nCo-authored-by: A <a@b>`;
+    await clone.person("commit", "--quiet", "--message", squashed);
+    await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
+  });
+
+  test("of one that was picked from another branch and signed off", async () => {
+    const two = await rolledBack(clone);
+    const picked = await head();
+    await clone.person("reset", "--quiet", "--hard", "HEAD~1");
+    await clone.person("cherry-pick", "-x", "--signoff", picked);
+    await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
+  });
+
+  test("and not of what a message only quotes", async () => {
+    await rolledBack(clone);
+    const message = await clone.git.run("log", "-1", "--format=%B");
+    await clone.change("three\n");
+    await release(clone.options());
+    clone.write("notes.txt", "why\n");
+    await clone.commit(`docs: why\n\n${message}\n\nMore prose.`);
+    expect((await release(clone.options())).outcome).toBe("unchanged");
+  });
+
+  test.each(["blob:none", "tree:0"])("in a clone that fetches what it needs (%s)", async (filter) => {
+    const two = await rolledBack(clone, true);
+    for (const key of ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"])
+      await shop.bare.run("config", key, "true");
+    const partial = new Clone(join(shop.directory, "partial"));
+    await shop.bare.run(
+      "clone",
+      "--quiet",
+      `--filter=${filter}`,
+      `file://${shop.bare.directory}`,
+      partial.directory,
+    );
+    for (const key of ["user.name", "user.email"]) await partial.git.run("config", key, "x@localhost");
+    await expect(release(partial.options())).rejects.toThrow(`${two} was rolled back`);
+    await shop.move();
+    expect((await setFault(20, partial.options({ push: true }))).outcome).toBe("pushed");
+  });
 });

@@ -150,7 +150,7 @@ describe("wait, beside other people's Applications", () => {
     cluster(root(), application("shop", [branch], { revisions: [other] }));
     await expect(waitForCommit(commit, 0)).rejects.toMatchObject({
       message: expect.stringContaining("Application shop is at bbbbbbbbbbbb, not at aaaaaaaaaaaa"),
-      next: "kubectl -n argocd describe application shop",
+      next: "kubectl --kubeconfig /some/file -n argocd describe application shop",
     });
   });
 
@@ -325,7 +325,7 @@ describe("doctor, beside other people's Applications", () => {
     const remedies = Object.fromEntries((await examine(checkout)).map(({ what, remedy }) => [what, remedy]));
     expect(remedies).toMatchObject({
       "unpushed commits": "git push fork HEAD:trunk",
-      "what Argo CD runs": "npm run wait -- fork/trunk",
+      "what Argo CD runs": "KUBECONFIG=/some/file npm run wait -- fork/trunk",
     });
   });
 });

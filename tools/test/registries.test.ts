@@ -1,5 +1,7 @@
 /** Registries with a login, with immutable tags, and ones that do not say: by the commands that ask them. */
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { until } from "../../lib/failure.ts";
@@ -8,8 +10,8 @@ import { loginsFor } from "../../lib/images/logins.ts";
 import { lookUp, manifestURL, parseChallenge, resolveDigest } from "../../lib/images/registry.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback } from "../src/release/release.ts";
-import { type Door, RealRegistry, user } from "./registry.ts";
-import { type Clone, kustomization, Shop } from "./shop.ts";
+import { type Door, install, RealRegistry, user } from "./registry.ts";
+import { type Clone, failureOf, kustomization, Shop } from "./shop.ts";
 
 const image = "registry.example/shop/cart";
 const overlay = "gitops/apps/shop/overlays/staging/kustomization.yaml";
@@ -48,6 +50,7 @@ describe.each<Door>(["token", "basic"])(
     let registry: RealRegistry;
     let clone: Clone;
     beforeAll(async () => {
+      if (!existsSync("/usr/bin/buildah")) install("buildah");
       registry = await RealRegistry.open(door);
     });
     afterAll(() => registry.close());
@@ -83,7 +86,7 @@ describe.each<Door>(["token", "basic"])(
       const promotion = { ...options(), from: "local", to: "staging" };
       await expect(promote(promotion)).rejects.toMatchObject({
         message: `${registry.host}/${image}:${second} is not there`,
-        next: "npm run release -- cart",
+        next: `npm run release -- cart --registry http://${registry.host}`,
       });
       await registry.put(image, second);
       expect((await promote(promotion)).outcome).toBe("committed");
@@ -95,14 +98,21 @@ describe.each<Door>(["token", "basic"])(
       await clone.change("two\n");
       await release(options());
       const failure = { message: `${registry.host}/${image}:${one} is not there` };
-      const nothing = "git revert what changed services/cart, then npm run release -- cart";
-      await expect(rollback(options())).rejects.toMatchObject({ ...failure, next: nothing });
-      // Of the tags before, one is there.
-      if (door === "token") await registry.put(image, "000000000000");
-      const next = "npm run rollback -- cart --to 000000000000";
-      if (door === "token") await expect(rollback(options())).rejects.toMatchObject({ ...failure, next });
+      const started = ["rollback", "cart", "--registry", `http://${registry.host}`];
+      const refused = await failureOf(rollback(options()));
+      expect(refused).toMatchObject(failure);
+      if (door === "basic") {
+        // None of the tags before is there: the sources go back, and their image is built.
+        expect((await clone.follow(refused)).exitCode).toBe(0);
+        expect(clone.read("services/cart/main.ts")).toBe(`one ${door}\n`);
+        expect(clone.read(kustomization)).toContain(one);
+        return;
+      }
+      await registry.put(image, "000000000000");
+      expect((await clone.follow(await failureOf(rollback(options())), started)).exitCode).toBe(0);
+      expect(clone.read(kustomization)).toContain('"000000000000"');
       await registry.put(image, one);
-      expect((await rollback(options())).message).toBe(`deploy(cart): ${one}`);
+      expect((await rollback({ ...options(), to: one })).message).toBe(`deploy(cart): ${one}`);
     });
 
     test("that does not say stops a promotion and no rollback", async () => {
@@ -119,9 +129,10 @@ describe.each<Door>(["token", "basic"])(
         ["hangs up", "does not answer"],
       ] as const) {
         registry.fails = fails;
-        await expect(promote(promotion)).rejects.toThrow(
-          new RegExp(`not known whether .* is there: .*${why}`),
-        );
+        const failure = await failureOf(promote(promotion));
+        expect(failure.message).toMatch(new RegExp(`not known whether .* is there: .*${why}`));
+        // What is next shows the answer that the tool got.
+        expect((await clone.follow(failure)).all).toMatch(fails === "hangs up" ? /Empty reply/ : `${fails}`);
       }
       expect((await rollback(options())).message).toBe(`deploy(cart): ${one}`);
     });
@@ -146,11 +157,19 @@ describe.each<Door>(["token", "basic"])(
       clone.write(overlay, `images:\n  - name: ${image}\n    newTag: "000"\n`);
       await clone.commit("staging");
       await release(options());
+      await registry.put(image, tag);
       keep("config.json", {});
-      await expect(promote({ ...options(), from: "local", to: "staging" })).rejects.toMatchObject({
-        message: expect.stringContaining(`not known whether ${registry.host}/${image}:${tag} is there`),
-        next: `builder login ${registry.host}`,
-      });
+      vi.stubEnv("IMAGE_BUILDER", "buildah");
+      vi.stubEnv("REGISTRY_AUTH_FILE", join(shop.directory, "home/auth.json"));
+      const failure = await failureOf(promote({ ...options(), from: "local", to: "staging" }));
+      expect(failure.message).toContain(`not known whether ${registry.host}/${image}:${tag} is there`);
+      const unsaid = await failureOf(resolveDigest(`${registry.host}/${image}:${tag}`));
+      expect(unsaid.next).toBe(failure.next);
+      // A person types them.
+      const typed = `--username ${user.name} --password ${user.password}`;
+      const next = failure.next?.replace("login", `login ${typed}`);
+      expect(await clone.follow({ next })).toMatchObject({ exitCode: 0 });
+      expect((await promote({ ...options(), from: "local", to: "staging" })).outcome).toBe("committed");
     });
 
     test("where somebody else was faster with the same tag has the image", async () => {
@@ -256,6 +275,8 @@ describe("Docker Hub", () => {
     ["docker.io/redis:7", "library/redis/manifests/7"],
     ["index.docker.io/team/app:1", "team/app/manifests/1"],
     ["registry-1.docker.io/team/app", "team/app/manifests/latest"],
+    ["redis:7", "library/redis/manifests/7"],
+    ["team/app:1", "team/app/manifests/1"],
   ])("is asked for %s at its address", (name, path) => {
     expect(manifestURL(name)).toBe(`https://registry-1.docker.io/v2/${path}`);
   });
@@ -269,6 +290,55 @@ describe("Docker Hub", () => {
       ]);
     },
   );
+});
+
+describe("an answer that says nothing of the image is not taken for one", () => {
+  const manifest = { "content-type": "application/vnd.oci.image.manifest.v1+json" };
+  const bearer = (realm: string) => ({ "www-authenticate": `Bearer realm="${realm}"` });
+  const page = { "content-type": "text/html; charset=utf-8" };
+  /** What is found of an image in a registry that answers so. */
+  async function found(
+    answer: (request: IncomingMessage, response: ServerResponse) => unknown,
+  ): Promise<unknown> {
+    const server = createServer((request, response) => void answer(request, response));
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    try {
+      return await lookUp(`127.0.0.1:${(server.address() as AddressInfo).port}/team/a:1`);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  }
+
+  test.each<[string, Parameters<typeof found>[0], RegExp]>([
+    ["a page that a portal answers with", (_, to) => to.writeHead(200, page).end("<html>"), /a page, not/],
+    [
+      "a page instead of a token",
+      ({ url }, to) => to.writeHead(url?.startsWith("/t") ? 200 : 401, bearer("/t")).end("<html>"),
+      /no token/,
+    ],
+    [
+      "an address of tokens that is none",
+      (_, to) => to.writeHead(401, bearer("http://")).end(),
+      /is no address/,
+    ],
+    ["no word of what login is wanted", (_, to) => to.writeHead(401).end(), /a login of a kind/],
+    ["one redirect after the other", (_, to) => to.writeHead(301, { location: "/again" }).end(), /redirect/],
+  ])("%s", async (_, answer, why) => {
+    expect(await found(answer)).toMatchObject({ state: "unsaid", why: expect.stringMatching(why) });
+  });
+
+  test("but a manifest is one where only whole manifests are given", async () => {
+    const answer = ({ method }: IncomingMessage, to: ServerResponse): unknown =>
+      method === "HEAD" ? to.writeHead(405).end() : to.writeHead(200, manifest).end("{}");
+    expect(await found(answer)).toMatchObject({ state: "there" });
+  });
+
+  test("nor is a name that no image can have", async () => {
+    await expect(lookUp("registry example:5000/a:1")).rejects.toThrow(
+      "registry example:5000/a:1 is no name of an image",
+    );
+  });
 });
 
 describe("a challenge", () => {

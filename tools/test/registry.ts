@@ -43,7 +43,7 @@ export class RealRegistry {
   }
 
   static async open(kind: Door): Promise<RealRegistry> {
-    if (!existsSync(program)) install();
+    if (!existsSync(program)) install("docker-registry");
     const registry = new RealRegistry(kind);
     await registry.#start();
     return registry;
@@ -211,9 +211,10 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-function install(): void {
+/** Installs a Debian package that a test stands on. */
+export function install(name: string): void {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const options = ["install", "--yes", "--no-install-recommends", "docker-registry"];
+  const options = ["install", "--yes", "--no-install-recommends", name];
   try {
     execFileSync("apt-get", options, { env, stdio: "pipe" });
   } catch {

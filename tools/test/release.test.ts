@@ -1,23 +1,12 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { parseRegistry } from "../../lib/images/build.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
-import { type Clone, example, fault, kustomization, Shop } from "./shop.ts";
+import { type Clone, clone, example, fault, kustomization, openShop, shop } from "./shop.ts";
 
-let shop: Shop;
-let clone: Clone;
-
-beforeEach(async () => {
-  shop = await Shop.open();
-  clone = await shop.clone("clone");
-  vi.stubEnv("IMAGE_BUILDER", shop.builder);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  shop.close();
-});
+openShop();
 
 const status = (): Promise<string> => clone.git.run("status", "--porcelain");
 const subjects = (revision = "HEAD"): Promise<string> => clone.git.run("log", "--format=%s", revision);
@@ -256,3 +245,31 @@ test("two clones that race 50 times both end in a consistent branch", async () =
   expect({ commits, merges }).toEqual({ commits: "201", merges: "0" });
   for (const rival of rivals) expect(await rival.git.run("status", "--porcelain")).toBe("");
 }, 600_000);
+
+describe("the kustomization of a service", () => {
+  test.each(["kustomization.yml", "Kustomization"])("may be called %s", async (name) => {
+    const renamed = kustomization.replace("kustomization.yaml", name);
+    await clone.git.run("mv", kustomization, renamed);
+    await clone.commit("renamed");
+    const tag = await clone.change("one\n");
+    await release(clone.options());
+    expect(clone.read(renamed)).toContain(`newTag: "${tag}"`);
+    expect((await rollback(clone.options())).outcome).toBe("committed");
+    expect(clone.read(renamed)).toContain('newTag: "000000000000"');
+  });
+
+  test.each([
+    "images: {name: cart, newTag: 1}\n",
+    "images: [cart, 3, null, {name: [cart], newTag: 1}, {newTag: 1}]\n",
+    "images: newTag\n",
+    "- newTag\n",
+    "images: [\nnewTag\n",
+    "newTag\n",
+  ])("is found beside one of another shape: %j", async (text) => {
+    clone.write("gitops/apps/shop/base/another/kustomization.yaml", text);
+    await clone.commit("another");
+    const tag = await clone.change("one\n");
+    await release(clone.options());
+    expect(clone.read(kustomization)).toContain(`newTag: "${tag}"`);
+  });
+});

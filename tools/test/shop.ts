@@ -3,9 +3,13 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
+import { afterEach, beforeEach, vi } from "vitest";
 import type { Failure } from "../../lib/failure.ts";
 import { Git } from "../../lib/git/git.ts";
 import { parseRegistry } from "../../lib/images/build.ts";
+import { checkout } from "../../lib/repository.ts";
+import { type Followed, follow } from "../../lib/test/follow.ts";
+import { spelledOut } from "../src/cli/usage.ts";
 import type { ReleaseOptions } from "../src/release/release.ts";
 
 export const kustomization = "gitops/apps/shop/base/cart/kustomization.yaml";
@@ -23,6 +27,23 @@ const files: Record<string, string> = {
   "notes.txt": "a\n",
 };
 
+/** The shop of the test that runs, and a clone in it; see openShop. */
+export let shop: Shop;
+export let clone: Clone;
+
+/** Gives each test of a file a shop with one clone, whose builder builds nothing. */
+export function openShop(): void {
+  beforeEach(async () => {
+    shop = await Shop.open();
+    clone = await shop.clone("clone");
+    vi.stubEnv("IMAGE_BUILDER", shop.builder);
+  });
+  afterEach(() => {
+    vi.unstubAllEnvs();
+    shop.close();
+  });
+}
+
 /** A directory with a bare repository, to be removed at the end. */
 export class Shop {
   readonly directory = mkdtempSync(join(tmpdir(), "shop-"));
@@ -36,6 +57,16 @@ export class Shop {
     writeFileSync(shop.builder, `#!/bin/sh\necho "$@" >> ${shop.calls}\n`);
     chmodSync(shop.builder, 0o755);
     mkdirSync(shop.bare.directory);
+    const bin = join(shop.directory, "bin");
+    mkdirSync(bin);
+    const cli = join(checkout, "tools/src/cli.ts");
+    // Its sources are no Argo CD repository that could be validated.
+    const npm = `#!/bin/sh
+shift; name=$1; shift; [ "$1" = -- ] && shift
+case $name in release | rollback | fault) set -- "$@" --directory "$PWD" --no-validate ;; esac
+exec ${process.execPath} --import ${import.meta.resolve("tsx")} ${cli} "$name" "$@"
+`;
+    writeFileSync(join(bin, "npm"), npm, { mode: 0o755 });
     await shop.bare.run("init", "--quiet", "--bare", "--initial-branch=main");
     const first = await shop.clone("first", false);
     for (const [file, text] of Object.entries(files)) first.write(file, text);
@@ -98,7 +129,19 @@ export class Clone {
     return (await execa("git", args, { cwd: this.directory, env: { GIT_EDITOR: "true" } })).stdout;
   }
 
-  /** Runs a command line, such as one that a failure names, in the clone. */
+  /**
+   * Does what a failure says is next. `npm run` is the tool on this clone.
+   * @param started what the command line was, for a failure that says to call it again
+   */
+  follow({ next = "" }: { next?: string | undefined }, started: string[] = []): Promise<Followed> {
+    const bin = join(this.directory, "../bin");
+    return follow(spelledOut(next, started), {
+      cwd: this.directory,
+      env: { PATH: `${bin}:${process.env.PATH}` },
+    });
+  }
+
+  /** Runs a command line in the clone. */
   async shell(line: string): Promise<{ exitCode: number | undefined; all: string }> {
     const { exitCode, all } = await execa("sh", ["-c", line], {
       cwd: this.directory,

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, statfsSync } from 
 import { dirname } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
 import { modules } from "../../../lib/modules.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { platformProcesses } from "./cgroups.ts";
 import {
   bridge,
@@ -133,10 +134,11 @@ function ownSockets(): Set<string> {
   return found;
 }
 
+const existingAbove = (directory: string): string =>
+  existsSync(directory) ? directory : existingAbove(dirname(directory));
+
 function freeGiB(directory: string): number {
-  let existing = directory;
-  while (!existsSync(existing)) existing = dirname(existing);
-  const { bavail, bsize } = statfsSync(existing);
+  const { bavail, bsize } = statfsSync(existingAbove(directory));
   return Math.floor((bavail * bsize) / 1024 ** 3);
 }
 
@@ -145,7 +147,8 @@ export function diskCollisions(free: number, built: boolean): Collision[] {
   const needed = built ? neededGiB.run : neededGiB.build;
   if (free >= needed) return [];
   const what = `${free} GiB are free below ${cacheDirectory}, and ${needed} are needed${built ? "" : " for a build from nothing"}`;
-  return [{ what, next: `free ${needed - free} GiB, or CACHE_DIR=DIRECTORY ./deploy.sh` }];
+  const others = `free ${needed - free} GiB, or CACHE_DIR=DIRECTORY ./deploy.sh`;
+  return [{ what, next: `du -xhd1 ${quoted(existingAbove(cacheDirectory))} | sort -h (${others})` }];
 }
 
 const read = (path: string): string => (existsSync(path) ? readFileSync(path, "utf8") : "");

@@ -1,6 +1,7 @@
 /** etcd, the API server, the controller manager and the scheduler: on the host, on loopback and the bridge only. */
 import { mkdirSync } from "node:fs";
 import { until } from "../../../lib/failure.ts";
+import { tailCommand } from "../../../lib/process.ts";
 import { kubectl } from "../../src/kubectl.ts";
 import { ensureCertificates, pki, writeKubeconfig } from "./certificates.ts";
 import { apiServerURL, bridge, clusterDomain, podCIDR, serviceCIDR, state } from "./layout.ts";
@@ -135,7 +136,7 @@ export const waitForApiServer = (): Promise<void> =>
     "API server",
     120,
     async () => ((await kubectl(["get", "--raw", "/readyz"])).trim() === "ok" ? undefined : "not ready"),
-    `tail -n 40 ${state("log", "kube-apiserver.log")}`,
+    tailCommand(state("log", "kube-apiserver.log")),
   );
 
 /**
@@ -166,5 +167,5 @@ export const waitForNodes = (names: string[], since: Date): Promise<void> =>
       }
       return undefined;
     },
-    `tail -n 40 ${state("log", "node1-kubelet.log")}`,
+    tailCommand(state("log", "node1-kubelet.log")),
   );

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
 import { run } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { killAll, platformProcesses, removeCgroups } from "./cgroups.ts";
 import { bridge, cacheDirectory, nodes, project, stateDirectory } from "./layout.ts";
 import { namespaceName, removeNetwork } from "./network.ts";
@@ -42,7 +43,7 @@ export async function destroy(purge: boolean): Promise<void> {
     if (mounts(directory).length > 0)
       throw new Failure(
         `still mounted: ${mounts(directory).join(" ")}`,
-        `grep -l '${mounts(directory)[0]}' /proc/[0-9]*/mountinfo`,
+        `grep -lF ${quoted(mounts(directory)[0] ?? "")} /proc/[0-9]*/mountinfo`,
       );
   }
   progress("removing network");

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Diagnosis } from "../../../lib/cluster/doctor.ts";
 import { kubectlCommand } from "../../../lib/cluster/kubectl.ts";
 import { Failure } from "../../../lib/failure.ts";
+import { tailCommand } from "../../../lib/process.ts";
 import { readSource } from "../../../lib/render/source.ts";
 import type { Cluster, Component, Istioctl, Options, Stage } from "../../src/cluster.ts";
 import { waitForWorkloads } from "../../src/kubectl.ts";
@@ -109,6 +110,8 @@ export class EmbeddedCluster implements Cluster {
     this.#options = options;
     // The programs that run, and whoever asks the cluster, are this cluster's own, whatever the shell has chosen.
     process.env.KUBECONFIG = state("kubeconfig", "admin.yaml");
+    // The shell that a hint is copied into has this one on its PATH only after `deploy.sh env`.
+    process.env.KUBECTL = state("bin", "kubectl");
     process.env.PATH = `${state("bin")}:${process.env.PATH}`;
   }
 
@@ -140,7 +143,10 @@ export class EmbeddedCluster implements Cluster {
   }
 
   async question(): Promise<{ what: string; next: string }> {
-    return { what: `GET ${url("app")}/status`, next: kubectlCommand("-n", "logging", "get", "pods") };
+    return {
+      what: `GET ${url("app")}/status`,
+      next: `${kubectlCommand("-n", "logging", "get", "pods")}; ${tailCommand()}`,
+    };
   }
 
   async summary(): Promise<Record<string, string>> {

@@ -1,8 +1,10 @@
 /** Looking without touching: what bootstrap would do, and what is wrong with the machine. */
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { type Diagnosis, words } from "../../../lib/cluster/doctor.ts";
 import { Git } from "../../../lib/git/git.ts";
 import { modules } from "../../../lib/modules.ts";
+import { tailCommand } from "../../../lib/process.ts";
 import { findCollisions } from "./collisions.ts";
 import { imagesToBuild } from "./images.ts";
 import { repository, stateDirectory } from "./layout.ts";
@@ -61,7 +63,7 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
         diagnoses.push({
           what: `component ${name}`,
           finding: state,
-          remedy: `tail -n 40 ${stateDirectory}/log/${name}.log`,
+          remedy: tailCommand(join(stateDirectory, "log", `${name}.log`)),
         });
     }
     diagnoses.push({

@@ -55,7 +55,7 @@ export async function installPackages(): Promise<void> {
   if (!existsSync("/usr/bin/apt-get")) {
     throw new Failure(
       `missing programs and no apt-get to install them: ${missing.join(" ")}`,
-      `install ${missing.join(" ")}`,
+      `use a machine with Debian (or bring these packages there: ${missing.join(" ")})`,
     );
   }
   progress(`installing ${missing.length} Debian packages`);

@@ -1,5 +1,6 @@
 /** Handing the checkout's commits to the platform's Git server, as a remote like any other. */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { kubectlCommand } from "../../../lib/cluster/kubectl.ts";
 import { Failure, until } from "../../../lib/failure.ts";
 import { followedBranch } from "../../../lib/git/followed.ts";
 import { Git } from "../../../lib/git/git.ts";
@@ -44,7 +45,7 @@ export async function publish(gitURL: string): Promise<string> {
       const response = await fetch(new URL("/healthz", gitURL), { signal: AbortSignal.timeout(3000) });
       return response.ok ? undefined : `answered ${response.status}`;
     },
-    "kubectl -n git describe pod git-server-0",
+    kubectlCommand("-n", "git", "describe", "pod", "git-server-0"),
   );
   const known = (await git.try("remote", "get-url", remote)) !== undefined;
   await git.run("remote", known ? "set-url" : "add", remote, gitURL);

@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "../../../lib/failure.ts";
-import { run } from "../../../lib/process.ts";
+import { run, tailCommand } from "../../../lib/process.ts";
 import { credentials, secretFile } from "./credentials.ts";
 import { writeIfChanged } from "./files.ts";
 import { cache, pushAddress, registryAddress, state } from "./layout.ts";
@@ -101,7 +101,7 @@ export async function ensureRegistry(): Promise<void> {
     "registry",
     30,
     async () => ((await answers()) ? undefined : `no answer at ${registryAddress}`),
-    `tail ${state("log", "registry.log")}`,
+    tailCommand(state("log", "registry.log")),
   );
 }
 

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { Failure, until } from "../../../lib/failure.ts";
-import { run, succeeds } from "../../../lib/process.ts";
+import { run, succeeds, tailCommand } from "../../../lib/process.ts";
 import { createCgroup, entrances, killAll } from "./cgroups.ts";
 import { nodes, state } from "./layout.ts";
 
@@ -134,7 +134,7 @@ async function bringTo(text: string): Promise<void> {
     "supervisord",
     20,
     async () => ((await supervisorRuns()) ? undefined : "does not answer"),
-    `tail ${state("log", "supervisord.log")}`,
+    tailCommand(state("log", "supervisord.log")),
   );
 }
 
@@ -161,7 +161,7 @@ export async function waitForPrograms(names: string[], seconds = 60): Promise<vo
   } catch (error) {
     throw new Failure(
       error instanceof Error ? error.message : String(error),
-      `tail -n 40 ${state("log", `${failing}.log`)}`,
+      tailCommand(state("log", `${failing || "supervisord"}.log`)),
     );
   }
 }

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { Failure } from "../../../lib/failure.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { find, secretObject } from "../../src/kubectl.ts";
 import type { Target } from "./target.ts";
 
@@ -40,11 +41,11 @@ export function readCredentials(
 function readPrivate(file: string): string {
   try {
     if ((statSync(file).mode & 0o077) !== 0)
-      throw new Failure(`${file} holds credentials and others may read it`, `chmod 600 ${file}`);
+      throw new Failure(`${file} holds credentials and others may read it`, `chmod 600 ${quoted(file)}`);
     return readFileSync(file, "utf8");
   } catch (error) {
     if (error instanceof Failure) throw error;
-    throw new Failure(`${file} cannot be read: ${(error as Error).message}`, `ls -l ${file}`);
+    throw new Failure(`${file} cannot be read: ${(error as Error).message}`, `ls -l ${quoted(file)}`);
   }
 }
 

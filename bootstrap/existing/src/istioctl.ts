@@ -3,10 +3,12 @@ import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
+import { deployCommand } from "../../../lib/cluster/kubectl.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { log, run } from "../../../lib/process.ts";
 import { note, progress } from "../../../lib/progress.ts";
 import { fetchThroughProxy } from "../../../lib/proxy.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { pinned } from "./target.ts";
 
 const releases = (): string =>
@@ -41,7 +43,7 @@ export async function findIstioctl(): Promise<string> {
   if (fetched === version) return program;
   throw new Failure(
     `${program} is ${fetched ?? "no istioctl that runs here"}, not ${version}`,
-    `rm -r ${directory}, and the same command again`,
+    `rm -r ${quoted(directory)} && ${deployCommand()}`,
   );
 }
 
@@ -60,7 +62,7 @@ export function archiveName(version: string, platform: string, architecture: str
 async function download(version: string, directory: string): Promise<void> {
   const name = archiveName(version, process.platform, process.arch);
   const url = `${releases()}/${version}/${name}`;
-  const next = `put istioctl ${version} on the PATH, or try again: ${url}`;
+  const next = `${deployCommand()} (or put istioctl ${version} on the PATH: ${url})`;
   progress(`fetching ${name}`);
   const [archive, sum] = await Promise.all([fetchBytes(url, next), fetchBytes(`${url}.sha256`, next)]);
   const expected = sum.toString("utf8").trim().split(/\s+/)[0];

@@ -107,16 +107,14 @@ export async function pushImages({ cluster, overrides }: Target): Promise<void> 
     if (tag !== sources) {
       throw new Failure(
         `Git runs ${image}, but services/${service} is at ${sources}: there is nothing here to build it from`,
-        `npm run release -- ${service}`,
+        `npm run release -- ${service} --registry http://${registry.address}`,
       );
     }
     const context = mkdtempSync(join(tmpdir(), `${service}-`));
     try {
       await unpackCommitted(checkout, `services/${service}`, context);
-      await ensureImage(`${overrides.registry}/${service}:${tag}`, context, {
-        mirror: undefined,
-        insecure: true,
-      });
+      const own = { mirror: undefined, insecure: true };
+      await ensureImage(`${overrides.registry}/${service}:${tag}`, context, own, `services/${service}`);
     } finally {
       rmSync(context, { recursive: true, force: true });
     }

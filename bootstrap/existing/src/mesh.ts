@@ -1,6 +1,6 @@
 /** Whether somebody's own Istio, which `--keep-istio` leaves alone, can do what the platform asks of a mesh. */
 import type { Diagnosis } from "../../../lib/cluster/doctor.ts";
-import { kubectlCommand } from "../../../lib/cluster/kubectl.ts";
+import { contextArguments, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
 import { childrenOf } from "../../../lib/render/start.ts";
 import { checkout } from "../../../lib/repository.ts";
 import { find, findAll } from "../../src/kubectl.ts";
@@ -21,7 +21,7 @@ interface Istiod {
 
 const istiod = (): Promise<Istiod | undefined> =>
   find<Istiod>(["deployment", "istiod", "-n", "istio-system"]);
-const leave = "or leave --keep-istio out";
+const leave = "(or leave --keep-istio out)";
 
 /** The checks of a mesh that is kept, by what they look at. */
 export function meshChecks(target: Target): Record<string, () => Promise<Finding>> {
@@ -63,7 +63,7 @@ function meshVersion(mesh: Istiod | undefined): Finding {
   const newest = Number(/^1\.(\d+)/.exec(pinned("istio"))?.[1]);
   const range = `1.${newest - 2} to 1.${newest} are supported`;
   if (found.minor < newest - 2)
-    return { finding: `${found.version}; ${range}`, remedy: `raise it to ${pinned("istio")}, ${leave}` };
+    return { finding: `${found.version}; ${range}`, remedy: `upgrade it to ${pinned("istio")} ${leave}` };
   return {
     finding: `${found.version}${found.minor > newest ? `, which is newer than tried: ${range}` : ""}`,
   };
@@ -87,7 +87,7 @@ function istiodSettings(mesh: Istiod | undefined): Finding {
   if (!wrong) return { finding: "nothing in the way" };
   return {
     finding: `${wrong.name} is ${wrong.value}: ${wrong.why}`,
-    remedy: `${kubectlCommand("-n", "istio-system", "set", "env", "deployment/istiod", `${wrong.name}-`)}, ${leave}`,
+    remedy: `${kubectlCommand("-n", "istio-system", "set", "env", "deployment/istiod", `${wrong.name}-`)} ${leave}`,
   };
 }
 
@@ -103,7 +103,7 @@ async function cniPlugin(): Promise<Finding> {
   if (!plugin)
     return {
       finding: "is not there, and pods of a restricted namespace cannot redirect their traffic without it",
-      remedy: `istioctl install with components.cni.enabled, ${leave}`,
+      remedy: `enable components.cni there, as that mesh was installed ${leave}`,
     };
   const { name, namespace } = plugin.metadata;
   const { desiredNumberScheduled: wanted = 0, numberReady: ready = 0 } = plugin.status ?? {};
@@ -136,7 +136,7 @@ async function injection(): Promise<Finding> {
     ? { finding: `${injector.metadata.name} looks after namespaces with ${label}` }
     : {
         finding: `no webhook looks after namespaces with ${label}, as a mesh of revisions only`,
-        remedy: `istioctl tag set default --revision NAME, ${leave}`,
+        remedy: `${["istioctl", ...contextArguments()].join(" ")} tag set default --revision NAME ${leave}`,
       };
 }
 
@@ -151,7 +151,7 @@ export function keptGateway(gateways: Service[], nodes: Node[]): Finding {
   if (!service)
     return {
       finding: "no Service has the label istio=ingressgateway, which the platform's Gateway selects",
-      remedy: `install an ingress gateway with it, ${leave}`,
+      remedy: `put an ingress gateway into istio-system ${leave}`,
     };
   const { name, namespace } = service.metadata;
   const finding = `Service ${namespace}/${name}: ${gatewayURL(service, nodes)}`;
@@ -159,7 +159,7 @@ export function keptGateway(gateways: Service[], nodes: Node[]): Finding {
     ? { finding }
     : {
         finding: `${finding}, but the platform lets only a gateway in istio-system call the app`,
-        remedy: `install an ingress gateway in istio-system, ${leave}`,
+        remedy: `put an ingress gateway into istio-system ${leave}`,
       };
 }
 
@@ -188,6 +188,6 @@ async function gatewayIdentity({ cluster }: Target): Promise<Finding> {
     ? { finding: `${known}, which may call the app` }
     : {
         finding: `${identities.join(", ")}, which no AuthorizationPolicy of the platform lets call the app`,
-        remedy: `run it as istio-ingressgateway-service-account in istio-system, ${leave}`,
+        remedy: `run it as istio-ingressgateway-service-account in istio-system ${leave}`,
       };
 }

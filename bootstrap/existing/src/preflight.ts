@@ -1,7 +1,7 @@
 /** What a cluster has to have before anything is changed on it. */
 import { execa } from "execa";
 import type { Diagnosis } from "../../../lib/cluster/doctor.ts";
-import { contextArguments, get, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
+import { contextArguments, deployCommand, get, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
 import { imagesIn, parseImage } from "../../../lib/images/names.ts";
 import { progress } from "../../../lib/progress.ts";
 import { childrenOf } from "../../../lib/render/start.ts";
@@ -31,7 +31,7 @@ export async function preflight(target: Target): Promise<Diagnosis[]> {
     nodes: async () => nodeCount((await get<{ items: Node[] }>(["nodes"])).items, target),
     "default storage class": storageClass,
     gateway: () => gateway(target),
-    ...(target.keepIstio ? meshChecks(target) : { Istio: () => istio(target) }),
+    ...(target.keepIstio ? meshChecks(target) : { Istio: istio }),
     "Argo CD": argocd,
     "repository and registry from inside the cluster": () => inside(target),
   };
@@ -82,7 +82,10 @@ function clientVersion({ clientVersion: client, serverVersion: server }: Version
   const finding = `${client.gitVersion}, the server ${server.gitVersion}`;
   const apart = Math.abs(minorOf(client.gitVersion) - minorOf(server.gitVersion));
   return apart > 1
-    ? { finding, remedy: `install kubectl 1.${minorOf(server.gitVersion)}: one minor version apart at most` }
+    ? {
+        finding,
+        remedy: `https://kubernetes.io/docs/tasks/tools has kubectl 1.${minorOf(server.gitVersion)}: one minor version apart at most`,
+      }
     : { finding };
 }
 
@@ -153,7 +156,7 @@ async function storageClass(): Promise<Finding> {
       }
     : {
         finding: "there is no storage class",
-        remedy: "install a provisioner, such as local-path-provisioner",
+        remedy: "put a provisioner there, such as local-path-provisioner",
       };
 }
 
@@ -184,7 +187,7 @@ async function gateway({ keepIstio }: Target): Promise<Finding> {
   return { finding: loadBalancer ? "a load balancer gives it an address" : "a port of the nodes (30080)" };
 }
 
-async function istio({ context }: Target): Promise<Finding> {
+async function istio(): Promise<Finding> {
   const istiod = await find(["deployment", "istiod", "-n", "istio-system"]);
   if (!istiod) return { finding: "is not there yet" };
   const [key = "", value] = ownership.split("=");
@@ -196,7 +199,7 @@ async function istio({ context }: Target): Promise<Finding> {
     ? { finding: "present, installed by this path" }
     : {
         finding: "is there, and was not installed by this path: it would be changed",
-        remedy: `./deploy.sh --context ${context} --keep-istio, or remove it first`,
+        remedy: `${deployCommand("--keep-istio")} (or remove it first)`,
       };
 }
 
@@ -243,22 +246,22 @@ async function inside(target: Target): Promise<Finding> {
     if (error.part === "registry") {
       return {
         finding: `the image ${image} cannot be pulled: ${error.message}`,
-        remedy: `push it (npm run release -- app --push), or ./deploy.sh --context ${context} --registry HOST/PATH`,
+        remedy: `npm run release -- app --push (or ${deployCommand("--registry HOST/PATH")})`,
       };
     }
     if (error.part === "repository") {
       return {
         finding: `${repository} is not reached: ${error.message}`,
-        remedy: `./deploy.sh --context ${context} --repo URL, with a URL that pods reach`,
+        remedy: `${deployCommand("--repo URL")} (with a URL that pods reach)`,
       };
     }
-    return { finding: error.message, remedy: kubectlCommand("get", "events", "-n", "platform-preflight") };
+    return { finding: error.message, remedy: kubectlCommand("describe", "nodes") };
   }
   if (answer === "open") return { finding: `${repository} is read, ${image} is pulled` };
   if (readCredentials(target) || (await hasSecret(repository)))
     return { finding: `${repository} asks for credentials, which are there; ${image} is pulled` };
   return {
     finding: `${repository} asks for credentials, and there are none`,
-    remedy: `./deploy.sh --context ${context} --repo-credentials FILE (or GIT_USERNAME and GIT_PASSWORD)`,
+    remedy: `${deployCommand("--repo-credentials FILE")} (or GIT_USERNAME and GIT_PASSWORD)`,
   };
 }

@@ -43,7 +43,7 @@ export function resolveTarget(options: Options, origin: string | undefined): Tar
     // Neither shown nor used: it would stand in the Applications for everybody to read.
     throw new Failure(
       "the repository's URL holds a user name or a password",
-      `${again} --repo URL --repo-credentials FILE, with a URL without them`,
+      `${again} --repo URL --repo-credentials FILE (with a URL without them)`,
     );
   }
   const revision = options.revision ?? git.branch;

@@ -111,7 +111,7 @@ describe("a cluster that lacks something", () => {
       "a kubectl of its age",
       [{ when: "*version*", stdout: versions("v1.30.0", "v1.36.1") }],
       [],
-      "wrong kubectl: v1.30.0, the server v1.36.1\n      next: install kubectl 1.36",
+      "wrong kubectl: v1.30.0, the server v1.36.1\n      next: https://kubernetes.io/docs/tasks/tools has kubectl 1.36",
     ],
     [
       "rights",
@@ -135,7 +135,7 @@ describe("a cluster that lacks something", () => {
       "a storage class",
       [{ when: "*get storageclasses*", stdout: { items: [] } }],
       [],
-      "wrong default storage class: there is no storage class\n      next: install a provisioner",
+      "wrong default storage class: there is no storage class\n      next: put a provisioner there",
     ],
     [
       "a default among its storage classes",
@@ -170,7 +170,7 @@ describe("a cluster that lacks something", () => {
         { when: "*get namespace istio-system*", stdout: { metadata: { labels: {} } } },
       ],
       [],
-      "wrong Istio: is there, and was not installed by this path: it would be changed\n      next: ./deploy.sh --context mine --keep-istio",
+      "wrong Istio: is there, and was not installed by this path: it would be changed\n      next: ./deploy.sh --keep-istio --context mine (or",
     ],
     [
       "room for Argo CD",
@@ -185,7 +185,7 @@ describe("a cluster that lacks something", () => {
       "the registry",
       [{ when: "*get pod preflight*", stdout: waiting("ErrImagePull", "not found") }],
       [],
-      "cannot be pulled: ErrImagePull not found\n      next: push it (npm run release -- app --push)",
+      "cannot be pulled: ErrImagePull not found\n      next: npm run release -- app --push (or ./deploy.sh --registry HOST/PATH --context mine)",
     ],
     [
       "a way to the repository",
@@ -194,13 +194,13 @@ describe("a cluster that lacks something", () => {
         { when: "*logs*", stdout: "getaddrinfo ENOTFOUND git.example\n" },
       ],
       [],
-      `${repository} is not reached: getaddrinfo ENOTFOUND git.example\n      next: ./deploy.sh --context mine --repo URL`,
+      `${repository} is not reached: getaddrinfo ENOTFOUND git.example\n      next: ./deploy.sh --repo URL --context mine`,
     ],
     [
       "credentials",
       [{ when: "*logs*", stdout: "asks for credentials\n" }],
       [],
-      `${repository} asks for credentials, and there are none\n      next: ./deploy.sh --context mine --repo-credentials FILE`,
+      `${repository} asks for credentials, and there are none\n      next: ./deploy.sh --repo-credentials FILE --context mine`,
     ],
   ];
 

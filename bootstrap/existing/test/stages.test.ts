@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vite
 import type { KubernetesObject } from "../../../lib/object.ts";
 import { childrenOf } from "../../../lib/render/start.ts";
 import { checkout } from "../../../lib/repository.ts";
+import { follow } from "../../../lib/test/follow.ts";
 import { healthy, istioctlIs, Stubs } from "./stubs.ts";
 
 // Rendering takes seconds and gives the same each time.
@@ -84,6 +85,24 @@ describe("Istio", () => {
     expect(changing()[0]).toBe(
       `istioctl install --context mine --skip-confirmation --verify --readiness-timeout 7s --filename ${operator} --set values.global.platform=k3s`,
     );
+  });
+
+  it("that does not run is removed by what is next, and nothing beside it", async () => {
+    stubs.remove("istioctl");
+    const cache = join(stubs.directory, "the cache");
+    const broken = join(cache, `istioctl-${version}`);
+    mkdirSync(broken, { recursive: true });
+    for (const path of [join(broken, "istioctl"), join(cache, "and"), join(stubs.directory, "and")])
+      writeFileSync(path, "");
+    const { stderr } = await stubs.run(["Istio", ...context, ...repo], { CACHE_DIR: cache });
+    const [, next = ""] = /next: (.*)$/.exec(stderr) ?? [];
+    writeFileSync(join(stubs.directory, "deploy.sh"), '#!/bin/sh\necho "deploys $*"\n', { mode: 0o755 });
+    expect(await follow(next, { cwd: stubs.directory })).toEqual({
+      exitCode: 0,
+      all: "deploys --context mine",
+    });
+    expect([existsSync(broken), existsSync(join(cache, "and"))]).toEqual([false, true]);
+    expect(existsSync(join(stubs.directory, "and"))).toBe(true);
   });
 
   it("is left alone where it is said so", async () => {
@@ -220,7 +239,7 @@ describe("istioctl of another version", () => {
     const { exitCode, stderr } = await stubs.run(["Istio", ...context, ...repo], environment());
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(/has SHA-256 [0-9a-f]{64}, its release says 0{64}: it is not used/);
-    expect(stderr).toContain(`next: put istioctl ${version} on the PATH`);
+    expect(stderr).toContain(`next: ./deploy.sh --context mine (or put istioctl ${version} on the PATH`);
     expect(existsSync(join(stubs.directory, "cache", `istioctl-${version}`))).toBe(false);
     expect(changing()).toEqual([]);
   });
@@ -359,6 +378,25 @@ describe("Argo CD", () => {
       expect(exitCode).toBe(1);
       expect(stderr).toMatch(message);
       expect(secretOf()).toBeUndefined();
+    });
+
+    it("in a file that is not there, what is next shows where it is looked for", async () => {
+      const missing = join(stubs.directory, "a file");
+      const { stderr } = await stubs.run(["Argo CD", ...context, ...repo, "--repo-credentials", missing]);
+      expect(stderr).toContain(`next: ls -l '${missing}'`);
+    });
+
+    it("as what is next writes them are taken", async () => {
+      const written = file("hello");
+      const credentials = ["--repo-credentials", written];
+      const { stderr } = await stubs.run(["Argo CD", ...context, ...repo, ...credentials]);
+      const [, next = ""] = /next: (printf .*)$/.exec(stderr) ?? [];
+      const line = next.replace("NAME", "robot").replace("TOKEN", "s3cret").replaceAll("FILE", written);
+      expect(await follow(line)).toMatchObject({ exitCode: 0 });
+      expect(await stubs.run(["Argo CD", ...context, ...repo, ...credentials])).toMatchObject({
+        exitCode: 0,
+      });
+      expect(decoded(secretOf())).toMatchObject({ username: "robot", password: "s3cret" });
     });
   });
 });
@@ -604,6 +642,12 @@ describe("kind", () => {
     expect(failed.exitCode).toBe(1);
     expect(failed.stderr).toContain("connection refused");
     expect(failed.stderr).toMatch(/next: docker push localhost:5001\/lp\//);
+    // By then the directory that it was built from is gone: the one that is named is the checkout's.
+    stubs.answer("docker", [{ when: "build*", stderr: "no space left", code: 1 }]);
+    const unbuilt = await stubs.run(["Images", ...kindContext]);
+    expect(unbuilt.stderr).toMatch(
+      /next: docker build --tag localhost:5001\/lp\/[\w-]+:[0-9a-f]{12} services\//,
+    );
   });
 
   it("goes with its registry", async () => {

@@ -2,7 +2,9 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { vi } from "vitest";
+import { expect, vi } from "vitest";
+import { checkout } from "../../../lib/repository.ts";
+import { follow } from "../../../lib/test/follow.ts";
 import { main, readArguments, reported, runStages } from "../../src/cli.ts";
 import { Pipeline } from "../../src/stages.ts";
 import { existingCluster } from "../src/existing.ts";
@@ -61,6 +63,7 @@ esac
       DEPLOY_LOG: this.log,
       // A shell that has `./deploy.sh env` names a builder of its own.
       IMAGE_BUILDER: "",
+      KUBECONFIG: "",
       REGISTRY: "",
       ...environment,
     });
@@ -76,6 +79,7 @@ esac
       // What is under way is said every 20 s, so by the clock and not by what was asked; so are a stage's seconds.
       const stderr = said.stderr.replace(/^( +… |\[ 1\/1\] ).*\n/gm, "");
       const stdout = said.stdout.replace(/^\[ 1\/1\] .*\n/gm, "");
+      await this.#followAll(`${stdout}${stderr}`);
       return { exitCode, stdout: stdout.trimEnd(), stderr: stderr.trimEnd() };
     } finally {
       for (const spy of spies) spy.mockRestore();
@@ -83,12 +87,33 @@ esac
     }
   }
 
+  /**
+   * Does what was said to be next, in the state in which it was said, where that changes no machine: the programs are there,
+   * the files too, and kubectl is told which cluster is meant.
+   */
+  async #followAll(said: string): Promise<void> {
+    const calls = join(this.directory, "calls");
+    const before = this.calls();
+    for (const [, next = ""] of said.matchAll(/\bnext: ((?:kubectl|istioctl|docker|tail|ls|chmod) .*)$/gm)) {
+      writeFileSync(calls, "");
+      const { exitCode, all } = await follow(next, { cwd: checkout, env: { PATH: process.env.PATH } });
+      // What docker refused it refuses again, and says why.
+      const codes = { docker: [0, 1, 125], ls: [0, 2] }[next.split(" ")[0] ?? ""] ?? [0];
+      expect({ next, all, codes }).toEqual({ next, all, codes: expect.arrayContaining([exitCode]) });
+      for (const call of this.calls().filter((line) => /^(kubectl|istioctl) /.test(line)))
+        expect(call).toMatch(/^\S+ --context mine /);
+      for (const [, context = ""] of next.matchAll(/^docker build .* (\S+)$/g))
+        expect(existsSync(join(checkout, context, "Dockerfile"))).toBe(true);
+    }
+    writeFileSync(calls, before.map((line) => `${line}\n`).join(""));
+  }
+
   readonly log = join(this.directory, "deploy.log");
 
   /** Every command line so far. */
   calls(): string[] {
     const file = join(this.directory, "calls");
-    return existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [];
+    return existsSync(file) ? readFileSync(file, "utf8").split("\n").filter(Boolean) : [];
   }
 
   /** What went into programs by standard input, with the command line before it. */

@@ -8,7 +8,7 @@ import { exitCode, Failure, reasonOf } from "../src/failure.ts";
 import { type Manifest, manifestName } from "../src/manifest.ts";
 import { directoryShelf, remoteShelf, type Shelf, unreadableIn } from "../src/restore.ts";
 import { verify } from "../src/tar.ts";
-import { idlePod, needsNoPlatform, type PodTemplate } from "./place.ts";
+import { idlePod, kubectlCommand, needsNoPlatform, type PodTemplate } from "./place.ts";
 
 const namespace = "logging";
 const cronJob = "log-archiver";
@@ -145,7 +145,7 @@ async function sendTo(pod: string, shelf: Shelf, manifest: Manifest): Promise<vo
   if (ended.exitCode === exitCode.incomplete) process.exitCode = exitCode.incomplete;
   else if (ended.exitCode !== 0)
     throw new Failure(`${archive} could not be stored on the platform's volume`, {
-      next: `kubectl --namespace ${namespace} describe pod ${pod}`,
+      next: kubectlCommand("--namespace", namespace, "describe", "pod", pod),
     });
 }
 
@@ -184,7 +184,9 @@ async function exitCodeOf(job: string, pod: string, deadline: number): Promise<n
 
 async function pause(job: string, deadline: number): Promise<void> {
   if (Date.now() > deadline)
-    throw new Error(`job ${job} has not ended\nnext: kubectl --namespace ${namespace} describe job ${job}`);
+    throw new Failure(`job ${job} has not ended`, {
+      next: kubectlCommand("--namespace", namespace, "describe", "job", job),
+    });
   await new Promise((done) => setTimeout(done, 500));
 }
 

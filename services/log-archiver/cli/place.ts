@@ -1,5 +1,14 @@
 /** Where a command of the operator's works, and in what. */
 
+const quoted = (text: string): string =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+
+/** A kubectl command line for the cluster that this one works on, whatever the shell that it is copied into talks to. */
+export function kubectlCommand(...args: string[]): string {
+  const { KUBECONFIG } = process.env;
+  return [...(KUBECONFIG ? [`KUBECONFIG=${quoted(KUBECONFIG)}`] : []), "kubectl", ...args].join(" ");
+}
+
 /** True where archives are read that are not on the platform's volume, or where only the help is asked for. */
 export const needsNoPlatform = (options: string[]): boolean =>
   options.some((option) => /^(--from-dir|--from-remote|--archives|--help|-h)(=|$)/.test(option)) ||

@@ -25,7 +25,7 @@ export async function withLock<T>(directory: string, seconds: number, use: () =>
   holder.stdin.on("error", () => undefined);
   const ended = once(holder, "close").then(([code]) => code as number | null);
   const failed = once(holder, "error").then(([cause]) => {
-    throw new Failure("flock cannot be run", { cause, next: "install util-linux" });
+    throw new Failure("flock cannot be run", { cause, next: "apt-get install --yes util-linux" });
   });
   failed.catch(() => undefined);
   const held = await Promise.race([

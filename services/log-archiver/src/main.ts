@@ -154,7 +154,7 @@ program
       try {
         const shelf = await (fromRemote === undefined
           ? fromDir === undefined
-            ? directoryShelf(from.includes("/") ? dirname(from) : archives, "restore --list")
+            ? directoryShelf(from.includes("/") ? dirname(from) : archives, "npm run restore -- --list")
             : directoryShelf(fromDir)
           : remoteShelf(fromRemote, scratch));
         if (list) return printList(shelf);
@@ -181,7 +181,7 @@ program
   .action(async ({ fromDir, fromRemote, fromStdin, temporary, archives, lock }) => {
     if ([fromDir, fromRemote, fromStdin].filter(Boolean).length !== 1)
       throw new Failure("import takes one of --from-dir, --from-remote and --from-stdin", {
-        next: "import --help",
+        next: "npm run import -- --help",
       });
     const scratch = await mkdtemp(join(temporary, "import-"));
     try {

@@ -23,7 +23,7 @@ class RcloneFailure extends Failure {
       .at(-1)
       ?.trim()
       .replaceAll(/\s*\n\s*/g, " ");
-    if (code === "ENOENT") super("rclone is not on the PATH", { next: "apt-get install rclone" });
+    if (code === "ENOENT") super("rclone is not on the PATH", { next: "apt-get install --yes rclone" });
     else super(last || shortMessage);
     this.exitCode = exitCode;
   }
@@ -134,7 +134,7 @@ async function copy(directory: string, name: string, sha256: string, remote: str
   const found = await sha256Of(join(directory, name));
   if (found !== sha256)
     throw new Failure(`${join(directory, name)} is damaged and was not copied: its SHA-256 is ${found}`, {
-      next: "restore --verify",
+      next: "npm run restore -- --verify",
     });
   try {
     await rclone("copyto", join(directory, name), target);

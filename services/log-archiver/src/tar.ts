@@ -36,12 +36,12 @@ export interface Member {
  */
 export async function* membersOf(archive: string, manifest: Manifest): AsyncGenerator<Member> {
   const refuse = (what: string, cause?: unknown): Failure =>
-    new Failure(`${archive} is damaged: ${what}`, { cause, next: "restore --list" });
+    new Failure(`${archive} is damaged: ${what}`, { cause, next: "npm run restore -- --list" });
   const found = await stat(archive).catch((cause) => {
     // A run may have put a day's archives together since they were listed.
     throw new Failure(`${archive} is missing`, {
       cause,
-      next: "the same command again, then restore --list",
+      next: "npm run restore -- --list",
     });
   });
   if (found.size !== manifest.bytes) throw refuse(`it has ${found.size} bytes, not ${manifest.bytes}`);

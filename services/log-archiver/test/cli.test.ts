@@ -1,5 +1,55 @@
-import { expect, test } from "vitest";
-import { idlePod, needsNoPlatform } from "../cli/place.ts";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { idlePod, kubectlCommand, needsNoPlatform } from "../cli/place.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "the shell of "));
+beforeAll(() => {
+  // Of the pods of a Job there is one, which has not begun.
+  const pods = '{"items":[{"metadata":{"name":"pod"},"status":{"phase":"Pending"}}]}';
+  const script = `#!/bin/sh\necho "$KUBECONFIG: $*" >&2\ncase "$*" in *"get pods"*) echo '${pods}' ;; esac\n`;
+  writeFileSync(join(directory, "kubectl"), script, { mode: 0o755 });
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+/** The operator's command line, with a kubectl that says what it is asked. */
+const operator = (...args: string[]) =>
+  execa(process.execPath, ["--import", "tsx", join(import.meta.dirname, "../cli/main.ts"), ...args], {
+    env: { PATH: `${directory}:${process.env.PATH}`, KUBECONFIG: join(directory, "config") },
+    reject: false,
+  });
+
+test.each([
+  ["npm run restore -- --list", /exec .* restore --list$/],
+  ["npm run restore -- --verify", /exec .* restore --verify$/],
+  ["npm run import -- --help", /--from-remote/],
+])("what is next, %s, is a command line that is taken", async (line, said) => {
+  const { exitCode, stdout, stderr } = await operator(
+    ...line
+      .split(" ")
+      .slice(2)
+      .filter((word) => word !== "--"),
+  );
+  expect([exitCode, `${stdout}${stderr}`]).toEqual([0, expect.stringMatching(said)]);
+});
+
+test("what is next for a cluster names its kubeconfig", async () => {
+  const { exitCode, stderr } = await operator("archive", "--timeout", "0");
+  expect(exitCode).toBe(1);
+  const [, next = ""] = /^next: (.*)$/m.exec(stderr) ?? [];
+  const shell = { env: { PATH: `${directory}:${process.env.PATH}`, KUBECONFIG: "/another" } };
+  expect((await execa("sh", ["-c", next], shell)).stderr).toMatch(
+    new RegExp(`^${directory}/config: --namespace logging describe job log-archiver-now-\\d+$`),
+  );
+  vi.stubEnv("KUBECONFIG", join(directory, "config"));
+  const pod = kubectlCommand("--namespace", "logging", "describe", "pod", "x");
+  vi.unstubAllEnvs();
+  expect((await execa("sh", ["-c", pod], shell)).stderr).toBe(
+    `${directory}/config: --namespace logging describe pod x`,
+  );
+});
 
 test.each([
   [[], false],

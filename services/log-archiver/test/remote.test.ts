@@ -10,6 +10,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { request } from "node:http";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
@@ -114,6 +116,44 @@ describe("archive --remote", () => {
     expectCopied();
   });
 
+  test("trusts the certificates of AWS_CA_BUNDLE, and no other", async () => {
+    const { port } = new URL(s3.env.RCLONE_CONFIG_S3_ENDPOINT ?? "");
+    const [key, bundle] = [join(platform.path("tls"), "key"), join(platform.path("tls"), "certificate")];
+    const subject = ["-subj", "/CN=s3", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-nodes"];
+    await execa("openssl", [
+      "req",
+      "-x509",
+      "-newkey",
+      "rsa:2048",
+      ...subject,
+      "-keyout",
+      key,
+      "-out",
+      bundle,
+    ]);
+    const door = createServer({ key: readFileSync(key), cert: readFileSync(bundle) }, (req, res) => {
+      const { method, headers, url: path } = req;
+      const inner = request({ port, method, headers, path }, (answer) => {
+        res.writeHead(answer.statusCode ?? 0, answer.headers);
+        answer.pipe(res);
+      });
+      req.pipe(inner);
+    });
+    await new Promise<void>((done) => door.listen(0, "127.0.0.1", done));
+    try {
+      const endpoint = `https://127.0.0.1:${(door.address() as AddressInfo).port}`;
+      platform.env = { ...s3.env, RCLONE_CONFIG_S3_ENDPOINT: endpoint };
+      const { exitCode, stderr } = await platform.run("archive", "--remote", remote);
+      expect([exitCode, stderr]).toEqual([1, expect.stringMatching(/certificate/)]);
+      platform.env = { ...platform.env, AWS_CA_BUNDLE: bundle };
+      await archived(platform, "--remote", remote);
+      expectCopied();
+    } finally {
+      door.closeAllConnections();
+      door.close();
+    }
+  });
+
   test("fails loudly while the remote is away, stores all the same, and copies all that is missing afterwards", async () => {
     await runs(1, "--remote", remote);
     await s3.kill();
@@ -129,6 +169,8 @@ describe("archive --remote", () => {
     } finally {
       await s3.restart();
     }
+    // Once it is back, what was next shows what is there.
+    expect((await execa("sh", ["-c", `rclone lsf ${remote}`], { env: s3.env })).stdout).toContain(".tar.gz");
     expect(manifestsOf(platform)).toHaveLength(4);
     expect(readdirSync(object())).toHaveLength(2);
     const said = await archived(platform, "--remote", remote);
@@ -149,7 +191,7 @@ describe("archive --remote", () => {
     ["secret", { RCLONE_CONFIG_S3_SECRET_ACCESS_KEY: "wrong" }, /cannot be read: .*SignatureDoesNotMatch/],
     ["key", { RCLONE_CONFIG_S3_ACCESS_KEY_ID: "wrong" }, /cannot be read: .*InvalidAccessKeyId/],
     ["type", { RCLONE_CONFIG_S3_TYPE: "s4" }, /cannot be read: .*s4/],
-    ["place of rclone", { PATH: "nowhere" }, /rclone is not on the PATH\nnext: apt-get install rclone/],
+    ["place of rclone", { PATH: "nowhere" }, /rclone is not on the PATH\nnext: apt-get install --yes rclone/],
   ])("says what is wrong with the %s, and stores all the same", async (_, wrong, reason) => {
     // What a run needs before it needs rclone.
     const programs = platform.path("programs");
@@ -332,6 +374,9 @@ describe("restore --from-remote", () => {
         expect([exitCode, stdout]).toEqual([1, ""]);
         expect(stderr).toContain(`log-archiver: ${reason}`);
         expect(stderr.split("\n").at(-1)).toBe(`next: ${next}`);
+        // What is next shows what there is instead, or that there is less still.
+        const { exitCode: shown } = await execa("sh", ["-c", next], { env: s3.env, reject: false });
+        expect(shown).toBe(from === "s3:bukcet/path" ? 3 : 0);
       }
     } finally {
       await execa("rclone", ["rmdir", "s3:empty"], { env: s3.env });
@@ -373,6 +418,7 @@ describe("restore --from-dir", () => {
       1,
       `log-archiver: there is no archive in ${empty}\nnext: ls ${empty}`,
     ]);
+    expect(await execa("sh", ["-c", `ls ${empty}`])).toMatchObject({ exitCode: 0, stdout: "" });
     const both = await platform.run("restore", "--from-dir", empty, "--from-remote", remote);
     expect(both.exitCode).toBe(64);
   });

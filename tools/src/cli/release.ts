@@ -13,7 +13,7 @@ import { deployedImage } from "../release/deployment.ts";
 import { promote } from "../release/promote.ts";
 import { release, rollback, setFault, type Target } from "../release/release.ts";
 import { validate } from "../validate.ts";
-import { seconds, WrongUsage } from "./usage.ts";
+import { seconds, spelledOut, WrongUsage } from "./usage.ts";
 
 interface Options {
   directory: string;
@@ -146,7 +146,10 @@ async function target(options: Options): Promise<Target> {
 async function refuseFindings(directory: string): Promise<void> {
   const { findings } = await validate(directory);
   if (findings.length > 0)
-    throw new Failure(`the result is not valid:\n${formatFindings(findings)}`, "npm run validate");
+    throw new Failure(
+      `the result is not valid:\n${formatFindings(findings)}`,
+      `npm run validate -- --explain ${findings[0]?.rule}`,
+    );
 }
 
 async function follow(
@@ -156,7 +159,7 @@ async function follow(
 ): Promise<void> {
   const said = outcome === "planned" ? `would commit:\n${message}` : message;
   process.stdout.write(`${said}${outcome === "pushed" ? ` (pushed as ${commit.slice(0, 12)})` : ""}\n`);
-  if (outcome === "committed") process.stdout.write("next: the same command with --push\n");
+  if (outcome === "committed") process.stdout.write(`next: ${spelledOut("the same command with --push")}\n`);
   if (!options.wait || outcome === "planned" || outcome === "superseded") return;
   const started = Date.now();
   await waitForCommit(commit, options.seconds);

@@ -1,5 +1,18 @@
+import { Failure } from "../../../lib/failure.ts";
+import { quoted } from "../../../lib/quoted.ts";
+
 /** A command line that cannot be meant; the process ends with code 2. */
-export class WrongUsage extends Error {}
+export class WrongUsage extends Failure {}
+
+/**
+ * What is next, with the command line that this process was started with where it says `the same command`: a person who
+ * copies it has their own options again.
+ */
+export const spelledOut = (next: string, started = process.argv.slice(2)): string =>
+  next.replace(/\bthe same command( with (?=-))?/, (_, more) => {
+    const [script = "", ...options] = started.map(quoted);
+    return ["npm run", script, "--", ...options].join(" ") + (more ? " " : "");
+  });
 
 /** Exit codes of every command. */
 export const exitCodes = {

@@ -60,7 +60,6 @@ async function looked(root: string, cache: boolean): Promise<Validation> {
 function explanation(rule: string | true): string {
   if (rule === true) return listRules();
   const text = explain(rule);
-  if (text === undefined)
-    throw new WrongUsage(`there is no rule ${rule}; next: npm run validate -- --explain`);
+  if (text === undefined) throw new WrongUsage(`there is no rule ${rule}`, "npm run validate -- --explain");
   return text;
 }

@@ -58,13 +58,16 @@ async function lastDeployment(
   service: string,
   environment = defaultEnvironment,
 ): Promise<{ rolledBack: string | undefined } | undefined> {
-  for (const { commit, parent, trailers } of await trailedCommits(git, "HEAD")) {
-    const image = parseImage(trailers.get(imageTrailer.toLowerCase()) ?? "");
-    if (image.name.split("/").pop() !== service) continue;
-    if ((trailers.get(environmentTrailer.toLowerCase()) || defaultEnvironment) !== environment) continue;
-    if ((await tagIn(git, service, environment, commit)) !== image.tag) continue;
-    if (parent && (await tagIn(git, service, environment, parent)) === image.tag) continue;
-    return { rolledBack: trailers.get(rolledBackTrailer.toLowerCase()) || undefined };
+  for (const { commit, parent, groups } of await trailedCommits(git, "HEAD", imageTrailer)) {
+    // Of commits that were squashed into one, the last says what came of it.
+    for (const trailers of groups.reverse()) {
+      const image = parseImage(trailers.get(imageTrailer.toLowerCase()) ?? "");
+      if (image.name.split("/").pop() !== service) continue;
+      if ((trailers.get(environmentTrailer.toLowerCase()) || defaultEnvironment) !== environment) continue;
+      if ((await tagIn(git, service, environment, commit)) !== image.tag) continue;
+      if (parent && (await tagIn(git, service, environment, parent)) === image.tag) continue;
+      return { rolledBack: trailers.get(rolledBackTrailer.toLowerCase()) || undefined };
+    }
   }
   return undefined;
 }

@@ -20,6 +20,7 @@ import { Failure } from "../../../lib/failure.ts";
 import { pullCommand } from "../../../lib/git/followed.ts";
 import { Git, GitFailure } from "../../../lib/git/git.ts";
 import { note, progress } from "../../../lib/progress.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { readTrailers } from "./trailers.ts";
 
 /** What is to be committed. */
@@ -87,6 +88,11 @@ export async function publish(options: PublishOptions): Promise<Published> {
   await refuseUnfinished(checkout);
   const place = await placeOf(checkout);
   const head = place.commit;
+  if (!existsSync(tmpdir()))
+    throw new Failure(
+      `there is no directory ${tmpdir()} for what is temporary`,
+      `mkdir -p ${quoted(tmpdir())}`,
+    );
   await removeAbandonedWorktrees(checkout);
   const directory = mkdtempSync(join(tmpdir(), `${worktreePrefix}${process.pid}-`));
   const git = new Git(directory, { made: true });
@@ -131,7 +137,7 @@ export async function publish(options: PublishOptions): Promise<Published> {
           `git push --dry-run ${remote} HEAD:${branch}`,
         );
       if (attempt === attempts) {
-        throw new Failure(`${remote}/${branch} moved ${attempts} times in between`, "run the command again");
+        throw new Failure(`${remote}/${branch} moved ${attempts} times in between`, "the same command");
       }
       // Others that lost the same race must not all come back at the same moment.
       await sleep(Math.random() * Math.min(5000, 50 * 2 ** attempt));
@@ -205,7 +211,10 @@ function isRunning(id: number): boolean {
 async function fetchBranch(git: Git, remote: string, branch: string): Promise<string | undefined> {
   progress(`fetching ${remote}`);
   if ((await git.try("remote", "get-url", remote)) === undefined)
-    throw new Failure(`there is no remote ${remote}`, "git remote -v; then --remote NAME");
+    throw new Failure(
+      `there is no remote ${remote}`,
+      "git remote -v (and the same command with --remote NAME)",
+    );
   const refspec = `+refs/heads/${branch}:${tracking(remote, branch)}`;
   const options = ["--quiet", "--no-tags", "--no-prune", "--no-recurse-submodules", "--no-write-fetch-head"];
   const fetch = (): Promise<string> => git.run("fetch", ...options, remote, refspec);
@@ -305,22 +314,15 @@ async function commit(
   await check?.(git.directory);
 }
 
-// A person's hook may have put a paragraph below: then Git takes none of the lines above it for a trailer.
+// A person's hook may have put a paragraph below: then Git takes none of the lines above it for a trailer. Not by
+// `git interpret-trailers`: it writes the keys and runs the commands of the person's trailer.NAME settings.
 async function keepTrailers(git: Git, lines: string[]): Promise<void> {
   const found = await readTrailers(git, "HEAD");
   const lost = lines.filter((line) => !found.includes(line));
   if (lost.length === 0) return;
-  const message = await git.run("log", "-1", "--format=%B");
-  const added = lost.flatMap((line) => ["--trailer", line]);
-  const complete = await git.feed(
-    `${message}\n`,
-    "interpret-trailers",
-    "--no-divider",
-    "--where=end",
-    "--if-exists=add",
-    "--if-missing=add",
-    ...added,
-  );
+  const message = (await git.run("log", "-1", "--format=%B")).trimEnd();
+  // Below trailers that the hook has put there, or as a paragraph of their own.
+  const complete = [message, ...(found.length > 0 ? [] : [""]), ...lost, ""].join("\n");
   await git.feed(complete, "commit", "--quiet", "--amend", "--file=-");
 }
 
@@ -394,9 +396,6 @@ async function keepCommand(checkout: Git, from: string, to: string): Promise<str
   const moves = inTheWay.map((path) => `mv ${quoted(path)} ${quoted(`${path}.mine`)}`);
   return [...moves, `git rebase --autostash ${to.slice(0, 12)}`].join(" && ");
 }
-
-const quoted = (path: string): string =>
-  /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 
 function describe(plan: Change | { done: string }): string {
   if ("done" in plan) return plan.done;

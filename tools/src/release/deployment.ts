@@ -2,7 +2,10 @@
 import { defaultEnvironment, environmentOf } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
 import type { Git } from "../../../lib/git/git.ts";
+import { imagesEntries } from "../../../lib/images/names.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { readYaml } from "../../../lib/render/cluster.ts";
+import { isKustomization } from "../../../lib/render/references.ts";
 import { replaceYamlScalar } from "../git/scalar.ts";
 
 /** The `images` entry of a kustomization that sets a service's tag. */
@@ -12,10 +15,6 @@ export interface DeployedImage {
   /** Name without tag. */
   name: string;
   tag: string;
-}
-
-interface Kustomization {
-  images?: { name: string; newName?: string; newTag?: string }[];
 }
 
 /** Which environment's image is meant, and in which commit. */
@@ -56,22 +55,20 @@ export async function deployedImage(
   if (others.length > 0) {
     throw new Failure(
       `the tag of ${service} stands in ${found.map(({ file }) => file).join(" and ")}`,
-      "leave one images entry",
+      `git grep --line-number newTag: ${revision} -- ${found.map(({ file }) => quoted(file)).join(" ")} (leave one)`,
     );
   }
   return only;
 }
 
 async function imageEntries(git: Git, service: string, revision: string): Promise<DeployedImage[]> {
-  const files = (await git.files(revision, "gitops/")).filter(({ path }) =>
-    path.endsWith("/kustomization.yaml"),
-  );
+  const files = (await git.files(revision, "gitops/")).filter(({ path }) => isKustomization(path));
   const texts = await git.texts(files.map(({ object }) => object));
   return files.flatMap(({ path: file }, at) => {
     const text = texts[at] ?? "";
     if (!text.includes("newTag")) return [];
-    const { images = [] } = readYaml<Kustomization>(new Map([[file, text]]), file) ?? {};
-    return images.flatMap(({ name, newName = name, newTag }, index) =>
+    const entries = imagesEntries(readYaml<{ images?: unknown }>(new Map([[file, text]]), file));
+    return entries.flatMap(({ index, name, newName = name, newTag }) =>
       newName.endsWith(`/${service}`) && newTag !== undefined
         ? [{ file, index, name: newName, tag: String(newTag) }]
         : [],

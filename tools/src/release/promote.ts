@@ -1,7 +1,7 @@
 /** Promotion: an environment gets the image that another one runs. Nothing is built. */
 import { defaultEnvironment, environmentOption, environmentTrailers } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
-import { type Registry, requireImage } from "../../../lib/images/build.ts";
+import { type Registry, registryOption, requireImage } from "../../../lib/images/build.ts";
 import { committedTags, imageTrailer, lastRolledBack } from "../git/deployments.ts";
 import { type Base, type Plan, type Published, publish } from "../git/publish.ts";
 import { deployedImage, withTag } from "./deployment.ts";
@@ -37,7 +37,7 @@ export async function promote(options: PromoteOptions): Promise<Published> {
     }
     const image = `${target.name}:${tag}`;
     await requireImage(image, registry, {
-      next: () => `npm run release -- ${service}${environmentOption(from)}`,
+      next: () => `npm run release -- ${service}${environmentOption(from)}${registryOption(registry)}`,
       strict: registry.mirror !== undefined,
     });
     const source = tags.get(tag);
@@ -70,12 +70,15 @@ async function refuseDowngrade(
   if (!ours || !theirs || !(await git.isAncestor(ours, theirs))) return;
   throw new Failure(
     `${to} runs ${service} ${present} of ${theirs.slice(0, 12)}, newer than ${tag} of ${from}: this would be a downgrade`,
-    `npm run rollback -- ${service}${environmentOption(to)}, or --force`,
+    `npm run rollback -- ${service}${environmentOption(to)} (or the same command with --force)`,
   );
 }
 
 async function refuseRolledBack({ git }: Base, { service, to }: PromoteOptions, tag: string): Promise<void> {
   if ((await lastRolledBack(git.directory, service, to)) !== tag) return;
   const where = to === defaultEnvironment ? "" : ` in ${to}`;
-  throw new Failure(`${tag} was rolled back${where}`, `release another ${service}, or --force`);
+  throw new Failure(
+    `${tag} was rolled back${where}`,
+    `commit a change of services/${service} and release it (or the same command with --force)`,
+  );
 }

@@ -6,8 +6,15 @@ import { Failure } from "../../../lib/failure.ts";
 import { pullCommand } from "../../../lib/git/followed.ts";
 import { Git } from "../../../lib/git/git.ts";
 import { sourceTag } from "../../../lib/git/source-tag.ts";
-import { askRegistry, ensureImage, type Registry, requireImage } from "../../../lib/images/build.ts";
+import {
+  askRegistry,
+  ensureImage,
+  type Registry,
+  registryOption,
+  requireImage,
+} from "../../../lib/images/build.ts";
 import { note } from "../../../lib/progress.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { imageTrailer, lastRolledBack, rolledBackTrailer } from "../git/deployments.ts";
 import { type Base, type Plan, type Published, type PublishOptions, publish } from "../git/publish.ts";
 import { replaceSetting } from "../git/scalar.ts";
@@ -100,18 +107,21 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
         `git fetch --unshallow ${remote}`,
       );
     if (!tag)
-      throw new Failure(`${service} was never deployed with another tag`, `git log -- ${deployed.file}`);
+      throw new Failure(
+        `${service} was never deployed with another tag`,
+        `git log -- ${quoted(deployed.file)}`,
+      );
     if (!earlier.includes(tag)) {
       throw new Failure(
         `${service} was never deployed with tag ${tag}`,
-        `one of ${earlier.slice(0, 5).join(", ")}`,
+        `the same command with --to ${earlier.find((candidate) => candidate !== deployed.tag) ?? deployed.tag}`,
       );
     }
     const files = await withTag(base.git, deployed, tag);
     if (files.size === 0) return { done: `${service} is at ${tag} already` };
     const others = earlier.filter((candidate) => candidate !== tag && candidate !== deployed.tag);
     await requireImage(`${deployed.name}:${tag}`, registry, {
-      next: () => otherRollback(options, deployed.name, others),
+      next: () => otherRollback(base.git, options, deployed.name, others),
       strict: false,
     });
     // What was promoted is told by the tag alone; the default environment has what the sources are.
@@ -130,17 +140,20 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
   return publish({ ...options, plan, isOwn });
 }
 
-// Of the tags that ran before, the newest whose image there still is.
+// Of the tags that ran before, the newest whose image there still is. Where there is none, sources are taken back.
 async function otherRollback(
+  git: Git,
   { service, registry, environment = defaultEnvironment }: RollbackOptions,
   name: string,
   tags: string[],
 ): Promise<string> {
-  const where = environmentOption(environment);
   for (const tag of tags)
     if ((await askRegistry(`${name}:${tag}`, registry)).state === "there")
-      return `npm run rollback -- ${service}${where} --to ${tag}`;
-  return `git revert what changed services/${service}, then npm run release -- ${service}${where}`;
+      return `the same command with --to ${tag}`;
+  const sources = `services/${service}`;
+  const changed = await git.run("rev-list", "-1", "--no-merges", "HEAD", "--", sources);
+  const again = `npm run release -- ${service}${environmentOption(environment)}${registryOption(registry)}`;
+  return `git revert --no-edit ${changed.slice(0, 12)} && ${again}`;
 }
 
 /** Sets an environment's share of delayed requests, in percent. */
@@ -149,7 +162,7 @@ export async function setFault(percent: number, options: Target): Promise<Publis
   const file = faultFile(environment);
   const plan: Plan = async (base) => {
     if (!existsSync(join(base.git.directory, file)))
-      throw new Failure(`there is no ${file}`, `add it with the line ${faultKey}=10`);
+      throw new Failure(`there is no ${file}`, `commit one with the line ${faultKey}=10`);
     const text = base.read(file);
     const changed = replaceSetting(file, text, faultKey, String(percent));
     if (changed === text) return { done: `the share is ${percent} % already` };
@@ -173,7 +186,7 @@ async function refuseUncommitted(root: string, paths: string[]): Promise<void> {
     .map((line) => line.slice(3));
   throw new Failure(
     `${files.slice(0, 3).join(", ")} ${files.length === 1 ? "is" : "are"} not committed: what is built is what is committed`,
-    `git add ${paths.join(" ")} && git commit -- ${paths.join(" ")}`,
+    `git add ${paths.map(quoted).join(" ")} && git commit -- ${paths.map(quoted).join(" ")}`,
   );
 }
 
@@ -208,7 +221,7 @@ async function refuseRolledBack(
   if ((await lastRolledBack(git.directory, service, environment)) === tag) {
     throw new Failure(
       `${tag} was rolled back, and the sources are the same since`,
-      `change services/${service}, or --force`,
+      `commit a change of services/${service} first (or the same command with --force)`,
     );
   }
 }
@@ -233,7 +246,7 @@ async function refuseDowngrade(
     if (running && tree?.startsWith(running) && (await git.isAncestor(ours, commit))) {
       throw new Failure(
         `${service} ${running} of the newer commit ${commit.slice(0, 12)} is deployed: this would be a downgrade`,
-        `${pullCommand(remote, branch)}, or npm run rollback -- ${service}${environmentOption(environment)}`,
+        `${pullCommand(remote, branch)} (or npm run rollback -- ${service}${environmentOption(environment)})`,
       );
     }
   }

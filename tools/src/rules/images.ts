@@ -3,7 +3,7 @@ import { imagesEntries } from "../../../lib/images/names.ts";
 import { describeObject } from "../../../lib/object.ts";
 import { sourcesOf } from "../../../lib/render/application.ts";
 import { readYaml } from "../../../lib/render/cluster.ts";
-import { isKustomization } from "../../../lib/render/references.ts";
+import { isKustomization, kustomizationIn } from "../../../lib/render/references.ts";
 import type { Graph, ServiceTag } from "../graph.ts";
 import { containersOf, podsOf } from "./pods.ts";
 import type { Problem, Rule } from "./rule.ts";
@@ -104,7 +104,7 @@ function inherited(graph: Graph, images: ReadonlySet<string>): Problem[] {
   return graph.input.applications.flatMap(({ manifest, name }): Problem[] => {
     const path = manifest ? `${sourcesOf(manifest.object)[0]?.path}/` : "";
     if (!isPromotedTo(path)) return [];
-    const file = `${path}kustomization.yaml`;
+    const file = kustomizationIn(repository, path) ?? `${path}kustomization.yaml`;
     const own = imagesEntries(readYaml(repository, file));
     const used = podsOf(graph)
       .filter(({ source }) => source?.manifest.application === name)

@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { reachedFiles } from "../../../lib/render/references.ts";
+import { kustomizationIn, reachedFiles } from "../../../lib/render/references.ts";
 import type { Repository } from "../../../lib/repository.ts";
 import type { Problem, Rule } from "./rule.ts";
 
@@ -39,8 +39,8 @@ function unlisted(repository: Repository, reached: Set<string>): Problem[] {
 
 function nearestKustomization(repository: Repository, path: string): string {
   for (let directory = posix.dirname(path); directory !== "."; directory = posix.dirname(directory)) {
-    const file = `${directory}/kustomization.yaml`;
-    if (file !== path && repository.has(file)) return file;
+    const file = kustomizationIn(repository, directory);
+    if (file !== undefined && file !== path) return file;
   }
   return "a kustomization.yaml";
 }
