@@ -82,7 +82,7 @@ describe("D2 D3 targets", () => {
       ...named("argocd-repo-server", "argocd", [name, "argocd-repo-server"], 1),
       ...named("argocd-applicationset-controller", "argocd", [name, "argocd-applicationset-controller"], 1),
       ...named("prometheus", "monitoring", [name, "prometheus"], 2),
-      ...named("alertmanager", "monitoring", [name, "alertmanager"], 2),
+      ...named("alertmanager", "monitoring", [name, "alertmanager"], 1),
       ...named("prometheus-operator", "monitoring", [name, "prometheus-operator"], 1),
       ...named("node-exporter", "monitoring", [name, "node-exporter"], 1),
       ...named("kube-state-metrics", "monitoring", [name, "kube-state-metrics"], 2),
