@@ -156,8 +156,19 @@ describe("the cluster of this machine", () => {
 
   it("says where everything is without the admin's password", async () => {
     const summary = await new EmbeddedCluster({}).summary();
-    expect(Object.keys(summary)).toEqual(["platform", "tools", "deploy", "Argo CD", "status"]);
-    expect(summary["Argo CD"]).toContain("get secret argocd-initial-admin-secret");
+    const rows = [
+      "platform",
+      "tools",
+      "deploy",
+      "Argo CD",
+      "to look",
+      "to change",
+      "dashboards",
+      "Prometheus",
+    ];
+    expect(Object.keys(summary)).toEqual([...rows, "status"]);
+    expect(summary["to change"]).toContain("get secret argocd-initial-admin-secret");
+    expect(summary["to look"]).toContain("get secret argocd-viewer");
   });
 });
 
