@@ -12,7 +12,7 @@ import { deploy, exported, repository, secondsSince } from "../platform.ts";
 import { steadyRequests } from "../steady.ts";
 
 // The last commit before each stage was written once.
-const earlier = process.env.UPGRADE_FROM ?? "4ab5478a";
+const earlier = process.env.UPGRADE_FROM ?? "4ab5478";
 const id = randomUUID();
 const directory = mkdtempSync(join(tmpdir(), "e2e-upgrade-"));
 const git = new Git(directory);
