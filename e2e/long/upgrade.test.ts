@@ -25,6 +25,8 @@ async function deployClone(...args: string[]): Promise<{ seconds: number; said: 
     all: true,
     reject: false,
     stdin: "ignore",
+    // Of the shell that has this platform's `env`: the registry of an earlier one took it for a setting of its own.
+    env: { REGISTRY_AUTH_FILE: undefined },
   });
   expect(exitCode, all).toBe(0);
   return { seconds: secondsSince(started), said: all };
