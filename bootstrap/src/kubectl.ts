@@ -7,14 +7,17 @@ import { run } from "../../lib/process.ts";
 import { progress } from "../../lib/progress.ts";
 
 /** Runs kubectl; what it prints goes to the log as well. Objects go in by standard input, which does not. */
-export function kubectl(args: string[], input?: string): Promise<string> {
-  return run("kubectl", [...contextArguments(), ...args], input === undefined ? {} : { input });
-}
+export const kubectl = (args: string[], input?: string): Promise<string> => runKubectl(args, input, false);
 
 /** The same, and nothing of what it prints goes to the log: for Secrets. */
-export function kubectlQuietly(args: string[], input?: string): Promise<string> {
-  const options = { quiet: true, ...(input === undefined ? {} : { input }) };
-  return run("kubectl", [...contextArguments(), ...args], options);
+export const kubectlQuietly = (args: string[], input?: string): Promise<string> =>
+  runKubectl(args, input, true);
+
+function runKubectl(args: string[], input: string | undefined, quiet: boolean): Promise<string> {
+  return run("kubectl", [...contextArguments(), ...args], {
+    quiet,
+    ...(input === undefined ? {} : { input }),
+  });
 }
 
 /**

@@ -80,7 +80,9 @@ describe("a dry run for an existing cluster", () => {
       await furnish(clone);
       const { exitCode, stdout, stderr } = await deploy(clone, dryRun);
       expect([exitCode, stderr]).toEqual([0, ""]);
-      expect(stdout).toContain("which makes: argocd, gateway, log-agent, logging, monitoring, monitoring-stack");
+      expect(stdout).toContain(
+        "which makes: argocd, gateway, log-agent, logging, monitoring, monitoring-stack",
+      );
     },
     60_000,
   );

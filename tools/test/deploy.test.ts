@@ -48,16 +48,17 @@ const replace = async (name: string, script: string): Promise<void> => {
   await rm(path("bin", name), { force: true });
   await writeFile(path("bin", name), `#!/bin/sh\n${script}`, { flag: "wx", mode: 0o755 });
 };
+/** What a shell on the machine has in its environment. */
+const machine = (): Record<string, string> => ({
+  PATH: `${path("bin")}:${path("machine")}`,
+  STATE_DIR: path("state"),
+  CACHE_DIR: path("cache"),
+  DEPLOY_LOG: path("log", "deploy.log"),
+  CALLS: path("calls"),
+});
 const deploy = (args: string[], environment: Record<string, string> = {}) =>
   execa("bash", [path("deploy.sh"), ...args], {
-    env: {
-      PATH: `${path("bin")}:${path("machine")}`,
-      STATE_DIR: path("state"),
-      CACHE_DIR: path("cache"),
-      DEPLOY_LOG: path("log", "deploy.log"),
-      CALLS: path("calls"),
-      ...environment,
-    },
+    env: { ...machine(), ...environment },
     extendEnv: false,
     reject: false,
   });
@@ -67,13 +68,7 @@ const calls = async (): Promise<string[]> =>
 const next = (line: string | undefined) =>
   follow(line, {
     cwd: directory,
-    env: {
-      PATH: `${path("bin")}:${path("machine")}`,
-      STATE_DIR: path("state"),
-      CACHE_DIR: path("cache"),
-      DEPLOY_LOG: path("log", "deploy.log"),
-      CALLS: path("calls"),
-    },
+    env: machine(),
   });
 /** How a machine gets what it lacks. */
 const ways: Record<string, string> = {

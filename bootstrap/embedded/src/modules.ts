@@ -97,28 +97,36 @@ export function patchText(text: string, { module, file, before, after }: Patch):
   return parts.join(after);
 }
 
-/** A copy of the module's directory that requires a patched copy of another module; Go lets nothing be replaced in its cache. */
-async function patched(name: string, patch: Patch, scratch: string): Promise<string> {
-  const [own, copy] = [join(scratch, "source"), join(scratch, "source", "patched")];
-  cpSync(directory(name), own, { recursive: true });
-  const env = environment();
-  const options = { cwd: directory(name), env, quiet: true };
-  const out = await run("go", ["mod", "download", "-json", patch.module], options);
-  cpSync((JSON.parse(out) as { Dir: string }).Dir, copy, { recursive: true });
+/** Sources that are not compiled as they are: of which module, and what becomes of a copy of them. */
+interface Change {
+  path: string;
+  apply: (copy: string) => Promise<void>;
+}
+
+function changeOf({ name, path, patch }: Module): Change | undefined {
+  const add = additions[name]?.add;
+  if (add && path) return { path, apply: (copy) => add(copy, moduleVersion(name)) };
+  return patch && { path: patch.module, apply: async (copy) => applyPatch(copy, name, patch) };
+}
+
+function applyPatch(copy: string, name: string, patch: Patch): void {
   const file = join(copy, patch.file);
-  writeFileSync(file, patchText(readFileSync(file, "utf8"), patch));
+  const text = patchText(readFileSync(file, "utf8"), patch);
+  // What stands there is a link into Go's cache: written over, the cache would change.
+  rmSync(file);
+  writeFileSync(file, text);
   cpSync(join(directory(name), patch.adds), join(dirname(file), patch.adds.replace(/\.in$/, "")));
-  await run("go", ["mod", "edit", `-replace=${patch.module}=./patched`], { cwd: own, env, quiet: true });
-  return own;
 }
 
 /**
- * Copies a module's sources, adds to the copy, and returns the flag under which Go compiles that.
+ * Copies the sources that are to be changed, changes the copy, and returns the flag under which Go compiles that.
  * Neither an overlay nor a link would do: Go refuses the first for files of its cache, and embeds no links.
  */
-async function completed({ name, path }: Module): Promise<string[]> {
-  const add = additions[name]?.add;
-  if (!add || path === undefined) return [];
+async function changed(module: Module): Promise<string[]> {
+  const change = changeOf(module);
+  if (!change) return [];
+  const { name } = module;
+  const { path, apply } = change;
   const copy = cache("sources", name);
   rmSync(copy, { recursive: true, force: true });
   mkdirSync(cache("sources"), { recursive: true });
@@ -128,7 +136,7 @@ async function completed({ name, path }: Module): Promise<string[]> {
     rmSync(copy, { recursive: true, force: true });
     cpSync(source, copy, { recursive: true });
   }
-  await add(copy, moduleVersion(name));
+  await apply(copy);
   const pinned = readFileSync(join(directory(name), "go.mod"), "utf8");
   writeFileSync(`${copy}.mod`, `${pinned}\nreplace ${path} => ${copy}\n`);
   cpSync(join(directory(name), "go.sum"), `${copy}.sum`);
@@ -148,11 +156,8 @@ async function build(module: Module): Promise<void> {
     progress(text);
   };
   say(`fetching ${module.name}`);
-  const source = `${target}.source`;
-  rmSync(source, { recursive: true, force: true });
-  const cwd = module.patch ? await patched(module.name, module.patch, source) : directory(module.name);
-  const modfile = await completed(module);
-  const options = { cwd, env: environment() };
+  const modfile = await changed(module);
+  const options = { cwd: directory(module.name), env: environment() };
   const total = new Set(
     (
       await run("go", ["list", "-deps", ...modfile, ...flags(module).slice(0, -2), packages], {
@@ -175,7 +180,6 @@ async function build(module: Module): Promise<void> {
   for (const [from, to] of Object.entries(module.rename ?? {}))
     renameSync(join(scratch, from), join(scratch, to));
   renameSync(scratch, target);
-  rmSync(source, { recursive: true, force: true });
   rmSync(cache("sources", module.name), { recursive: true, force: true });
   rmSync(status, { force: true });
   log(`built ${module.name} in ${Math.round((Date.now() - started) / 1000)} s`);

@@ -1,8 +1,6 @@
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { childrenOf } from "../../../lib/render/start.ts";
-import { checkout } from "../../../lib/repository.ts";
+import { describe, expect, it } from "vitest";
 import { pinned } from "../src/target.ts";
-import { type Answer, healthy, Stubs } from "./stubs.ts";
+import { type Answer, healthy, stubsForEach } from "./stubs.ts";
 
 // Somebody's own Istio that --keep-istio leaves alone: each thing by which it cannot do the job is named.
 const version = pinned("istio");
@@ -19,14 +17,7 @@ const options = [
   "--keep-istio",
 ];
 
-let stubs: Stubs;
-beforeAll(async () => {
-  await childrenOf(checkout, "upstream");
-}, 900_000);
-beforeEach(() => {
-  stubs = new Stubs();
-});
-afterEach(() => stubs.close());
+const stubs = stubsForEach("1.0.0");
 
 const istiod = (image: string, labels = {}, env: object[] = []): Answer => ({
   when: "*get deployment istiod*",

@@ -1,14 +1,13 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { childrenOf } from "../../../lib/render/start.ts";
+import { describe, expect, it } from "vitest";
 import { checkout } from "../../../lib/repository.ts";
 import { parseCredentials } from "../src/credentials.ts";
 import { gatewayURL, hasLoadBalancer, istioPlatform, type Node, type Service } from "../src/gateway.ts";
 import { archiveName } from "../src/istioctl.ts";
 import { probeAddress } from "../src/probe.ts";
 import { pinned } from "../src/target.ts";
-import { type Answer, healthy, istioctlIs, Stubs } from "./stubs.ts";
+import { type Answer, healthy, stubsForEach } from "./stubs.ts";
 
 // What the pre-flight says of a cluster: each thing that can be wrong is wrong once.
 const context = ["--context", "mine"];
@@ -17,16 +16,7 @@ const registry = ["--registry", "registry.example/me"];
 const command = ["Pre-flight", ...context, "--repo", repository, ...registry];
 const k = "kubectl --context mine";
 
-let stubs: Stubs;
-beforeAll(async () => {
-  await childrenOf(checkout, "upstream");
-}, 900_000);
-beforeEach(() => {
-  stubs = new Stubs();
-  stubs.answer("kubectl", healthy());
-  stubs.answer("istioctl", istioctlIs("1.0.0"));
-});
-afterEach(() => stubs.close());
+const stubs = stubsForEach("1.0.0");
 
 describe("a cluster where everything is there", () => {
   it("passes in silence, and is changed by nothing but a pod that goes again", async () => {

@@ -5,12 +5,12 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { execa } from "execa";
 import { load, loadAll } from "js-yaml";
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { KubernetesObject } from "../../../lib/object.ts";
 import { childrenOf } from "../../../lib/render/start.ts";
 import { checkout } from "../../../lib/repository.ts";
 import { follow } from "../../../lib/test/follow.ts";
-import { healthy, istioctlIs, Stubs } from "./stubs.ts";
+import { healthy, istioctlIs, stubsForEach } from "./stubs.ts";
 
 // Rendering takes seconds and gives the same each time.
 vi.mock("../../../lib/render/start.ts", async (original) => {
@@ -42,23 +42,13 @@ const operator = join(checkout, "bootstrap/istio/operator.yaml");
 const nodePort = join(checkout, "bootstrap/istio/node-port.yaml");
 const k = "kubectl --context mine";
 
-let stubs: Stubs;
+const stubs = stubsForEach(version);
 const objectsIn = (text: string): KubernetesObject[] => loadAll(text) as KubernetesObject[];
 const changing = (): string[] =>
   stubs
     .calls()
     .filter((call) => !/^\S+ (--context \S+ )?(get|version|auth|logs|config)\b/.test(call))
     .filter((call) => !/ get /.test(call));
-
-beforeAll(async () => {
-  await childrenOf(checkout, "upstream");
-}, 900_000);
-beforeEach(() => {
-  stubs = new Stubs();
-  stubs.answer("kubectl", healthy());
-  stubs.answer("istioctl", istioctlIs(version));
-});
-afterEach(() => stubs.close());
 
 describe("Istio", () => {
   const wait = (workload: string): string => `${k} -n istio-system rollout status ${workload} --timeout=180s`;

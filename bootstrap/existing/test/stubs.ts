@@ -2,7 +2,8 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, vi } from "vitest";
+import { childrenOf } from "../../../lib/render/start.ts";
 import { checkout } from "../../../lib/repository.ts";
 import { follow } from "../../../lib/test/follow.ts";
 import { main, readArguments, reported, runStages } from "../../src/cli.ts";
@@ -23,7 +24,13 @@ export class Stubs {
   readonly bin = join(this.directory, "bin");
 
   constructor() {
-    mkdirSync(this.bin);
+    this.renew();
+  }
+
+  /** Forgets what was asked and what was to be answered. */
+  renew(): void {
+    this.close();
+    mkdirSync(this.bin, { recursive: true });
     for (const program of ["docker", "helm", "istioctl", "kind", "kubectl"]) this.answer(program, []);
   }
 
@@ -249,3 +256,22 @@ export const istioctlIs = (version: string, changes: Answer[] = []): Answer[] =>
   ...changes,
   { when: "version*", stdout: { clientVersion: { version } } },
 ];
+
+/**
+ * Stand-ins that begin anew for each test of a file, on a cluster where everything is as it should be.
+ * @param istioctl the version of the one on the PATH
+ */
+export function stubsForEach(istioctl: string): Stubs {
+  const stubs = new Stubs();
+  // The first rendering takes as long as the download of what it stands on.
+  beforeAll(async () => {
+    await childrenOf(checkout, "upstream");
+  }, 900_000);
+  beforeEach(() => {
+    stubs.renew();
+    stubs.answer("kubectl", healthy());
+    stubs.answer("istioctl", istioctlIs(istioctl));
+  });
+  afterAll(() => stubs.close());
+  return stubs;
+}

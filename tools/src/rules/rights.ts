@@ -1,13 +1,7 @@
 import { describeObject, type FieldPath, type Manifest } from "../../../lib/object.ts";
 import { bootstrap } from "../../../lib/render/cluster.ts";
-import type { Graph } from "../graph.ts";
+import { ownOf, type PolicyRule } from "./rbac.ts";
 import type { Problem, Rule } from "./rule.ts";
-
-interface PolicyRule {
-  apiGroups?: string[];
-  resources?: string[];
-  verbs?: string[];
-}
 
 interface Subject {
   kind: string;
@@ -39,8 +33,8 @@ gives Secrets, tokens or the containers of all namespaces. A binding names a rol
 ServiceAccounts only. ClusterRoles and ClusterRoleBindings are applied by deploy.sh from bootstrap/argocd/root, not by what they confine.
 What upstream projects and charts bring is theirs; deploy.sh has admission policies for them.`,
   check: (graph) => [
-    ...own(graph, ["Role", "ClusterRole"]).flatMap(roleProblems),
-    ...own(graph, ["RoleBinding", "ClusterRoleBinding"]).flatMap(bindingProblems),
+    ...ownOf(graph, ["Role", "ClusterRole"]).flatMap(roleProblems),
+    ...ownOf(graph, ["RoleBinding", "ClusterRoleBinding"]).flatMap(bindingProblems),
     ...graph.input.applications
       .filter(({ name }) => name !== bootstrap)
       .flatMap(({ name, manifests }) =>
@@ -57,9 +51,6 @@ What upstream projects and charts bring is theirs; deploy.sh has admission polic
       ),
   ],
 };
-
-const own = (graph: Graph, kinds: string[]): Manifest[] =>
-  kinds.flatMap((kind) => graph.ofKind(kind).filter(({ foreign }) => !foreign));
 
 function roleProblems(manifest: Manifest): Problem[] {
   const { kind, rules = [] } = manifest.object as unknown as { kind: string; rules?: PolicyRule[] };
