@@ -27,14 +27,13 @@ const { values } = parseArgs({
     bytes: { type: "string", default: "100,4096" },
     only: { type: "string" },
     lines: { type: "string" },
-    "access-log": { type: "string", default: "problems" },
     directory: { type: "string", default: tmpdir() },
   },
 });
 const logs = mkdtempSync(join(values.directory, "app-bench-"));
-const service = (SYNC: string, lines?: number) => ({
+const service = (SYNC: string, lines?: number, ACCESS_LOG = "problems") => ({
   args: ["--max-semi-space-size=8", "dist/main.js"],
-  env: { SYNC, ACCESS_LOG: values["access-log"] },
+  env: { SYNC, ACCESS_LOG },
   lines,
 });
 const echo = (name: string) => ({
@@ -47,6 +46,7 @@ const servers = Object.entries({
   "node:http echo": echo("node"),
   "Express 5 echo": echo("express"),
   "POST /log, always": service("always"),
+  "POST /log, always, each logged": service("always", undefined, "all"),
   "POST /log, interval": service("interval"),
   "POST /log, never": service("never"),
   ...(values.lines && {
