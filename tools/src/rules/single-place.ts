@@ -1,3 +1,5 @@
+import { isMapping } from "../../../lib/object.ts";
+import { documentsOf } from "../../../lib/render/references.ts";
 import { remotesIn } from "../../../lib/render/remote.ts";
 import type { Problem, Rule } from "./rule.ts";
 
@@ -10,10 +12,11 @@ export const singlePlace: Rule = {
   explanation: `A fork edits gitops/clusters/NAME/source/configmap.yaml and nothing else; a version is raised in one place and everything follows.
 Looked for are whole words: the URL in all files but documentation, the branch as targetRevision, the versions of versions.yaml and those
 that the go.mod files under bootstrap pin, in YAML, TypeScript and Dockerfiles of bootstrap, gitops, lib and tools. The URL of a remote
-resource is left out: Argo CD reads it from Git, and the rule renders holds its version to that of the go.mod.`,
+resource is left out: Argo CD reads it from Git, and the rule renders holds its version to that of the go.mod. A versions.yaml of which no
+version can be read is a finding too: nothing would be looked for.`,
   check: ({ input }) => {
     const lines = [...input.repository].flatMap(([file, text]) => (searchable(file) ? [{ file, text }] : []));
-    return input.pins.flatMap(({ name, value, home }) => {
+    const found = input.pins.flatMap(({ name, value, home }) => {
       const word = new RegExp(`(?<![\\w.])${value.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?![\\w]|\\.\\d)`);
       const applies = isVersion(value) ? versioned : (file: string) => !isDocumentation(file);
       return lines
@@ -27,8 +30,21 @@ resource is left out: Argo CD reads it from Git, and the rule renders holds its 
           }),
         );
     });
+    return [...unreadable(input.repository.get(versions) ?? ""), ...found];
   },
 };
+
+const versions = "versions.yaml";
+
+function unreadable(text: string): Problem[] {
+  const [content] = documentsOf(text);
+  const isEmpty = !/^[^#\s]/m.test(text);
+  if (isEmpty || isMapping(content)) return [];
+  const message = `${versions} is no mapping of names to versions, so nothing holds them to one place`;
+  return [
+    { at: { file: versions, line: 1, column: 1 }, message, fix: "write one line NAME: VERSION for each" },
+  ];
+}
 
 const isDocumentation = (file: string): boolean => file.startsWith("docs/") || file.endsWith(".md");
 const isVersion = (value: string): boolean => /^v?\d/.test(value);
