@@ -75,11 +75,14 @@ async function store(
   const known = isRetry(req) ? keys.map((key) => retries.find(key)).find(Boolean) : undefined;
   if (known) return repeat(context, known, escaped.length);
   const lines = escaped.map((message, index) => ({ id: `${ids[0]}:${index + 1}`, message }));
-  const missing = isRetry(req)
-    ? lines.filter(({ id, message }) => !retries.find(retryKey(id, message)))
-    : lines;
-  if (missing.length === 0) return repeat(context, Promise.resolve(), escaped.length);
+  const earlier = lines.map(({ id, message }) =>
+    isRetry(req) ? retries.find(retryKey(id, message)) : undefined,
+  );
+  const missing = lines.filter((_line, index) => !earlier[index]);
+  if (missing.length === 0) return repeat(context, Promise.all(earlier), escaped.length);
   const time = new Date().toISOString();
   const text = missing.map(({ id, message }) => formatLine(time, id, message)).join("");
-  await settle(context, keys, log.append(text, missing.length), missing.length);
+  // A line of an earlier request may be on its way still, and be refused.
+  const write = Promise.all([log.append(text, missing.length), ...earlier]).then(() => undefined);
+  await settle(context, keys, write, missing.length);
 }

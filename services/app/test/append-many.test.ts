@@ -251,6 +251,28 @@ describe("a retry of POST /logs", () => {
     expect(await entriesOf(service.file)).toHaveLength(2);
   });
 
+  test("is refused with the line of another request that it took for its own", async () => {
+    const gate = await temporaryDirectory();
+    const service = await ServiceProcess.start({ DRAIN_SECONDS: "0" }, { SYNC_GATE: gate });
+    const url = `http://127.0.0.1:${await service.port()}`;
+    await writeFile(join(gate, "hold"), "");
+    const first = postMany(url, bodyOf(["first"]));
+    await expect.poll(() => existsSync(join(gate, "holding"))).toBe(true);
+    // Both wait for the next write, which fails.
+    const headers = { "Idempotency-Key": "k:1" };
+    const single = fetch(`${url}/log`, { method: "POST", body: '{"message":"a"}', headers });
+    for (let count = 0; count < 20; count++) await (await fetch(`${url}/status`)).text();
+    const many = postMany(url, bodyOf(["a"]), { "Idempotency-Key": "k" });
+    for (let count = 0; count < 20; count++) await (await fetch(`${url}/status`)).text();
+    await writeFile(join(gate, "fail"), "");
+    await rm(join(gate, "hold"));
+    const statuses = (await Promise.all([first, single, many])).map(({ status }) => status);
+    expect(statuses).toEqual([200, 503, 503]);
+    await rm(join(gate, "fail"));
+    expect((await postMany(url, bodyOf(["a"]), { "Idempotency-Key": "k" })).status).toBe(200);
+    expect((await entriesOf(service.file)).map(({ id }) => id).at(-1)).toBe("k:1");
+  });
+
   test("a sync that fails takes every line out again", async () => {
     const gate = await temporaryDirectory();
     const service = await ServiceProcess.start({ DRAIN_SECONDS: "0" }, { SYNC_GATE: gate });
