@@ -5,6 +5,7 @@ import { note } from "../../lib/progress.ts";
 import { addCluster } from "./cli/cluster.ts";
 import { addDiff } from "./cli/diff.ts";
 import { addImages } from "./cli/images.ts";
+import { addNew } from "./cli/new.ts";
 import { addRelease } from "./cli/release.ts";
 import { addRender } from "./cli/render.ts";
 import { exitCodes, spelledOut, WrongUsage } from "./cli/usage.ts";
@@ -14,6 +15,7 @@ const program = new Command("gitops").description("Works on the platform's GitOp
 addValidate(program);
 addDiff(program);
 addRelease(program);
+addNew(program);
 addRender(program);
 addImages(program);
 addCluster(program);

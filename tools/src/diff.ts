@@ -72,7 +72,8 @@ export async function blastRadius(
   }
 }
 
-async function renderAll(root: string, cache: Cache): Promise<Map<string, KubernetesObject[]>> {
+/** What each cluster of a checkout renders, by its name. @throws where an Application does not render */
+export async function renderAll(root: string, cache: Cache): Promise<Map<string, KubernetesObject[]>> {
   const repository = await readRepository(root);
   const rendered = new Map<string, KubernetesObject[]>();
   for (const cluster of clusterNames(repository)) {
