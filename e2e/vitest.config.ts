@@ -17,6 +17,7 @@ const order = [
   "screens",
   "delivery",
   "release",
+  "own-service",
   "lifecycle",
 ].map((name) => `${name}.test.ts`);
 
