@@ -107,7 +107,9 @@ describe("services of every kind", () => {
 
   it("have alerts with cases and pages, and images that the embedded cluster builds", async () => {
     const files = ["tools/monitoring/test/rules.test.ts", "bootstrap/embedded/test/images.test.ts"];
-    const args = ["run", "--reporter", "verbose", ...files];
+    // The cases of the platform's own rules run elsewhere.
+    const own = "service-|every alert|promtool check rules|logging-platform/";
+    const args = ["run", "--reporter", "verbose", "--testNamePattern", own, ...files];
     const env = { NO_COLOR: "1", FORCE_COLOR: undefined, VITEST: undefined };
     const { exitCode, all } = await execa(bin("vitest"), args, { cwd: copy, reject: false, all: true, env });
     expect(exitCode, all).toBe(0);
@@ -192,6 +194,34 @@ describe("a dry run", () => {
     await follow(nextOf(stderr), { cwd: copy });
     expect(await untracked()).toEqual([]);
   }, 120_000);
+
+  it("is followed by what is next: a commit, and a release or a push", async () => {
+    const stub = join(directory, "bin");
+    await mkdir(stub);
+    await execa("tee", [join(stub, "npm")], { input: '#!/bin/sh\necho "npm $*"\n', stdout: "ignore" });
+    await execa("chmod", ["+x", join(stub, "npm")]);
+    await execa("git", ["init", "--quiet", "--bare", join(directory, "remote.git")]);
+    await git.run("remote", "add", "platform", join(directory, "remote.git"));
+    const env = { PATH: `${stub}:${process.env.PATH}` };
+    const start = await git.run("rev-parse", "HEAD");
+    const image = ["--image", "ghcr.io/example/echo:1.2"];
+    for (const [options, called] of [
+      [image, "npm run wait"],
+      [[], "npm run release -- fresh --push --wait"],
+    ] as const) {
+      await git.run("reset", "--quiet", "--hard", start);
+      const { stdout } = await service("fresh", ...options);
+      const followed = await follow(nextOf(stdout), { cwd: copy, env });
+      expect(followed.exitCode, followed.all).toBe(0);
+      expect(followed.all).toContain(called);
+      expect(await git.run("log", "-1", "--format=%s")).toBe("feat(fresh): a service");
+      expect(await untracked()).toEqual([]);
+      if (options === image)
+        expect(await git.run("ls-remote", "platform", "main")).toContain(await git.run("rev-parse", "HEAD"));
+    }
+    await git.run("reset", "--quiet", "--hard", start);
+    await git.run("remote", "remove", "platform");
+  }, 240_000);
 
   it("of a removal names files and trailers, and uncommitted changes are put aside first", async () => {
     await service("hello");

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { checkout, readRepository } from "../../../lib/repository.ts";
+import { environmentFiles } from "../new/environment.ts";
 import { checkFree, checkHost, checkName, checkPath } from "../new/names.ts";
 import { removeService } from "../new/remove.ts";
 import { rootFile, type ServiceOptions, serviceFiles } from "../new/service.ts";
@@ -46,6 +47,22 @@ export function addNew(program: Command): void {
     .option("--print <file>", "print one of the files instead of writing any")
     .addHelpText("after", "\nExit codes: 0 done or nothing to do, 1 a file was edited, 2 wrong command line")
     .action(newService);
+  group
+    .command("environment")
+    .description(
+      "write the overlays of an environment, as another has them; nothing that is there is changed",
+    )
+    .argument("<name>", "of the overlays: small letters, digits and hyphens, a letter first")
+    .option("--from <environment>", "whose overlays are taken", "staging")
+    .option("--host <host>", "what it answers to (default: the other's host, with this name in it)")
+    .option(
+      "-C, --directory <directory>",
+      "root of the repository",
+      (path: string) => resolve(path),
+      checkout,
+    )
+    .option("--dry-run", "say what would be written")
+    .action(newEnvironment);
   publishing(
     group
       .command("remove")
@@ -84,6 +101,18 @@ async function newService(name: string, options: ServiceCommand): Promise<void> 
   process.stdout.write(told(name, found, { dryRun: dryRun === true, built: chosen.image === undefined }));
 }
 
+async function newEnvironment(
+  name: string,
+  { directory, from, host, dryRun }: { directory: string; from: string; host?: string; dryRun?: boolean },
+): Promise<void> {
+  const repository = await readRepository(directory);
+  if (host !== undefined) checkHost(repository, name, host);
+  const files = environmentFiles(repository, { name, from, ...(host !== undefined && { host }) });
+  const found = layout(repository, files, []);
+  if (!dryRun) write(directory, files, found);
+  process.stdout.write(`${listing(name, found, dryRun === true)}\n`);
+}
+
 function choose(name: string, options: ServiceCommand): ServiceOptions {
   const { path, host, image, port: requests = 8080, metricsPort, health = "/" } = options;
   if (path !== undefined && host !== undefined)
@@ -103,21 +132,20 @@ function choose(name: string, options: ServiceCommand): ServiceOptions {
   return { name, route, image: { reference: image, port: requests, health, ...scraped } };
 }
 
-function told(
-  name: string,
-  { created, extended, same }: Layout,
-  { dryRun, built }: { dryRun: boolean; built: boolean },
-): string {
-  if (created.length + extended.length === 0)
-    return `${name} is there already: ${same.length} files are unchanged\n`;
-  const would = dryRun ? "would write" : "wrote";
-  const lines = [
-    ...created.map((file) => `${would} ${file}`),
-    ...extended.map((file) => `${dryRun ? "would list" : "listed"} it in ${file}`),
-  ];
-  if (dryRun) return `${lines.join("\n")}\n`;
+function told(name: string, found: Layout, { dryRun, built }: { dryRun: boolean; built: boolean }): string {
+  const lines = listing(name, found, dryRun);
+  if (dryRun || found.created.length + found.extended.length === 0) return `${lines}\n`;
   const next = built
     ? `git add --all && git commit --message "feat(${name}): a service" && npm run release -- ${name} --push --wait`
     : `git add --all && git commit --message "feat(${name}): a service" && git push platform HEAD:main && npm run wait`;
-  return `${lines.join("\n")}\nnext: ${next}\n`;
+  return `${lines}\nnext: ${next}\n`;
+}
+
+function listing(name: string, { created, extended, same }: Layout, dryRun: boolean): string {
+  if (created.length + extended.length === 0)
+    return `${name} is there already: ${same.length} files are unchanged`;
+  return [
+    ...created.map((file) => `${dryRun ? "would write" : "wrote"} ${file}`),
+    ...extended.map((file) => `${dryRun ? "would list" : "listed"} it in ${file}`),
+  ].join("\n");
 }
