@@ -28,7 +28,7 @@ const said = ({ exitCode, stdout, stderr }: Pick<Result, "exitCode" | "stdout" |
   stderr,
 ];
 
-const nextOf = (stderr: string): string | undefined => /^next: (.*)$/m.exec(stderr)?.[1];
+const nextOf = (stderr: string): string | undefined => /^ *next: (.*)$/m.exec(stderr)?.[1];
 
 beforeAll(async () => {
   const listed = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
@@ -246,6 +246,43 @@ describe("a dry run", () => {
       expect((await follow(nextOf(stderr), { cwd: copy })).all).toBe("gitops/root/application-hello.yaml");
     }
   }, 120_000);
+});
+
+describe("an environment", () => {
+  const environment = (name: string, ...options: string[]) =>
+    gitops("new", "environment", name, "--directory", copy, ...options);
+
+  it("has the overlays of another under its own name, passes validate, and again changes nothing", async () => {
+    await git.run("reset", "--quiet", "--hard");
+    const planned = await environment("qa", "--dry-run");
+    expect(await untracked()).toEqual([]);
+    const { exitCode, stdout, stderr } = await environment("qa");
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    expect(stdout.replaceAll("wrote", "would write")).toBe(planned.stdout);
+    const files = await untracked();
+    expect(files).toContain("gitops/apps/log-agent/overlays/qa/kustomization.yaml");
+    expect(files.every((file) => /^gitops\/apps\/[\w-]+\/overlays\/qa\//.test(file))).toBe(true);
+    for (const file of files) expect(readFileSync(join(copy, file), "utf8")).not.toContain("staging");
+    expect(readFileSync(join(copy, "gitops/apps/logging/overlays/qa/configmap-host.yaml"), "utf8")).toContain(
+      "host: logging.qa.example.com",
+    );
+    expect((await gitops("validate", copy)).stdout).toMatch(/^0 findings in/m);
+    expect((await environment("qa")).stdout).toMatch(/^qa is there already/);
+    expect(await untracked()).toEqual(files);
+    await git.run("clean", "--quiet", "--force", "-d", "gitops");
+  }, 300_000);
+
+  it.each([
+    ["staging", [], "names no other environment"],
+    ["local", [], "names no other environment"],
+    ["Q", [], "names no other environment"],
+    ["qa", ["--from", "none"], "expected one of production, staging"],
+    ["qa", ["--from", "production"], "qa would answer to logging.example.com, as production does"],
+    ["qa", ["--host", "q"], "is no host name"],
+  ])("%s %j is refused", async (name, options, reason) => {
+    const { exitCode, stderr } = await environment(name, ...options);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining(reason)]);
+  });
 });
 
 describe("a command line that cannot be meant is refused", () => {
