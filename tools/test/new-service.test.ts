@@ -31,27 +31,29 @@ const said = ({ exitCode, stdout, stderr }: Pick<Result, "exitCode" | "stdout" |
 const nextOf = (stderr: string): string | undefined => /^ *next: (.*)$/m.exec(stderr)?.[1];
 
 beforeAll(async () => {
+  // With the history: tags are held to it. And with what is changed and not committed here.
+  await new Git(directory).run("clone", "--quiet", checkout, copy);
+  await git.run("remote", "remove", "origin");
   const listed = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+  await git.run("rm", "--quiet", "-r", ".");
   for (const file of new Set((await new Git(checkout).run(...listed)).split("\0"))) {
     if (file === "" || !existsSync(join(checkout, file))) continue;
     await mkdir(dirname(join(copy, file)), { recursive: true });
     cpSync(join(checkout, file), join(copy, file));
   }
-  await git.run("init", "--quiet", "--initial-branch", "main");
   await git.run("config", "user.name", "A");
   await git.run("config", "user.email", "a@example.org");
   // A link is none of the directories that .gitignore means.
   appendFileSync(join(copy, ".git/info/exclude"), "node_modules\n");
   symlinkSync(join(checkout, "node_modules"), join(copy, "node_modules"));
   await commit("as it is");
-  // Tags are of trees, so they are those of the checkout where nothing below services is being changed.
 }, 300_000);
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 async function commit(message: string): Promise<string> {
   await git.run("add", "--all");
-  await git.run("commit", "--quiet", "--message", message);
+  await git.run("commit", "--quiet", "--allow-empty", "--message", message);
   return git.run("rev-parse", "HEAD^{tree}");
 }
 

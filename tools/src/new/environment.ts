@@ -12,9 +12,11 @@ export interface EnvironmentOptions {
   host?: string;
 }
 
-/** The environments whose overlays could be taken. */
+/** Every environment that the Applications of a repository have overlays for, but the default one. */
 export function environments(repository: Repository): string[] {
-  const found = [...repository.keys()].flatMap((path) => environmentOf(path) ?? []);
+  const found = [...repository.keys()].flatMap((path) =>
+    path.startsWith("gitops/apps/") ? (environmentOf(path) ?? []) : [],
+  );
   return [...new Set(found)].filter((name) => name !== defaultEnvironment).sort();
 }
 

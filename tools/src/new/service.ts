@@ -1,10 +1,11 @@
 /** What a service of one's own consists of: the templates, filled in for a name and laid over what is there. */
-import { defaultEnvironment, environmentOf } from "../../../lib/environment.ts";
+import { defaultEnvironment } from "../../../lib/environment.ts";
 import { futureTag } from "../../../lib/git/source-tag.ts";
 import { imagesEntries } from "../../../lib/images/names.ts";
 import { readYaml } from "../../../lib/render/cluster.ts";
 import { isKustomization } from "../../../lib/render/references.ts";
 import { type Repository, serviceNames } from "../../../lib/repository.ts";
+import { environments } from "./environment.ts";
 import { listed } from "./listed.ts";
 import { fill, type Values } from "./templates.ts";
 
@@ -48,7 +49,7 @@ export async function serviceFiles(
     for (const [path, text] of found) files.set(path, text);
   };
   for (const part of partsOf(options)) add(fill(part, values));
-  for (const environment of environmentsOf(repository)) {
+  for (const environment of [defaultEnvironment, ...environments(repository)]) {
     const own = { ...values, ENVIRONMENT: environment };
     add(fill(image || environment === defaultEnvironment ? "environment" : "promoted", own));
   }
@@ -103,14 +104,6 @@ function registryOf(repository: Repository): string {
     }
   }
   return "docker.io/logging-platform";
-}
-
-/** Every environment that the Applications of the repository have overlays for. */
-function environmentsOf(repository: Repository): string[] {
-  const found = [...repository.keys()].flatMap((path) =>
-    path.startsWith("gitops/apps/") ? (environmentOf(path) ?? []) : [],
-  );
-  return [...new Set([defaultEnvironment, ...found])].sort();
 }
 
 // What was released or promoted since stays: a tag is the tool's to write, and no edit of a person.
