@@ -166,13 +166,13 @@ export const images: Image[] = [
   },
   {
     name: "docker.io/otel/opentelemetry-collector-contrib",
-    tag: () => moduleVersion("opentelemetry-collector").slice(1),
+    tag: () => manifestTag("clusters/embedded/log-agent", "docker.io/otel/opentelemetry-collector-contrib"),
     context: "opentelemetry-collector-contrib",
     modules: ["opentelemetry-collector"],
   },
   {
     name: "docker.io/library/nginx",
-    tag: () => manifestTag("log-agent/base/store", "nginx"),
+    tag: () => manifestTag("apps/log-agent/base/store", "nginx"),
     context: "nginx",
     from: ["docker.io/library/debian"],
   },
@@ -250,8 +250,8 @@ const contentTag = (context: string): string =>
   sha(contentOf(join(repository, "bootstrap/embedded/images", context))).slice(0, 12);
 
 /** The tag that a manifest asks for: that of an image whose version nothing else pins. */
-function manifestTag(component: string, name: string): string {
-  const file = join(repository, "gitops/apps", component, "kustomization.yaml");
+function manifestTag(kustomization: string, name: string): string {
+  const file = join(repository, "gitops", kustomization, "kustomization.yaml");
   const { images } = load(readFileSync(file, "utf8")) as { images?: { name: string; newTag?: string }[] };
   const tag = images?.find((image) => image.name === name)?.newTag;
   if (!tag) throw new Failure(`${file} gives ${name} no newTag`);
