@@ -1,34 +1,25 @@
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { execa } from "execa";
 import { archive } from "./archive.ts";
 import { sourcesOf } from "./endpoints.ts";
 import { exitCode, Failure, reasonOf } from "./failure.ts";
+import { Feeder } from "./feed.ts";
 import { importArchives } from "./import.ts";
 import { withLock } from "./lock.ts";
 import type { Manifest } from "./manifest.ts";
+import { moment } from "./moment.ts";
 import { directoryShelf, type Restored, remoteShelf, restore, type Shelf, unreadableIn } from "./restore.ts";
-import { serve } from "./serve.ts";
+import { SearchStore } from "./search-store.ts";
+import { serve, serveFigures } from "./serve.ts";
 import { StoreWatch } from "./store-watch.ts";
 
 const whole = (text: string): number => {
   if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError("must be a whole number.");
   return Number(text);
-};
-
-const moment = (text: string): Date => {
-  const [, amount, unit = ""] = /^(\d+)([smhd])$/.exec(text) ?? [];
-  const seconds = { s: 1, m: 60, h: 3600, d: 86_400 }[unit];
-  // Date would take 5 for the year 2001.
-  const named = /^\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?)?$/.test(text)
-    ? text
-    : "";
-  const time = amount && seconds ? new Date(Date.now() - Number(amount) * seconds * 1000) : new Date(named);
-  if (Number.isNaN(time.getTime()))
-    throw new InvalidArgumentError("must be a time such as 2026-01-31T12:00:00Z, or an age such as 2h.");
-  return time;
 };
 
 const pattern = (text: string): RegExp => {
@@ -69,6 +60,13 @@ const stores = (): Option =>
     "headless Service of the nodes' stores",
     "STORES",
     "log-agent/log-store",
+  );
+const search = (): Option =>
+  setting(
+    "--into <url>",
+    "the search store",
+    "SEARCH_URL",
+    "http://victoria-logs.search.svc.cluster.local:9428",
   );
 
 const program = new Command("log-archiver")
@@ -230,6 +228,38 @@ program
     watch.start((reason) => console.error(`log-archiver: ${reason}`));
     const server = await serve(archives, port, watch);
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => server.close());
+  });
+
+program
+  .command("feed")
+  .description("hand what the nodes' stores have to the search store, until it is stopped")
+  .addOption(count("--port <port>", "port of GET /metrics", "PORT", 9090))
+  .addOption(search())
+  .addOption(
+    setting("--state <directory>", "where it is kept how far the stores were read", "STATE_DIR", "/state"),
+  )
+  .addOption(count("--interval <ms>", "how often the stores are looked at", "INTERVAL_MS", 500))
+  .addOption(api())
+  .addOption(tokenFile())
+  .addOption(podHost())
+  .addOption(stores())
+  .action(async ({ port, into, state, interval, api, tokenFile, podHost, stores }) => {
+    const { namespace, service } = serviceName(stores);
+    const cluster = { api, tokenFile, podHost };
+    const feeder = new Feeder(
+      () => sourcesOf(cluster, namespace, service),
+      new SearchStore(into),
+      state,
+      (reason) => console.error(`log-archiver: ${reason}`),
+    );
+    const server = await serveFigures(port, feeder);
+    const stop = new AbortController();
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop.abort());
+    while (!stop.signal.aborted)
+      if (await feeder.round())
+        await sleep(interval, undefined, { signal: stop.signal }).catch(() => undefined);
+    server.close();
+    server.closeAllConnections();
   });
 
 function printList(shelf: Shelf): void {
