@@ -12,6 +12,7 @@ import { importArchives } from "./import.ts";
 import { withLock } from "./lock.ts";
 import type { Manifest } from "./manifest.ts";
 import { moment } from "./moment.ts";
+import { refill } from "./refill.ts";
 import { directoryShelf, type Restored, remoteShelf, restore, type Shelf, unreadableIn } from "./restore.ts";
 import { SearchStore } from "./search-store.ts";
 import { serve, serveFigures } from "./serve.ts";
@@ -61,13 +62,8 @@ const stores = (): Option =>
     "STORES",
     "log-agent/log-store",
   );
-const search = (): Option =>
-  setting(
-    "--into <url>",
-    "the search store",
-    "SEARCH_URL",
-    "http://victoria-logs.search.svc.cluster.local:9428",
-  );
+const search = (flags: string): Option =>
+  setting(flags, "the search store", "SEARCH_URL", "http://victoria-logs.search.svc.cluster.local:9428");
 
 const program = new Command("log-archiver")
   .description("Archives every line of the logging API's pods, and restores them.")
@@ -133,6 +129,19 @@ program
   .option("--list", "list the archives instead")
   .option("--verify", "verify only, print no lines")
   .option("--skip-damaged", "go on without damaged archives; exits with 3 if there are some")
+  .addOption(
+    new Option("--into <where>", "hand lines to the search store instead, those of the nodes' stores too")
+      .choices(["search"])
+      .conflicts(["fromDir", "fromRemote", "grep", "list", "verify"]),
+  )
+  .addOption(search("--search <url>"))
+  .addOption(
+    count("--keep-days <days>", "how old a line may be that goes into the search store", "KEEP_DAYS", 30),
+  )
+  .addOption(api())
+  .addOption(tokenFile())
+  .addOption(podHost())
+  .addOption(stores())
   .addOption(temporary())
   .addOption(archives())
   .action(
@@ -147,6 +156,8 @@ program
       skipDamaged = false,
       temporary,
       archives,
+      into,
+      ...places
     }) => {
       const scratch = await mkdtemp(join(temporary, "shelf-"));
       try {
@@ -156,6 +167,7 @@ program
             : directoryShelf(fromDir)
           : remoteShelf(fromRemote, scratch));
         if (list) return printList(shelf);
+        if (into !== undefined) return await fillAgain(shelf, temporary, { since, skipDamaged, ...places });
         const none = verify ? /(?!)/ : grep;
         const print = (line: string): Promise<void> | undefined =>
           process.stdout.write(`${line}\n`, "latin1") ? undefined : once(process.stdout, "drain").then();
@@ -198,6 +210,34 @@ program
     }
   });
 
+interface FillOptions {
+  since: Date | undefined;
+  skipDamaged: boolean;
+  search: string;
+  keepDays: number;
+  stores: string;
+  api: string;
+  tokenFile: string;
+  podHost: string;
+}
+
+async function fillAgain(shelf: Shelf, temporary: string, options: FillOptions): Promise<void> {
+  const { namespace, service } = serviceName(options.stores);
+  const oldest = new Date(Date.now() - options.keepDays * 86_400_000);
+  const { added, archives, leftOut } = await refill({
+    shelf,
+    temporary,
+    sources: () => sourcesOf(options, namespace, service),
+    search: new SearchStore(options.search),
+    since: options.since ?? oldest,
+    skipDamaged: options.skipDamaged,
+    say: (line) => console.log(line),
+  });
+  console.log(`${archives} archives and the nodes' stores: ${added} lines were missing, and are found now`);
+  for (const reason of leftOut) console.error(`left out: ${reason}`);
+  if (leftOut.length > 0) process.exitCode = exitCode.incomplete;
+}
+
 function report({ lines, repeats, read, damaged }: Restored, verifiedOnly: boolean): void {
   const names = (manifests: Manifest[]): string =>
     manifests.length > 3
@@ -234,7 +274,7 @@ program
   .command("feed")
   .description("hand what the nodes' stores have to the search store, until it is stopped")
   .addOption(count("--port <port>", "port of GET /metrics", "PORT", 9090))
-  .addOption(search())
+  .addOption(search("--into <url>"))
   .addOption(
     setting("--state <directory>", "where it is kept how far the stores were read", "STATE_DIR", "/state"),
   )
