@@ -108,7 +108,7 @@ export class Feeder {
 
   /** Which stores there are, and whether the search store is still the same process. */
   async #look(now: number): Promise<void> {
-    if (now - this.#known.asked >= sourcesMs) this.#known = { sources: await this.#sources(), asked: now };
+    if (now - this.#known.asked >= sourcesMs) this.#known = { sources: this.#present(await this.#sources()), asked: now };
     if (this.#state && now - this.#startedAsked < sourcesMs) return;
     const started = await this.#search.started();
     this.#startedAsked = now;
@@ -124,6 +124,16 @@ export class Feeder {
     if (begins || another) for (const source of this.#known.sources) this.#careful.add(nameOf(source));
     this.#state = { ...known, started };
     this.#doubtful = false;
+  }
+
+  /** The stores that there are. Of a node that has gone nothing is said any more, which would be that it is behind. */
+  #present(sources: Source[]): Source[] {
+    const names = new Set(sources.map(nameOf));
+    for (const node of this.#known.sources.map(nameOf).filter((name) => !names.has(name))) {
+      this.#figures.unread.remove({ node });
+      this.#figures.caughtUp.remove({ node });
+    }
+    return sources;
   }
 
   /** Hands on a batch of a store. True where nothing is left in it. */
