@@ -108,7 +108,8 @@ export class Feeder {
 
   /** Which stores there are, and whether the search store is still the same process. */
   async #look(now: number): Promise<void> {
-    if (now - this.#known.asked >= sourcesMs) this.#known = { sources: this.#present(await this.#sources()), asked: now };
+    if (now - this.#known.asked >= sourcesMs)
+      this.#known = { sources: this.#present(await this.#sources()), asked: now };
     if (this.#state && now - this.#startedAsked < sourcesMs) return;
     const started = await this.#search.started();
     this.#startedAsked = now;
