@@ -181,7 +181,7 @@ test("B7 the search store is killed, is gone, and comes back empty: printing goe
   });
 
   // Its disk is lost too. What the nodes dropped meanwhile only the archives have; here both fill it.
-  await kubectl(["--namespace", "search", "delete", "pvc", "data-victoria-logs-0", "--wait=false"]);
+  await kubectl(["--namespace", "search", "delete", "pvc", "victoria-logs", "--wait=false"]);
   await kubectl(pod);
   await ready();
   const fill = await execa("npm", ["run", "--silent", "restore", "--", "--into", "search"], {
