@@ -1,12 +1,12 @@
 /** Handing what the nodes' stores have to the search store, soon after it is written, and again what a kill of it lost. */
+import { createReadStream } from "node:fs";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Counter, Gauge, Registry } from "prom-client";
 import type { Source } from "./endpoints.ts";
 import { reasonOf } from "./failure.ts";
-import { linesOf } from "./lines.ts";
 import { fetchStore, filesOf, type StoreCursor, type StorePart, unreadIn } from "./node-store.ts";
-import { Away, prepare, requestCharacters, type SearchLine, type SearchStore } from "./search-store.ts";
+import { Away, asTheyAre, prepare, requestCharacters, type SearchStore } from "./search-store.ts";
 
 // What is read of one store before it is another one's turn.
 const batchBytes = 16 * 1024 * 1024;
@@ -167,25 +167,21 @@ export class Feeder {
 
   async #handOn({ path, start, end }: StorePart, node: string, seen: string): Promise<void> {
     let time = seen;
-    let waiting: SearchLine[] = [];
-    let characters = 0;
-    const send = async (): Promise<void> => {
-      const wanted = this.#careful.has(node) ? await this.#search.missing(waiting) : waiting;
+    for await (const bytes of wholeLines(path, start, end)) {
+      if (!this.#careful.has(node) && asTheyAre(bytes)) {
+        await this.#search.insertBytes(bytes);
+        this.#figures.lines.inc({ node }, linesIn(bytes));
+        time = timeOfLast(bytes) ?? time;
+        continue;
+      }
+      const { lines, torn, shortened } = prepare(bytes.toString("latin1").split("\n"), time);
+      time = lines.at(-1)?.time ?? time;
+      const wanted = this.#careful.has(node) ? await this.#search.missing(lines) : lines;
       await this.#search.insert(wanted);
       this.#figures.lines.inc({ node }, wanted.length);
-      waiting = [];
-      characters = 0;
-    };
-    for await (const texts of linesOf(path, { start, end })) {
-      const { lines, torn, shortened } = prepare(texts, time);
-      time = lines.at(-1)?.time ?? time;
-      waiting.push(...lines);
       if (torn > 0) this.#figures.torn.inc({ node }, torn);
       if (shortened > 0) this.#figures.shortened.inc({ node }, shortened);
-      characters += texts.reduce((sum, { length }) => sum + length, 0);
-      if (characters > requestCharacters) await send();
     }
-    await send();
   }
 
   async #settle(now: number): Promise<void> {
@@ -221,6 +217,40 @@ export class Feeder {
     await rename(`${this.#file}.new`, this.#file);
   }
 }
+
+/** The bytes of a part of a file, some MiB at a time and never a part of a line, but at the end of the part. */
+async function* wholeLines(path: string, start: number, end: number): AsyncGenerator<Buffer> {
+  if (end <= start) return;
+  let rest: Buffer[] = [];
+  for await (const chunk of createReadStream(path, {
+    start,
+    end: end - 1,
+    highWaterMark: requestCharacters,
+  })) {
+    const bytes = chunk as Buffer;
+    const last = bytes.lastIndexOf(newline);
+    if (last < 0) {
+      rest.push(bytes);
+      continue;
+    }
+    yield Buffer.concat([...rest, bytes.subarray(0, last + 1)]);
+    rest = last + 1 < bytes.length ? [bytes.subarray(last + 1)] : [];
+  }
+  if (rest.length > 0) yield Buffer.concat(rest);
+}
+
+function linesIn(bytes: Buffer): number {
+  let lines = 0;
+  for (let place = bytes.indexOf(newline); place >= 0; lines++) place = bytes.indexOf(newline, place + 1);
+  return lines;
+}
+
+function timeOfLast(bytes: Buffer): string | undefined {
+  const start = bytes.lastIndexOf(newline, bytes.length - 2) + 1;
+  return prepare([bytes.toString("latin1", start).trimEnd()], "").lines.at(-1)?.time;
+}
+
+const newline = 0x0a;
 
 const nameOf = ({ node, uid }: Source): string => node ?? uid;
 

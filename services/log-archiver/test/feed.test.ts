@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ask, type Row } from "../cli/search.ts";
 import { Feeder } from "../src/feed.ts";
-import { longestBytes, SearchStore, shortenedCharacters } from "../src/search-store.ts";
+import { asTheyAre, longestBytes, SearchStore, shortenedCharacters } from "../src/search-store.ts";
 import { Platform } from "./platform.ts";
 import { Store } from "./stores.ts";
 import { VictoriaLogs } from "./victoria-logs.ts";
@@ -184,4 +184,21 @@ test("a question is answered in order, each line once, the newest where there ar
   const other = await ask(search.url, { query: "*", pod: "app-2", from, limit: 10 });
   expect(other.rows).toEqual([]);
   await expect(ask(search.url, { query: "(", from, limit: 1 })).rejects.toThrow("does not understand");
+});
+
+test("lines go as they are only where nothing of them is to be changed", () => {
+  const bytes = (...texts: string[]): Buffer => Buffer.from(texts.join(""));
+  const fine = record(1, 'ü "time":"x" {"file":"y"} }');
+  expect(asTheyAre(bytes(fine, record(2)))).toBe(true);
+  for (const other of [
+    record(3).slice(0, 40) + record(4),
+    record(5).replace(/"time":"[^"]*"/, '"time":null'),
+    record(6).slice(0, -2),
+    `${record(7).slice(0, -3)}\n`,
+    "\n",
+    record(8).replace("{", "["),
+    record(9, "x".repeat(longestBytes)),
+  ])
+    for (const lines of [bytes(other), bytes(fine, other), bytes(other, fine)])
+      expect(asTheyAre(lines), other.slice(0, 80)).toBe(false);
 });
