@@ -105,6 +105,11 @@ export const modules: Module[] = [
     ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
   },
   {
+    name: "victoria-logs",
+    path: "github.com/VictoriaMetrics/VictoriaLogs",
+    ldflags: (v) => `-X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=${v}`,
+  },
+  {
     name: "prometheus",
     path: "github.com/prometheus/prometheus",
     // One service discovery of some thirty: the cluster's own.

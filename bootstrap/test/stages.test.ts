@@ -164,6 +164,7 @@ describe("the cluster of this machine", () => {
       "to look",
       "to change",
       "dashboards",
+      "lines",
       "Prometheus",
     ];
     expect(Object.keys(summary)).toEqual([...rows, "status"]);

@@ -70,6 +70,7 @@ const parts: Record<Component, { images: string[]; programs: string[] }> = {
       "quay.io/prometheus/alertmanager",
       "quay.io/prometheus/node-exporter",
       "registry.k8s.io/kube-state-metrics/kube-state-metrics",
+      "docker.io/victoriametrics/victoria-logs",
       "docker.io/logging-platform/dashboards",
     ],
     programs: [],
@@ -159,6 +160,7 @@ export class EmbeddedCluster implements Cluster {
       "to look": `user viewer, password: ${password("argocd-viewer")}`,
       "to change": `user admin, password: ${password("argocd-initial-admin-secret")}`,
       dashboards: `${url("dashboards")}  the platform, the cluster, the mesh`,
+      lines: `${url("logs")}  find any line, live too; or npm run logs -- --help`,
       Prometheus: `${url("prometheus")}  graphs, targets, rules, alerts`,
       status: "./deploy.sh status",
     };

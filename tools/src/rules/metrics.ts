@@ -13,7 +13,7 @@ const exporters: RegExp[] = [
   /^(envoy|pilot|citadel|galley|istio_agent|istiod|sidecar_injection)_\w+$/,
   /^(argocd|gitops|workqueue|rest_client|controller_runtime|grpc_server|grpc_client)_\w+$/,
   /^(apiserver|kubelet|kube|kubeproxy|container|machine|cadvisor|etcd|coredns|storage_operation|volume_manager|scheduler|authentication|kubernetes)_\w+$/,
-  /^(prometheus|alertmanager|node|go|process|nodejs|promhttp|net_conntrack|reloader|otelcol|http_server|http_client)_\w+$/,
+  /^(prometheus|alertmanager|node|go|process|nodejs|promhttp|net_conntrack|reloader|otelcol|http_server|http_client|vl)_\w+$/,
 ];
 
 export const metricExists: Rule = {
