@@ -33,9 +33,9 @@ export function applicationPath(name: string, resource?: string, tab = "summary"
 export const treeNode = (page: Page, kind: string, name: string): Locator =>
   page.locator(`.application-resource-tree__node[title*="Kind: ${kind}"][title*="Name: ${name}"]`).first();
 
-/** A button of the bar above an Application. */
-export const barButton = (page: Page, name: string): Locator =>
-  page.getByRole("button", { name, exact: true }).first();
+/** A button of the bar above an Application, by its text: its icon, a letter of a font, counts as a part of its name. */
+export const barButton = (page: Page, text: string): Locator =>
+  page.locator("button", { has: page.getByText(text, { exact: true }) }).first();
 
 /**
  * Keeps Applications as they are: nothing follows Git and nothing is healed until the returned function is called. What

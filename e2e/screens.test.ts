@@ -168,7 +168,8 @@ describe("E6 Argo CD by button, as who may change things", () => {
     const patch = JSON.stringify({ spec: { revisionHistoryLimit: 7 } });
     await kubectl(["--namespace", "logging", "patch", "deployment", "app", "--type=merge", "--patch", patch]);
     await settled("logging", "OutOfSync");
-    await page.goto(applicationPath("logging", "apps/Deployment/logging/app", "diff"));
+    await page.goto(applicationPath("logging"));
+    await barButton(page, "Diff").click();
     const difference = page.locator(".application-resources-diff");
     await difference.getByText("revisionHistoryLimit: 7").first().waitFor();
     await difference.getByText("revisionHistoryLimit: 3").first().waitFor();
