@@ -70,9 +70,11 @@ export class Agent {
   readonly state = join(this.directory, "state");
   metricsPort = 0;
   #ownPort = 0;
+  #healthPort = 0;
   #host = "127.0.0.1";
   #process: ChildProcess | undefined;
   #run = 0;
+  #stdout: number | undefined;
 
   constructor() {
     for (const name of ["checkpoint", "store"]) mkdirSync(join(this.state, name), { recursive: true });
@@ -88,6 +90,14 @@ export class Agent {
 
   /** Starts the collector, without what asks an API server; its output goes to a file per run. */
   async start(...settings: string[]): Promise<void> {
+    await this.startWith({}, ...settings);
+  }
+
+  /**
+   * The same; `stdout` is where the lines are printed to, if not to a file of the run.
+   */
+  async startWith({ stdout }: { stdout?: number }, ...settings: string[]): Promise<void> {
+    this.#stdout = stdout;
     this.metricsPort = await freePort();
     this.#ownPort = await freePort();
     const healthPort = await freePort();
@@ -107,6 +117,7 @@ export class Agent {
   }
 
   async #collect(podIP: string, healthPort: number, settings: string[]): Promise<void> {
+    this.#healthPort = healthPort;
     this.#host = podIP.includes(":") ? `[${podIP}]` : podIP;
     const processors = "[memory_limiter, transform/identity, filter/app, transform/line]";
     const set = [`service::pipelines::logs::processors=${processors}`, ...settings];
@@ -128,7 +139,7 @@ export class Agent {
           PODS_DIR: this.pods,
           STATE_DIR: this.state,
         },
-        stdio: ["ignore", out, errors],
+        stdio: ["ignore", this.#stdout ?? out, errors],
       },
     );
     for (let attempt = 0; ; attempt++) {
@@ -140,6 +151,24 @@ export class Agent {
         );
       await new Promise((done) => setTimeout(done, 50));
     }
+  }
+
+  /** Port of the metrics that the collector keeps of itself. */
+  get ownPort(): number {
+    return this.#ownPort;
+  }
+
+  /** What its health check answers; 0 where nothing does. */
+  async health(): Promise<number> {
+    return fetch(`http://${this.#host}:${this.#healthPort}/`).then(
+      ({ status }) => status,
+      () => 0,
+    );
+  }
+
+  /** True while the process runs. */
+  get runs(): boolean {
+    return this.#process?.exitCode === null && this.#process.signalCode === null;
   }
 
   get pid(): number {
