@@ -241,7 +241,10 @@ as_user() {
 require_root() {
   if [ "$(id -u)" != 0 ]; then
     echo "deploy.sh makes namespaces and mounts: run it as root (next: sudo $again)" >&2
-    echo "on an existing cluster it needs no root (next: $again --context NAME)" >&2
+    case $command in
+      backup | restore) ;;
+      *) echo "on an existing cluster it needs no root (next: $again --context NAME)" >&2 ;;
+    esac
     exit 3
   fi
 }

@@ -121,8 +121,12 @@ const copyScript = `tar -C "$1" --create --xattrs . | tar -C "$2" --extract --nu
 codes=("\${PIPESTATUS[@]}")
 [ "\${codes[0]}" -le 1 ] && [ "\${codes[1]}" = 0 ]`;
 
-// A push or its garbage collection may run meanwhile: a repository is copied again until it is whole.
-async function copyConsistently(directory: string): Promise<void> {
+/**
+ * Copies a directory of the state directory into the backup. A push or its garbage collection may run meanwhile: what has Git
+ * repositories is copied again until they are whole.
+ * @throws Failure where the third copy is not whole either
+ */
+export async function copyConsistently(directory: string): Promise<void> {
   const target = staging(relative(state(), directory));
   for (let attempt = 1; ; attempt++) {
     rmSync(target, { recursive: true, force: true });
@@ -171,7 +175,7 @@ export async function readManifest(file: string): Promise<Manifest> {
   if (manifest.format !== 1)
     throw new Failure(
       `${file} has the format ${manifest.format}, and this version reads the format 1`,
-      "git pull",
+      "update the checkout to the version that made the backup",
     );
   return manifest as Manifest;
 }

@@ -198,8 +198,8 @@ export function kubernetesCollisions(processes: Running[], network: string): Col
     .filter((one) => one.network === network && kubernetesPrograms.includes(one.program))
     .slice(0, 1)
     .map(({ id, program }) => ({
-      what: `another Kubernetes runs on this machine: ${program}, process ${id}`,
-      next: `ps -o pid,user,lstart,args -p ${id} (./deploy.sh --context NAME uses that cluster)`,
+      what: `another Kubernetes, which --context would use, runs on this machine: ${program}, process ${id}`,
+      next: `ps -o pid,user,lstart,args -p ${id}`,
     }));
 }
 

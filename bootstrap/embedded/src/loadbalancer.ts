@@ -48,9 +48,13 @@ defaults
 ${sections.join("\n")}`;
 }
 
-/** The share of one client, from where the gateway's other limits are. */
-function connectionsPerClient(): number {
-  const text = readFileSync(join(repository, "gitops/platform/gateway/gateway.env"), "utf8");
+/**
+ * The share of one client, from where the gateway's other limits are.
+ * @throws Failure where it is not set
+ */
+export function connectionsPerClient(
+  text = readFileSync(join(repository, "gitops/platform/gateway/gateway.env"), "utf8"),
+): number {
   const [, number] = /^CONNECTIONS_PER_CLIENT=(\d+)$/m.exec(text) ?? [];
   if (!number)
     throw new Failure(

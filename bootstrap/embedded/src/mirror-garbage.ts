@@ -141,15 +141,23 @@ export async function collectMirror(now = new Date()): Promise<string[]> {
   if (garbage.length === 0) return [];
   await controlProgram("stop", "registry-push");
   try {
-    for (const { reference } of garbage) {
-      const name = nameOf(reference);
-      rmSync(tagDirectory(name, reference.slice(name.length + 1)), { recursive: true, force: true });
-    }
-    const settings = state("config", "registry-push.json");
-    const collect = ["garbage-collect", "--delete-untagged", settings];
-    await run("env", ["--ignore-environment", "/usr/bin/docker-registry", ...collect], { quiet: true });
+    await removeTags(garbage, state("config", "registry-push.json"));
   } finally {
     await controlProgram("start", "registry-push");
   }
   return garbage.map(({ reference }) => reference);
+}
+
+/**
+ * Removes tags from the store, and what no tag leads to then. No registry may take pushes meanwhile.
+ * @param settings the configuration of the registry whose store it is
+ */
+export async function removeTags(tags: Tag[], settings: string): Promise<void> {
+  for (const { reference } of tags) {
+    const name = nameOf(reference);
+    // Not by the registry's API: that removes a digest, and with it every other tag of the same content.
+    rmSync(tagDirectory(name, reference.slice(name.length + 1)), { recursive: true, force: true });
+  }
+  const collect = ["garbage-collect", "--delete-untagged", settings];
+  await run("env", ["--ignore-environment", "/usr/bin/docker-registry", ...collect], { quiet: true });
 }

@@ -15,7 +15,7 @@ const node = (): string => state("upkeep", "node");
 const pause = 300;
 
 /** The lock of deploy.sh: upkeep and a run of that change the same files. */
-const lock = "/run/logging-platform.lock";
+export const deployLock = "/run/logging-platform.lock";
 
 // Packages that are no modules ask for these.
 const banner = `import { createRequire } from "node:module"; const require = createRequire(import.meta.url);`;
@@ -49,12 +49,12 @@ export function upkeepScript(): string {
     ],
   ];
   const command = ["env", "--ignore-environment", ...environment, node(), bundle()].map(quoted).join(" ");
-  return `exec 9>>${lock}
+  return `exec 9>>${deployLock}
 while :; do
   # First the pause: whoever starts this has just looked.
   sleep ${pause} 9>&-
   flock --nonblock 9 || continue
-  echo $$ >${lock}
+  echo $$ >${deployLock}
   ${command} 9>&-
   flock --unlock 9
 done

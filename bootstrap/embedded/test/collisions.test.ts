@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { pid } from "node:process";
 import { describe, expect, it } from "vitest";
+import { follow } from "../../../lib/test/follow.ts";
 import {
   diskCollisions,
   kubernetesCollisions,
@@ -126,6 +128,11 @@ describe("memory", () => {
     expect(memoryCollisions("", true)).toEqual([]);
   });
 
+  it("shows who has it", async () => {
+    const [first] = memoryCollisions(meminfo(1), true);
+    expect(await follow(first?.next)).toMatchObject({ exitCode: 0, all: expect.stringContaining("RSS") });
+  });
+
   it("is asked for what the README says", () => {
     expect(readFileSync(join(repository, "README.md"), "utf8")).toContain(
       `${neededMemoryGiB.build} GiB of free memory`,
@@ -140,9 +147,16 @@ describe("another Kubernetes", () => {
     "is in the way where its %s runs in the machine's network",
     (program) => {
       const found = kubernetesCollisions([process("bash"), process(program)], "net:[1]");
-      expect(whats(found)).toEqual([`another Kubernetes runs on this machine: ${program}, process 7`]);
+      expect(whats(found)).toEqual([
+        `another Kubernetes, which --context would use, runs on this machine: ${program}, process 7`,
+      ]);
     },
   );
+
+  it("is shown by what is next", async () => {
+    const [first] = kubernetesCollisions([{ ...process("kubelet"), id: pid }], "net:[1]");
+    expect(await follow(first?.next)).toMatchObject({ exitCode: 0, all: expect.stringContaining(`${pid}`) });
+  });
 
   it("is not, in a network of its own, as kind's and the platform's nodes are", () => {
     expect(kubernetesCollisions([process("kubelet", "net:[2]"), process("dockerd")], "net:[1]")).toEqual([]);

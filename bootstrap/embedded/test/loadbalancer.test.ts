@@ -3,11 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { afterAll, describe, expect, it, vi } from "vitest";
+import { follow } from "../../../lib/test/follow.ts";
+import { failureOf } from "../../../tools/test/shop.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "loadbalancer-"));
 vi.stubEnv("STATE_DIR", directory);
 const { endpoints, nodes, repository } = await import("../src/layout.ts");
-const { haproxyConfig, loadBalancerProgram } = await import("../src/loadbalancer.ts");
+const { connectionsPerClient, haproxyConfig, loadBalancerProgram } = await import("../src/loadbalancer.ts");
 
 afterAll(() => rmSync(directory, { recursive: true }));
 
@@ -70,6 +72,12 @@ it("gives one address a share of the connections, as the gateway's settings say"
   // A share, and not all.
   const all = Number(/^ {2}maxconn (\d+)$/m.exec(text)?.[1]);
   expect(limit * 4).toBeLessThan(all);
+});
+
+it("says what is missing in the gateway's settings", async () => {
+  const { message, next } = await failureOf((async () => connectionsPerClient("BODY_BYTES=1\n"))());
+  expect(message).toContain("sets no CONNECTIONS_PER_CLIENT");
+  expect(await follow(next, { cwd: repository })).toMatchObject({ exitCode: 0 });
 });
 
 it("is restarted when its configuration changes", () => {
