@@ -52,6 +52,11 @@ export const modules: Module[] = [
         .map((p) => `-X ${p}.gitVersion=${v}`)
         .join(" "),
   },
+  {
+    name: "kube-router",
+    path: "github.com/cloudnativelabs/kube-router/v2",
+    ldflags: (v) => `-X github.com/cloudnativelabs/kube-router/v2/pkg/version.Version=${v}`,
+  },
   { name: "coredns", path: "github.com/coredns/coredns", main: true },
   { name: "local-path-provisioner", path: "github.com/rancher/local-path-provisioner" },
   {

@@ -9,6 +9,7 @@ import { readSource } from "../../../lib/render/source.ts";
 import type { Cluster, Component, Istioctl, Options, Stage } from "../../src/cluster.ts";
 import { waitForWorkloads } from "../../src/kubectl.ts";
 import { applyAddon, applyArgocdSecrets, applyMonitoringSecrets, startGitServer } from "./addons.ts";
+import { backup, unpack } from "./backup.ts";
 import { builderEnvironment, writeBuilderSettings } from "./builder.ts";
 import { startCluster } from "./cluster.ts";
 import { requireNoCollisions } from "./collisions.ts";
@@ -89,6 +90,7 @@ export class EmbeddedCluster implements Cluster {
       requireNoCollisions(this.#httpPort());
       await installPackages();
     },
+    "State of the backup": () => unpack(this.#options.file ?? ""),
     "Network and image mirror": async () => {
       await ensureRegistry();
       writeBuilderSettings();
@@ -172,6 +174,11 @@ export class EmbeddedCluster implements Cluster {
     };
   }
 
+  async backup(): Promise<string[]> {
+    const { file, mebibytes } = await backup(this.#options.file);
+    return [`${file} holds the platform, ${mebibytes} MiB, with every password and key of it.`];
+  }
+
   examine(): Promise<Diagnosis[]> {
     return examineMachine(settings().httpPort);
   }
@@ -232,6 +239,7 @@ async function startAddons(): Promise<void> {
     "docker.io/rancher/local-path-provisioner",
     "docker.io/library/busybox",
   ]);
+  await applyAddon("namespaces");
   await applyAddon("coredns");
   await applyAddon("local-path-provisioner");
   await waitForWorkloads("kube-system", ["deployment/coredns"], 180);
