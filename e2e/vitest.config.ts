@@ -16,6 +16,7 @@ const order = [
   "screens",
   "delivery",
   "release",
+  "own-service",
   // Last of those that leave the platform: its alerts have had the time of all others to fire.
   "monitoring",
   "lifecycle",

@@ -197,6 +197,7 @@ beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), "odd-"));
   kept = mkdtempSync(join(tmpdir(), "cache-"));
   await execa("git", ["init", "--quiet"], { cwd: directory });
+  put("../../../gitops.yaml", readFileSync(join(checkout, "gitops.yaml")));
   put("../../clusters/one/kustomization.yaml", "resources: [application.yaml]\n");
   put(
     "../../clusters/one/application.yaml",

@@ -27,6 +27,7 @@ export const example = "docs/examples/cart-pod.yaml";
 export const fault = "gitops/apps/logging/base/mesh/fault.env";
 
 const files: Record<string, string> = {
+  "gitops.yaml": readFileSync(join(checkout, "gitops.yaml"), "utf8"),
   "services/cart/Dockerfile": "FROM scratch\nCOPY . .\n",
   "services/cart/main.ts": "export {};\n",
   // Odd on purpose: what a bump does not mean it leaves as it is.

@@ -14,7 +14,7 @@ import { startCluster } from "./cluster.ts";
 import { requireNoCollisions } from "./collisions.ts";
 import { startCompiling, stopCompiling } from "./compiling.ts";
 import { destroy, remains } from "./destroy.ts";
-import { ensureImages } from "./images.ts";
+import { ensureImages, serviceImages } from "./images.ts";
 import { examineMachine, plan } from "./inspect.ts";
 import { endpoints, repository, state } from "./layout.ts";
 import { installBinaries } from "./modules.ts";
@@ -52,8 +52,7 @@ const imagesOfPackages = [
   "docker.io/library/nginx",
   "docker.io/library/redis",
   "docker.io/logging-platform/git-server",
-  "docker.io/logging-platform/app",
-  "docker.io/logging-platform/log-archiver",
+  ...serviceImages,
 ];
 
 const parts: Record<Component, { images: string[]; programs: string[] }> = {

@@ -418,6 +418,7 @@ describe("the Applications", () => {
       "AppProject logging",
       "AppProject monitoring",
       "AppProject root",
+      "AppProject services",
       "Application root",
     ]);
     const { source } = objects.at(-1)?.spec ?? {};
