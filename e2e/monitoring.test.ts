@@ -91,6 +91,8 @@ describe("D2 D3 targets", () => {
           spec.containers.some(({ ports = [] }) => ports.some(({ name }) => name === "metrics")),
         )
         .map(({ metadata }) => `${metadata.labels?.[name]} ${metadata.namespace}/${metadata.name}`),
+      ...named("feeder", "logging", ["app.kubernetes.io/component", "feeder"], 1),
+      ...named("victoria-logs", "search", [name, "victoria-logs"], 1),
       ...proxied.map(({ metadata }) => `istio-proxies ${metadata.namespace}/${metadata.name}`),
       ...named("istiod", "istio-system", ["app", "istiod"], 1),
       ...named("argocd-metrics", "argocd", [name, "argocd-application-controller"], 1),

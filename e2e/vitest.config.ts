@@ -12,6 +12,7 @@ const order = [
   "mesh",
   "logs",
   "archive",
+  "search",
   "doors",
   "screens",
   "delivery",

@@ -217,6 +217,12 @@ export const images: Image[] = [
     stage: stageTimeZones,
   },
   {
+    name: "docker.io/victoriametrics/victoria-logs",
+    tag: () => moduleVersion("victoria-logs"),
+    context: "victoria-logs",
+    modules: ["victoria-logs"],
+  },
+  {
     name: "docker.io/logging-platform/dashboards",
     tag: () => contentTag("dashboards"),
     context: "dashboards",

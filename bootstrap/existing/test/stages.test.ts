@@ -418,6 +418,7 @@ describe("the Applications", () => {
       "AppProject logging",
       "AppProject monitoring",
       "AppProject root",
+      "AppProject search",
       "AppProject services",
       "Application root",
     ]);

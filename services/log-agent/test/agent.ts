@@ -85,10 +85,12 @@ export class Agent {
   readonly state = join(this.directory, "state");
   metricsPort = 0;
   #ownPort = 0;
+  #healthPort = 0;
   #host = "127.0.0.1";
   #process: ChildProcess | undefined;
   #run = 0;
   readonly #encoding: Encoding;
+  #stdout: number | undefined;
 
   constructor(encoding: Encoding = "log_line_encoding") {
     this.#encoding = encoding;
@@ -105,6 +107,14 @@ export class Agent {
 
   /** Starts the collector, without what asks an API server; its output goes to a file per run. */
   async start(...settings: string[]): Promise<void> {
+    await this.startWith({}, ...settings);
+  }
+
+  /**
+   * The same; `stdout` is where the lines are printed to, if not to a file of the run.
+   */
+  async startWith({ stdout }: { stdout?: number }, ...settings: string[]): Promise<void> {
+    this.#stdout = stdout;
     this.metricsPort = await freePort();
     this.#ownPort = await freePort();
     const healthPort = await freePort();
@@ -124,6 +134,7 @@ export class Agent {
   }
 
   async #collect(podIP: string, healthPort: number, settings: string[]): Promise<void> {
+    this.#healthPort = healthPort;
     this.#host = podIP.includes(":") ? `[${podIP}]` : podIP;
     const { files, processors } = configurations[this.#encoding];
     const set = [`service::pipelines::logs::processors=${processors}`, ...settings];
@@ -145,7 +156,7 @@ export class Agent {
           PODS_DIR: this.pods,
           STATE_DIR: this.state,
         },
-        stdio: ["ignore", out, errors],
+        stdio: ["ignore", this.#stdout ?? out, errors],
       },
     );
     for (let attempt = 0; ; attempt++) {
@@ -157,6 +168,24 @@ export class Agent {
         );
       await new Promise((done) => setTimeout(done, 50));
     }
+  }
+
+  /** Port of the metrics that the collector keeps of itself. */
+  get ownPort(): number {
+    return this.#ownPort;
+  }
+
+  /** What its health check answers; 0 where nothing does. */
+  async health(): Promise<number> {
+    return fetch(`http://${this.#host}:${this.#healthPort}/`).then(
+      ({ status }) => status,
+      () => 0,
+    );
+  }
+
+  /** True while the process runs. */
+  get runs(): boolean {
+    return this.#process?.exitCode === null && this.#process.signalCode === null;
   }
 
   get pid(): number {
