@@ -31,7 +31,7 @@ const ownPlace: Plugin = {
 /**
  * Bundles a program with all that it imports, unless that is there from before and no file of it has changed.
  * Any number of processes may ask at once.
- * @param entry the TypeScript file that is started
+ * @param entry the TypeScript file that is started; one that asks whether it was started itself would deny it here
  * @returns the JavaScript file, for `node FILE ARGS`
  */
 export async function bundle(entry: string): Promise<string> {

@@ -8,9 +8,10 @@ import { until } from "../../lib/failure.ts";
 import { parseRegistry } from "../../lib/images/build.ts";
 import { loginsFor } from "../../lib/images/logins.ts";
 import { lookUp, manifestURL, parseChallenge, resolveDigest } from "../../lib/images/registry.ts";
+import { installed } from "../../lib/test/debian.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback } from "../src/release/release.ts";
-import { type Door, install, RealRegistry, user } from "./registry.ts";
+import { type Door, RealRegistry, user } from "./registry.ts";
 import { type Clone, failureOf, kustomization, Shop } from "./shop.ts";
 
 const image = "registry.example/shop/cart";
@@ -50,7 +51,7 @@ describe.each<Door>(["token", "basic"])(
     let registry: RealRegistry;
     let clone: Clone;
     beforeAll(async () => {
-      if (!existsSync("/usr/bin/buildah")) install("buildah");
+      installed("buildah");
       registry = await RealRegistry.open(door);
     });
     afterAll(() => registry.close());

@@ -1,5 +1,5 @@
 /** Registries behind a proxy: tinyproxy, a process of its own, writes down what goes through it. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -8,7 +8,8 @@ import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { until } from "../../lib/failure.ts";
 import { lookUp } from "../../lib/images/registry.ts";
-import { install, RealRegistry, user } from "./registry.ts";
+import { installed } from "../../lib/test/debian.ts";
+import { RealRegistry, user } from "./registry.ts";
 
 const program = "/usr/bin/tinyproxy";
 const directory = mkdtempSync(join(tmpdir(), "proxy-"));
@@ -19,7 +20,7 @@ let address = "";
 let port = "";
 
 beforeAll(async () => {
-  if (!existsSync(program)) install("tinyproxy");
+  installed("tinyproxy");
   registry = await RealRegistry.open("basic");
   await registry.put("team/a", "1");
   port = registry.host.split(":")[1] ?? "";

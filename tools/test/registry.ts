@@ -1,13 +1,14 @@
 /** A real registry: Debian's docker-registry, with the logins, tokens and rules that registries have. */
 import { execFileSync } from "node:child_process";
 import { createHash, createSign, randomUUID } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, createServer as createListener } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { until } from "../../lib/failure.ts";
+import { installed } from "../../lib/test/debian.ts";
 
 /** The one who may pull and push. */
 export const user = { name: "robot", password: "s3cret:with:colons", identityToken: "refresh-me" };
@@ -43,7 +44,7 @@ export class RealRegistry {
   }
 
   static async open(kind: Door): Promise<RealRegistry> {
-    if (!existsSync(program)) install("docker-registry");
+    installed("docker-registry");
     const registry = new RealRegistry(kind);
     await registry.#start();
     return registry;
@@ -209,16 +210,4 @@ async function freePort(): Promise<number> {
   const { port } = listener.address() as AddressInfo;
   await new Promise((done) => listener.close(done));
   return port;
-}
-
-/** Installs a Debian package that a test stands on. */
-export function install(name: string): void {
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const options = ["install", "--yes", "--no-install-recommends", name];
-  try {
-    execFileSync("apt-get", options, { env, stdio: "pipe" });
-  } catch {
-    execFileSync("apt-get", ["update"], { env, stdio: "pipe" });
-    execFileSync("apt-get", options, { env, stdio: "pipe" });
-  }
 }

@@ -1,6 +1,7 @@
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../../../lib/failure.ts";
+import { installed } from "../../../lib/test/debian.ts";
 import { bridge, nodes, podCIDR } from "../src/layout.ts";
 import { hostRules, namespaceName, ruleArguments } from "../src/network.ts";
 
@@ -45,8 +46,7 @@ describe("in a network of three machines", () => {
   }
 
   beforeAll(async () => {
-    const install = "command -v iptables || apt-get install --yes --no-install-recommends iptables";
-    await execa("sh", ["-c", install], { env: { DEBIAN_FRONTEND: "noninteractive" } });
+    installed("iptables");
     for (const name of names) await ip("netns", "add", name);
     await link(machine, bridge.name, `${bridge.address}/24`, node, "10.250.0.11/24");
     await link(machine, "lan0", "192.0.2.1/24", neighbour, "192.0.2.2/24");

@@ -4,9 +4,9 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { until } from "../../../lib/failure.ts";
+import { installed } from "../../../lib/test/debian.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "registry-"));
 vi.stubEnv("STATE_DIR", join(directory, "state"));
@@ -87,10 +87,7 @@ describe("docker-registry under these settings", () => {
   let push: string;
 
   beforeAll(async () => {
-    // Debian's package, where this machine does not have it yet.
-    const install =
-      "command -v docker-registry || apt-get install --yes --no-install-recommends docker-registry";
-    await execa("sh", ["-c", install], { env: { DEBIAN_FRONTEND: "noninteractive" } });
+    installed("docker-registry");
     const start = async (name: string): Promise<string> => {
       const addr = `127.0.0.1:${await freePort()}`;
       const file = join(directory, `${name}.json`);

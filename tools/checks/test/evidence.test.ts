@@ -16,6 +16,10 @@ beforeEach(() => {
   writeFileSync(path("bin/kubectl"), `#!/bin/sh\necho "asked: $*"\n`, { mode: 0o755 });
   // deploy.sh installs packages that are older than their lock file: not while tests run with them.
   writeFileSync(path("bin/npm"), "#!/bin/sh\nexit 1\n", { mode: 0o755 });
+  // What deploy.sh starts is not what this is about.
+  writeFileSync(path("bin/node"), '#!/bin/sh\n[ "$1" = -p ] && echo 24 || echo "asked: $*"\n', {
+    mode: 0o755,
+  });
   writeFileSync(path("deploy.log"), "what deploy.sh said\n");
   writeFileSync(path("state/log/etcd.log"), "what etcd said\n");
 });
@@ -41,19 +45,23 @@ test("the end", (context) => { if (somethingFailed()) context.skip("left as it i
 export default { test: { ...e2e.test, root: ${JSON.stringify(path("tests"))}, include: ["*.test.ts"], globalSetup: [],
   setupFiles: ${JSON.stringify(join(checkout, "e2e/failing.ts"))} } };\n`,
   );
-  return execa(join(checkout, "node_modules/.bin/vitest"), ["run", "--config", configuration], {
-    cwd: checkout,
-    reject: false,
-    all: true,
-    env: {
-      PATH: `${path("bin")}:${process.env.PATH}`,
-      STATE_DIR: path("state"),
-      DEPLOY_LOG: path("deploy.log"),
-      E2E_EVIDENCE: undefined,
-      TMPDIR: undefined,
-      NO_COLOR: "1",
+  return execa(
+    process.execPath,
+    [join(checkout, "node_modules/vitest/vitest.mjs"), "run", "--config", configuration],
+    {
+      cwd: checkout,
+      reject: false,
+      all: true,
+      env: {
+        PATH: `${path("bin")}:${process.env.PATH}`,
+        STATE_DIR: path("state"),
+        DEPLOY_LOG: path("deploy.log"),
+        E2E_EVIDENCE: undefined,
+        TMPDIR: undefined,
+        NO_COLOR: "1",
+      },
     },
-  });
+  );
 }
 
 const placeIn = (all: string): string =>
