@@ -322,12 +322,15 @@ describe("a neighbour in the machine's network", () => {
       ["10.250.0.12", 30080],
       ...pods.map((pod) => [pod.status.podIP, 8081]),
     ];
-    for (const [address, port] of places) {
-      const probe = `exec 3<>/dev/tcp/${address}/${port}`;
-      const args = ["netns", "exec", neighbour, "timeout", "2", "bash", "-c", probe];
-      const { exitCode } = await execa("ip", args, { reject: false });
-      expect([`${address}:${port}`, exitCode === 0]).toEqual([`${address}:${port}`, false]);
-    }
+    const reached = await Promise.all(
+      places.map(async ([address, port]) => {
+        const probe = `exec 3<>/dev/tcp/${address}/${port}`;
+        const args = ["netns", "exec", neighbour, "timeout", "2", "bash", "-c", probe];
+        const { exitCode } = await execa("ip", args, { reject: false });
+        return [`${address}:${port}`, exitCode === 0];
+      }),
+    );
+    expect(reached).toEqual(places.map(([address, port]) => [`${address}:${port}`, false]));
   });
 });
 

@@ -4,11 +4,12 @@
  * Nothing in Git is edited. The root Application is applied by deploy.sh, so it can carry the difference: its
  * `spec.source.kustomize.patches` change the Applications that it makes.
  */
+import { layoutOf } from "../configuration.ts";
 import { imagesEntries, imagesIn, parseImage } from "../images/names.ts";
 import type { KubernetesObject } from "../object.ts";
 import { type Repository, serviceNames } from "../repository.ts";
 import { sourcesOf } from "./application.ts";
-import { type Application, readYaml, selfManagement } from "./cluster.ts";
+import { type Application, readYaml } from "./cluster.ts";
 import { kustomizationOf } from "./references.ts";
 import type { Source } from "./source.ts";
 
@@ -59,7 +60,7 @@ export function overrideRoot(
   const patches = [
     ...sourcePatches(applications, git, repository, revision),
     ...registryPatches(applications, files, overrides.registry),
-    ...(overrides.ha ? [availabilityPatch(applications)] : []),
+    ...(overrides.ha ? [availabilityPatch(applications, layoutOf(files).selfManagement)] : []),
   ];
   return start.map((object) => {
     if (object.kind === "AppProject") {
@@ -166,7 +167,7 @@ function serviceImages({ manifests }: Application, services: string[]): string[]
   return [...new Set(names)].sort();
 }
 
-function availabilityPatch(applications: Application[]): Patch {
+function availabilityPatch(applications: Application[], selfManagement: string): Patch {
   if (!applications.some(({ name }) => name === selfManagement))
     throw new Error(
       `there is no Application ${selfManagement} on this cluster, so no other Argo CD to choose`,

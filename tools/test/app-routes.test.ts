@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { renderObjects } from "../../lib/render/kustomize.ts";
 import { checkout } from "../../lib/repository.ts";
+import { bundle } from "../../lib/test/bundle.ts";
 
 interface Route {
   name: string;
@@ -22,10 +23,11 @@ let url = "";
 
 /** Starts the app on a port of its own. */
 async function startApp(): Promise<void> {
+  const program = await bundle(join(checkout, "services/app/src/main.ts"));
   const settings = { PORT: "0", METRICS_PORT: "0", DRAIN_SECONDS: "0", LOG_DIR: join(directory, "logs") };
   for (const name of ["config", "logs"]) mkdirSync(join(directory, name));
   for (const [name, value] of Object.entries(settings)) writeFileSync(join(directory, "config", name), value);
-  app = spawn(process.execPath, ["--import", "tsx", "src/main.ts"], {
+  app = spawn(process.execPath, [program], {
     cwd: join(checkout, "services/app"),
     env: { PATH: process.env.PATH, CONFIG_DIR: join(directory, "config") },
     stdio: ["ignore", "pipe", "inherit"],

@@ -42,7 +42,8 @@ test("the agent has the same environments as the app", () => {
 
 test.each(environments)("%s delays the share that its one file says", (environment) => {
   const [, share] =
-    /^DELAY_PERCENT=(\d+)$/m.exec(readFileSync(join(checkout, faultFile(environment)), "utf8")) ?? [];
+    /^DELAY_PERCENT=(\d+)$/m.exec(readFileSync(join(checkout, faultFile(checkout, environment)), "utf8")) ??
+    [];
   const [append] = find(environment, "VirtualService", "app").spec.http;
   expect(append.headers.request.set["x-envoy-fault-delay-request-percentage"]).toBe(share);
 });
@@ -73,7 +74,7 @@ interface Collector {
 }
 
 test("production delays nothing", () => {
-  expect(readFileSync(join(checkout, faultFile("production")), "utf8")).toBe("DELAY_PERCENT=0\n");
+  expect(readFileSync(join(checkout, faultFile(checkout, "production")), "utf8")).toBe("DELAY_PERCENT=0\n");
 });
 
 test.each(environments)("%s keeps to Pod Security as the base does", (environment) => {

@@ -1,4 +1,5 @@
 /** What Git remembers of a service: the tags of its sources, and what was deployed and taken back. */
+import { serviceDirectory } from "../../../lib/configuration.ts";
 import { defaultEnvironment, environmentTrailer } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { Git, GitFailure } from "../../../lib/git/git.ts";
@@ -21,7 +22,7 @@ export async function serviceTags(root: string, repository: Repository): Promise
   const git = new Git(root);
   const complete = (await git.resolve("HEAD")) !== undefined && !(await git.isShallow());
   for (const service of serviceNames(repository)) {
-    const directory = `services/${service}`;
+    const directory = serviceDirectory(root, service);
     const expected = await sourceTag(root, directory).catch(() => undefined);
     const committed = complete ? new Set((await committedTags(root, directory)).keys()) : undefined;
     const deployment = expected === undefined ? undefined : await lastDeployment(git, service);

@@ -53,11 +53,17 @@ directory services/NAME with a Dockerfile. An environment besides ${defaultEnvir
 were ever committed, and must stand in its overlay, or a release to ${defaultEnvironment} would be one there too. After npm run rollback the older tag is right until the sources change: the commit of a rollback
 says in its trailer Rolled-Back from which tag it went back.`,
   check: (graph) => {
-    const { input } = graph;
+    const { input, layout } = graph;
+    if (!layout) return [];
     const images = new Set<string>();
     const problems: Problem[] = [];
     for (const [file, text] of input.repository) {
-      if (!file.startsWith("gitops/") || !isKustomization(file) || !text.includes("newTag")) continue;
+      if (
+        !layout.rendered.some((place) => file.startsWith(`${place}/`)) ||
+        !isKustomization(file) ||
+        !text.includes("newTag")
+      )
+        continue;
       for (const { name, newName = name, newTag, index } of imagesEntries(readYaml(input.repository, file))) {
         const service = newName.split("/").pop() ?? "";
         const tag = input.tags.get(service);
@@ -76,7 +82,7 @@ says in its trailer Rolled-Back from which tag it went back.`,
     }
     problems.push(...inherited(graph, images));
     for (const [file, text] of input.repository) {
-      if (!/^docs\/examples\/.*\.ya?ml$/.test(file)) continue;
+      if (!file.startsWith(`${layout.examples}/`) || !/\.ya?ml$/.test(file)) continue;
       for (const image of images)
         problems.push(...exampleTags(file, text, image, input.tags.get(image.split("/").pop() ?? "")));
     }

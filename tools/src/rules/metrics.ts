@@ -138,8 +138,10 @@ function parse(expression: string): Parsed {
 
 function knownMetrics(graph: Graph): Set<string> {
   const known = new Set<string>();
+  const services = graph.layout?.services ?? "services";
   for (const [file, text] of graph.input.repository) {
-    if (!/^services\/[^/]+\/src\/.*\.ts$/.test(file)) continue;
+    if (!file.startsWith(`${services}/`) || !/^[^/]+\/src\/.*\.ts$/.test(file.slice(services.length + 1)))
+      continue;
     if (!/prom-client|new (Counter|Gauge|Histogram|Summary)\b/.test(text)) continue;
     // Names may pass through a function of the service's own, so every text counts that looks like one.
     for (const [, name = ""] of text.matchAll(/"([a-z][a-z0-9]*(?:_[a-z0-9]+)+)"/g)) {
