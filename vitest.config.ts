@@ -7,7 +7,7 @@ const long = Boolean(process.env.LONG);
 export default defineConfig({
   test: {
     include: ["bootstrap/**/*.test.ts", "lib/**/*.test.ts", "tools/**/*.test.ts"],
-    exclude: long ? defaultExclude : [...defaultExclude, "**/*.long.test.ts"],
+    exclude: [...defaultExclude, "tools/templates/**", ...(long ? [] : ["**/*.long.test.ts"])],
     // vitest leaves one core to itself. Tests wait for programs half of their time: that core has room for them.
     maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 120_000,

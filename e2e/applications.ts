@@ -12,7 +12,7 @@ export interface Application {
     sync: { status: string; revision: string };
     health: { status: string };
     conditions?: { type: string; message: string }[];
-    history?: { id: number }[];
+    history?: { id: number; revision: string }[];
     operationState?: { phase: string; message: string; startedAt: string; finishedAt?: string };
   };
 }

@@ -85,6 +85,14 @@ describe("D2 D3 targets", () => {
       ...named("app", "logging", [name, "app"], 1),
       ...named("log-agent", "log-agent", [name, "log-agent"], 2),
       ...named("log-archiver", "logging", ["app.kubernetes.io/component", "keeper"], 1),
+      ...all
+        .filter(({ metadata }) => metadata.labels?.["app.kubernetes.io/part-of"] === "services")
+        .filter(({ spec }) =>
+          spec.containers.some(({ ports = [] }) => ports.some(({ name }) => name === "metrics")),
+        )
+        .map(({ metadata }) => `${metadata.labels?.[name]} ${metadata.namespace}/${metadata.name}`),
+      ...named("feeder", "logging", ["app.kubernetes.io/component", "feeder"], 1),
+      ...named("victoria-logs", "search", [name, "victoria-logs"], 1),
       ...proxied.map(({ metadata }) => `istio-proxies ${metadata.namespace}/${metadata.name}`),
       ...named("istiod", "istio-system", ["app", "istiod"], 1),
       ...named("argocd-metrics", "argocd", [name, "argocd-application-controller"], 1),

@@ -12,10 +12,12 @@ const order = [
   "mesh",
   "logs",
   "archive",
+  "search",
   "doors",
   "screens",
   "delivery",
   "release",
+  "own-service",
   // Last of those that leave the platform: its alerts have had the time of all others to fire.
   "monitoring",
   "lifecycle",

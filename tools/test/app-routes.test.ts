@@ -87,6 +87,12 @@ function operationsOf(method: string, target: string): string[] {
   });
 }
 
+/** What the app answers where it stores a line → the route and the operation that such a request is to have. */
+const stored = new Map([
+  ['{"status":"ok"}', ["append", "POST /log"]],
+  ['{"status":"ok","lines":1}', ["append-many", "POST /logs"]],
+]);
+
 describe.each([
   "/log",
   "/log/",
@@ -99,13 +105,27 @@ describe.each([
   "/log//",
   "/logger",
   "/lo%67",
+  "/logs/",
+  "/LOGS",
+  "/Logs/?a=b",
+  "/logs//",
+  "/logs/x",
+  "/logss",
 ])("POST %s", (target) => {
   it("has the delay and the timeout exactly where the app stores it", async () => {
-    const { status } = await fetch(url + target, { method: "POST", body: '{"message":"hello"}' });
-    for (const environment of environments)
-      expect(routeOf(environment, "POST", target)).toBe(status === 200 ? "append" : "everything-else");
-    expect(new Set(operationsOf("POST", target))).toEqual(new Set([status === 200 ? "POST /log" : "other"]));
+    const answer = await fetch(url + target, { method: "POST", body: '{"message":"hello"}' });
+    const [route, operation] = stored.get(await answer.text()) ?? ["everything-else", "other"];
+    for (const environment of environments) expect(routeOf(environment, "POST", target)).toBe(route);
+    expect(new Set(operationsOf("POST", target))).toEqual(new Set([operation]));
   });
+});
+
+it("stores one line at /log and many at /logs", async () => {
+  for (const [body, [, operation = ""]] of stored) {
+    const [method, path] = operation.split(" ");
+    const answer = await fetch(url + path, { method: method as string, body: '{"message":"hello"}' });
+    expect(await answer.text()).toBe(body);
+  }
 });
 
 describe.each(["/logs", "/logs/", "/LOGS", "/Logs/", "/logs?lines=1", "/log", "/logs/x"])(

@@ -6,6 +6,7 @@ import { dump, load } from "js-yaml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { renderObjects } from "../../../lib/render/kustomize.ts";
 import { checkout } from "../../../lib/repository.ts";
+import { serviceRuleFolders } from "../expressions.ts";
 import { findPromtool } from "./promtool.ts";
 
 interface Rule {
@@ -20,7 +21,11 @@ interface Rule {
 const coldStart = 900_000;
 const cases = join(import.meta.dirname, "rules");
 const directory = mkdtempSync(join(tmpdir(), "rules-"));
-const rendered = ["overlays/embedded", "overlays/upstream", "stack/embedded"];
+const monitoring = "gitops/platform/monitoring";
+const rendered = [
+  ...["overlays/embedded", "overlays/upstream", "stack/embedded"].map((path) => `${monitoring}/${path}`),
+  ...serviceRuleFolders,
+];
 let promtool: string;
 let rules: Rule[];
 /** Names of the alerts of a directory, by what is rendered. */
@@ -30,7 +35,7 @@ beforeAll(async () => {
   promtool = await findPromtool(directory);
   const groups = new Map<string, { name: string; rules: Rule[] }>();
   for (const path of rendered) {
-    const objects = await renderObjects(join(checkout, "gitops/platform/monitoring", path));
+    const objects = await renderObjects(join(checkout, path));
     const own = objects
       .filter(({ kind }) => kind === "PrometheusRule")
       .flatMap(({ spec }) => spec.groups as { name: string; rules: Rule[] }[]);

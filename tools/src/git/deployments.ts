@@ -3,7 +3,7 @@ import { serviceDirectory } from "../../../lib/configuration.ts";
 import { defaultEnvironment, environmentTrailer } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { Git, GitFailure } from "../../../lib/git/git.ts";
-import { sourceTag } from "../../../lib/git/source-tag.ts";
+import { futureTag, sourceTag } from "../../../lib/git/source-tag.ts";
 import { parseImage } from "../../../lib/images/names.ts";
 import { type Repository, serviceNames } from "../../../lib/repository.ts";
 import type { ServiceTag } from "../graph.ts";
@@ -16,20 +16,30 @@ export const imageTrailer = "Image";
 /** The trailer of a commit that puts an earlier image back, with the tag that it replaces. */
 export const rolledBackTrailer = "Rolled-Back";
 
-/** The tags of every service of a repository that has a Dockerfile; one without commits has none. */
+/** The tags of every service of a repository that has a Dockerfile; of one in no commit it is the one that it will have. */
 export async function serviceTags(root: string, repository: Repository): Promise<Map<string, ServiceTag>> {
   const tags = new Map<string, ServiceTag>();
   const git = new Git(root);
   const complete = (await git.resolve("HEAD")) !== undefined && !(await git.isShallow());
   for (const service of serviceNames(repository)) {
     const directory = serviceDirectory(root, service);
-    const expected = await sourceTag(root, directory).catch(() => undefined);
+    const found = await sourceTag(root, directory).catch(() => undefined);
+    const uncommitted = found === undefined;
+    const expected = found ?? (await futureTag(root, sourcesOf(repository, directory)));
     const committed = complete ? new Set((await committedTags(root, directory)).keys()) : undefined;
-    const deployment = expected === undefined ? undefined : await lastDeployment(git, service);
-    tags.set(service, { expected, rolledBack: deployment?.rolledBack, committed });
+    if (uncommitted) committed?.add(expected);
+    const deployment = uncommitted ? undefined : await lastDeployment(git, service);
+    tags.set(service, { expected, uncommitted, rolledBack: deployment?.rolledBack, committed });
   }
   return tags;
 }
+
+const sourcesOf = (repository: Repository, directory: string): Map<string, string> =>
+  new Map(
+    [...repository].flatMap(([path, text]) =>
+      path.startsWith(`${directory}/`) ? [[path.slice(directory.length + 1), text]] : [],
+    ),
+  );
 
 /**
  * The tag that the newest deployment of a service in an environment rolled back from; undefined where it is no rollback.

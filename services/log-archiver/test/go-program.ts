@@ -1,4 +1,4 @@
-/** The S3 server of the tests: versitygw, built once from the Go module beside this file. */
+/** Go programs of the tests, each built once from the go.mod that pins it. */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -14,10 +14,10 @@ const cache =
 
 const flags = ["-trimpath", "-ldflags", "-s -w"];
 
-function directory(): string {
+function directory(name: string, module: string): string {
   const hash = createHash("sha256").update(JSON.stringify(flags));
-  for (const file of ["go.mod", "go.sum"]) hash.update(readFileSync(join(import.meta.dirname, file)));
-  return join(cache, "bin", `versitygw-${hash.digest("hex").slice(0, 16)}`);
+  for (const file of ["go.mod", "go.sum"]) hash.update(readFileSync(join(module, file)));
+  return join(cache, "bin", `${name}-${hash.digest("hex").slice(0, 16)}`);
 }
 
 // flock(1) lets go when its holder dies; whoever waited for it finds the binary and builds nothing.
@@ -31,16 +31,17 @@ const buildOnce = `
   mv "$target.partial" "$target"`;
 
 /**
- * The path of the server's binary, built if it is not in the cache yet. Any number of processes may ask at once.
+ * The path of a program, built if it is not in the cache yet. Any number of processes may ask at once.
+ * @param module the directory of a Go module with the program as its only tool
  * @throws an error with the compiler's last words
  */
-export async function s3Server(): Promise<string> {
-  const target = directory();
+export async function goProgram(name: string, module: string): Promise<string> {
+  const target = directory(name, module);
   if (!existsSync(target)) {
     mkdirSync(join(cache, "bin"), { recursive: true });
-    const lock = join(cache, "bin", "versitygw.lock");
+    const lock = join(cache, "bin", `${name}.lock`);
     await execa("flock", [lock, "sh", "-c", buildOnce, "sh", target, ...flags], {
-      cwd: import.meta.dirname,
+      cwd: module,
       env: {
         GOCACHE: join(cache, "go-build"),
         GOMODCACHE: join(cache, "go-mod"),
@@ -52,5 +53,5 @@ export async function s3Server(): Promise<string> {
       },
     });
   }
-  return join(target, "versitygw");
+  return join(target, name);
 }
