@@ -48,12 +48,12 @@ export function asObject(document: unknown): KubernetesObject {
   const missing = { apiVersion, kind };
   for (const [field, value] of Object.entries(missing))
     if (typeof value !== "string" || value === "")
-      throw new Error(`an object has no ${field} that is a text`);
+      throw new Error(`an object has no ${field}, or one that is not a text`);
   if (metadata !== undefined && !isMapping(metadata))
-    throw new Error(`${kind} has metadata that is no mapping`);
+    throw new Error(`${kind} has metadata that is not a mapping`);
   for (const field of ["name", "namespace"])
     if (!["string", "undefined"].includes(typeof metadata?.[field]))
-      throw new Error(`${kind} has a metadata.${field} that is no text`);
+      throw new Error(`${kind} has a metadata.${field} that is not a text`);
   return { ...document, metadata: metadata ?? {} } as KubernetesObject;
 }
 

@@ -92,7 +92,8 @@ export async function ensureImage(
     await visibly(builder, ["push", ...plain, target], `pushing ${target}`);
   } catch (error) {
     // Where tags are immutable, one that somebody pushed in between is refused, and is the same image.
-    if ((await askRegistry(image, registry)).state === "there") note(`${target} is there meanwhile`);
+    if ((await askRegistry(image, registry)).state === "there")
+      note(`${target} was pushed by somebody else meanwhile`);
     else throw error;
   }
 }

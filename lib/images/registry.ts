@@ -50,7 +50,7 @@ function placeOf(image: string, insecure?: boolean): Place {
   const plain = insecure ?? isLocal(host);
   const address = `${plain ? "http" : "https"}://${registryAddress(host)}`;
   const manifest = `${address}/v2/${path}/manifests/${digest ?? tag}`;
-  if (!URL.canParse(manifest)) throw new Failure(`${image} is no name of an image with its registry`);
+  if (!URL.canParse(manifest)) throw new Failure(`${image} is not the name of an image`);
   return {
     url: new URL(manifest),
     repository: `${host}/${path}`,
@@ -199,7 +199,7 @@ async function fetchToken(
   login: Login | undefined,
 ): Promise<string> {
   if (!URL.canParse(realm, place.url))
-    throw new Silence(`${place.url.host} sends to ${realm} for a token, which is no address`);
+    throw new Silence(`${place.url.host} names ${realm} as the place for a token, which is not a URL`);
   const url = new URL(realm, place.url);
   // A password that a registry got over TLS does not leave it.
   const known = place.url.protocol === "https:" && url.protocol !== "https:" ? undefined : login;

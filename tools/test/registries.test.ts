@@ -321,7 +321,7 @@ describe("an answer that says nothing of the image is not taken for one", () => 
     [
       "an address of tokens that is none",
       (_, to) => to.writeHead(401, bearer("http://")).end(),
-      /is no address/,
+      /is not a URL/,
     ],
     ["no word of what login is wanted", (_, to) => to.writeHead(401).end(), /a login of a kind/],
     ["one redirect after the other", (_, to) => to.writeHead(301, { location: "/again" }).end(), /redirect/],
@@ -337,7 +337,7 @@ describe("an answer that says nothing of the image is not taken for one", () => 
 
   test("nor is a name that no image can have", async () => {
     await expect(lookUp("registry example:5000/a:1")).rejects.toThrow(
-      "registry example:5000/a:1 is no name of an image",
+      "registry example:5000/a:1 is not the name of an image",
     );
   });
 });

@@ -100,7 +100,7 @@ export function portCollisions(listeners: Listener[], httpPort: number): Collisi
     const taken = listeners.some(
       (listener) => listener.port === Number(port) && ["0.0.0.0", address].includes(listener.address),
     );
-    return taken ? [{ what: `somebody else listens on ${own}`, next: `ss -ltnp 'sport = :${port}'` }] : [];
+    return taken ? [{ what: `another program listens on ${own}`, next: `ss -ltnp 'sport = :${port}'` }] : [];
   });
 }
 

@@ -46,8 +46,8 @@ describe("ports", () => {
   it("that the platform listens on are in the way, on its addresses and on all", () => {
     for (const port of [80, 505, 2379, 3000, 6443, 8080, 9090, 10257])
       expect(taken("0.0.0.0", port), `${port}`).not.toEqual([]);
-    expect(taken("127.0.0.1", 3000)).toEqual(["somebody else listens on 127.0.0.1:3000"]);
-    expect(taken(bridge.address, 6443)).toEqual([`somebody else listens on ${bridge.address}:6443`]);
+    expect(taken("127.0.0.1", 3000)).toEqual(["another program listens on 127.0.0.1:3000"]);
+    expect(taken(bridge.address, 6443)).toEqual([`another program listens on ${bridge.address}:6443`]);
   });
 
   it("of other addresses and numbers are not", () => {

@@ -61,7 +61,7 @@ async function removeApplications(): Promise<void> {
     );
     const names = left.stdout.trim().split("\n").filter(Boolean).join(", ");
     throw new Failure(
-      `the Applications are not gone: ${names || (error as Error).message}`,
+      `the Applications still exist: ${names || (error as Error).message}`,
       kubectlCommand("-n", "argocd", "describe", "applications"),
     );
   }

@@ -59,7 +59,7 @@ function minorOf(mesh: Istiod | undefined): { version: string; minor: number } |
 /** Istio supports a release until the second one after it. */
 function meshVersion(mesh: Istiod | undefined): Finding {
   const found = minorOf(mesh);
-  if (!found) return { finding: "is not said by its Deployment" };
+  if (!found) return { finding: "its Deployment does not say" };
   const newest = Number(/^1\.(\d+)/.exec(pinned("istio"))?.[1]);
   const range = `1.${newest - 2} to 1.${newest} are supported`;
   if (found.minor < newest - 2)

@@ -198,7 +198,7 @@ async function istio(): Promise<Finding> {
   return namespace?.metadata.labels?.[key] === value
     ? { finding: "present, installed by this path" }
     : {
-        finding: "is there, and was not installed by this path: it would be changed",
+        finding: "present, but not installed by this path: it would be changed",
         remedy: `${deployCommand("--keep-istio")} (or remove it first)`,
       };
 }
@@ -210,7 +210,7 @@ async function argocd(): Promise<Finding> {
   return namespace?.metadata.labels?.["app.kubernetes.io/part-of"] === "argocd"
     ? { finding: "present, installed by this path" }
     : {
-        finding: "is there, and was not installed by this path: its settings would be replaced",
+        finding: "present, but not installed by this path: its settings would be replaced",
         remedy: "use another cluster, or remove that Argo CD",
       };
 }

@@ -173,7 +173,7 @@ it.each([
     istiod(`istio/pilot:1.${newest + 2}.0`),
     `1.${newest + 2}.0, which is newer than tried: ${range}`,
   ],
-  ["that nothing says", istiod("istio/pilot"), "is not said by its Deployment"],
+  ["that nothing says", istiod("istio/pilot"), "its Deployment does not say"],
 ])("a version %s is told of", async (_, answer, finding) => {
   stubs.answer("kubectl", healthy([...mesh(answer), { when: "*get application root*", ...missing }]));
   const { exitCode, stdout } = await stubs.run(["doctor", ...options]);

@@ -160,7 +160,7 @@ describe("a cluster that lacks something", () => {
         { when: "*get namespace istio-system*", stdout: { metadata: { labels: {} } } },
       ],
       [],
-      "wrong Istio: is there, and was not installed by this path: it would be changed\n      next: ./deploy.sh --keep-istio --context mine (or",
+      "wrong Istio: present, but not installed by this path: it would be changed\n      next: ./deploy.sh --keep-istio --context mine (or",
     ],
     [
       "room for Argo CD",
@@ -169,7 +169,7 @@ describe("a cluster that lacks something", () => {
         { when: "*get namespace argocd*", stdout: { metadata: { labels: {} } } },
       ],
       [],
-      "wrong Argo CD: is there, and was not installed by this path: its settings would be replaced",
+      "wrong Argo CD: present, but not installed by this path: its settings would be replaced",
     ],
     [
       "the registry",

@@ -537,7 +537,7 @@ describe("destroy", () => {
     );
     const { exitCode, stderr } = await stubs.run(["destroy", ...context]);
     expect(exitCode).toBe(1);
-    expect(stderr).toContain("the Applications are not gone: application.argoproj.io/logging");
+    expect(stderr).toContain("the Applications still exist: application.argoproj.io/logging");
     expect(stderr).toContain("next: kubectl --context mine -n argocd describe applications");
     expect(changing()).toEqual(applications);
   });

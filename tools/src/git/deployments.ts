@@ -54,7 +54,7 @@ export async function lastRolledBack(
   const deployment = await lastDeployment(git, service, environment);
   if (!deployment && (await git.isShallow()))
     throw new Failure(
-      `this clone is shallow: whether ${service} was rolled back stands in commits that it does not have`,
+      `this clone is shallow: it lacks the commits that say whether ${service} was rolled back`,
       "git fetch --unshallow",
     );
   return deployment?.rolledBack;

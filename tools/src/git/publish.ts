@@ -93,7 +93,7 @@ export async function publish(options: PublishOptions): Promise<Published> {
   const head = place.commit;
   if (!existsSync(tmpdir()))
     throw new Failure(
-      `there is no directory ${tmpdir()} for what is temporary`,
+      `the directory ${tmpdir()} for temporary files does not exist`,
       `mkdir -p ${quoted(tmpdir())}`,
     );
   await removeAbandonedWorktrees(checkout);

@@ -56,7 +56,7 @@ export async function deployedImage(
     );
   if (others.length > 0) {
     throw new Failure(
-      `the tag of ${service} stands in ${found.map(({ file }) => file).join(" and ")}`,
+      `the tag of ${service} is set in ${found.map(({ file }) => file).join(" and ")}`,
       `git grep --line-number newTag: ${revision} -- ${found.map(({ file }) => quoted(file)).join(" ")} (leave one)`,
     );
   }

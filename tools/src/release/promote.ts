@@ -65,7 +65,7 @@ async function refuseDowngrade(
   const [ours, theirs] = [tags.get(tag), tags.get(present)];
   if ((!ours || !theirs) && (await git.isShallow()))
     throw new Failure(
-      `this clone is shallow: which of ${tag} and ${present} is newer stands in commits that it does not have`,
+      `this clone is shallow: it lacks the commits that say which of ${tag} and ${present} is newer`,
       `git fetch --unshallow ${remote}`,
     );
   if (!ours || !theirs || !(await git.isAncestor(ours, theirs))) return;

@@ -80,7 +80,7 @@ async function tellBuild(directory: string, image: string, registry: Registry): 
 async function refuseShallow({ git }: Base, { service, remote }: ReleaseOptions): Promise<void> {
   if (!(await git.isShallow())) return;
   throw new Failure(
-    `this clone is shallow: whether the sources of ${service} were rolled back stands in commits that it does not have`,
+    `this clone is shallow: it lacks the commits that say whether the sources of ${service} were rolled back`,
     `git fetch --unshallow ${remote}`,
   );
 }
@@ -104,7 +104,7 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
     const tag = to ?? earlier.find((candidate) => candidate !== deployed.tag);
     if ((!tag || !earlier.includes(tag)) && (await base.git.isShallow()))
       throw new Failure(
-        `this clone is shallow: whether ${service} was deployed with ${tag ? `tag ${tag}` : "another tag"} stands in commits that it does not have`,
+        `this clone is shallow: it lacks the commits that say whether ${service} was deployed with ${tag ? `tag ${tag}` : "another tag"}`,
         `git fetch --unshallow ${remote}`,
       );
     if (!tag)

@@ -40,7 +40,7 @@ export function imageFlaw(image: string): { what: string; fix: string } | undefi
   if (hash) return undefined;
   if (!tag) return { what: " has no tag", fix: "add the tag of a version" };
   return tag === "latest"
-    ? { what: " is another one each day", fix: "write the tag of a version instead of latest" }
+    ? { what: " changes from day to day", fix: "write the tag of a version instead of latest" }
     : undefined;
 }
 

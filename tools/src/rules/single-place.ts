@@ -30,7 +30,7 @@ version can be read is a finding too: nothing would be looked for.`,
             const match = remotesIn(line).length > 0 ? null : word.exec(line);
             if (!match) return [];
             const at = { file, line: index + 1, column: match.index + 1 };
-            return [{ at, message: `${name} ${value} stands in ${home} already`, fix: "read it from there" }];
+            return [{ at, message: `${name} ${value} is in ${home} already`, fix: "read it from there" }];
           }),
         );
     });
@@ -42,7 +42,7 @@ function unreadable(versions: string, text: string): Problem[] {
   const [content] = documentsOf(text);
   const isEmpty = !/^[^#\s]/m.test(text);
   if (isEmpty || isMapping(content)) return [];
-  const message = `${versions} is no mapping of names to versions, so nothing holds them to one place`;
+  const message = `${versions} is not a mapping of names to versions, so no version can be compared`;
   return [
     { at: { file: versions, line: 1, column: 1 }, message, fix: "write one line NAME: VERSION for each" },
   ];

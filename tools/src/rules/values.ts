@@ -5,7 +5,7 @@ import type { Rule } from "./rule.ts";
 export const nameValid: Rule = {
   id: "name-valid",
   isOfFiles: true,
-  summary: "Names, labels and keys are ones that the API server takes",
+  summary: "The API server accepts all names, labels and keys",
   isLocal: true,
   explanation: `Most names are DNS names of up to 253 lower case letters; those of Namespaces, Services, containers, volumes and ports are labels of 63
 or 15. Keys and values of labels have at most 63 letters, digits, dashes, dots and underscores; the value of a label may be empty. Looked at:
@@ -16,7 +16,7 @@ names, labels, keys of annotations, selectors, keys of ConfigMaps and Secrets, e
 export const valueValid: Rule = {
   id: "value-valid",
   isOfFiles: true,
-  summary: "Numbers, quantities and fields that belong together are ones that the API server takes",
+  summary: "The API server accepts all numbers, quantities and combinations of fields",
   isLocal: true,
   explanation: `Kubernetes says in validation.go what no schema says: ports go from 1 to 65535, counts and quantities are not below 0, a Service with several
 ports names each, a RoleBinding's group is rbac.authorization.k8s.io, a Deployment that could replace no pod is refused. The checks are a
@@ -49,7 +49,7 @@ have. The API server refuses each of them.`,
 export const meshValid: Rule = {
   id: "mesh-valid",
   isOfFiles: true,
-  summary: "Durations, counts and hosts of the mesh are ones that istiod takes",
+  summary: "istiod accepts all durations, counts and hosts of the mesh",
   isLocal: true,
   explanation: `The rules that definitions of custom resources hold in the Common Expression Language are evaluated (timeout: "1" is no duration, 1s is), and
 for Gateways, VirtualServices, DestinationRules, Sidecars and policies what istiod's webhook asks besides (tools/src/schema/mesh.ts). The
@@ -60,7 +60,7 @@ content of an EnvoyFilter's patch is Envoy's and is not looked at.`,
 export const entryOnce: Rule = {
   id: "entry-once",
   isOfFiles: true,
-  summary: "No entry of a list is there twice",
+  summary: "No list has an entry twice",
   isLocal: true,
   explanation: `Two ports with one number and protocol, two variables of one name, two groups of rules with one name: of a custom resource the API server
 refuses them, of its own kinds it takes some and keeps the last, or the sync fails later. Which fields tell entries apart is what the

@@ -120,7 +120,7 @@ export class Validator {
     }
     const broken = this.#broken.get(schema);
     if (broken !== undefined) {
-      const message = `the definition of ${object.kind} is no schema: ${broken}`;
+      const message = `the definition of ${object.kind} is not a valid schema: ${broken}`;
       return [{ path: [], message, fix: "correct the CustomResourceDefinition", isShape: true }];
     }
     const validate = this.#compiled(schema);
