@@ -49,6 +49,9 @@ export const registryAddress = `${bridge.address}:505`;
 /** Where images are pushed to the mirror, with a password; pods do not reach loopback. */
 export const pushAddress = "127.0.0.1:505";
 
+/** Days for which an image that nothing uses is kept: on nodes, and in the mirror. */
+export const keptImageDays = 30;
+
 /** Registries whose names the manifests use and the mirror stands in for. */
 export const mirroredRegistries = ["docker.io", "gcr.io", "ghcr.io", "quay.io", "registry.k8s.io"];
 

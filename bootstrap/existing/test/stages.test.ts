@@ -419,6 +419,7 @@ describe("the Applications", () => {
       "AppProject monitoring",
       "AppProject root",
       "AppProject search",
+      "AppProject services",
       "Application root",
     ]);
     const { source } = objects.at(-1)?.spec ?? {};

@@ -1,6 +1,12 @@
 /** The platform's dashboard: the way of a log line from the gateway to the archive, and what it stands on. */
 import { type Dashboard, figure, graph } from "./description.ts";
 
+// What `npm run new -- service` makes lives in namespaces that begin like this.
+const ofServices = 'reporter="source", destination_service_namespace=~"service-.+"';
+
+const rateOf = (more = ""): string =>
+  `sum by (destination_service_name) (rate(istio_requests_total{${ofServices}${more}}[5m]))`;
+
 const everyLine = '{namespace="logging"}';
 
 export const platform: Dashboard = {
@@ -140,6 +146,20 @@ export const platform: Dashboard = {
         }),
         graph("On disk", "What the lines take there", "bytes", {
           compressed: "sum(vl_data_size_bytes)",
+        }),
+      ],
+    },
+    {
+      title: "Services beside it",
+      panels: [
+        graph("Requests", "To each service, as its callers' proxies count them", "reqps", {
+          "{{destination_service_name}}": `sum by (destination_service_name) (rate(istio_requests_total{${ofServices}}[$__rate_interval]))`,
+        }),
+        graph("Failed", "Share of 5xx, by service", "percentunit", {
+          "{{destination_service_name}}": `(${rateOf(', response_code=~"5.."')} or 0 * ${rateOf()}) / (${rateOf()} > 0)`,
+        }),
+        graph("Time", "What 99 of 100 stay below, by service", "s", {
+          "{{destination_service_name}}": `histogram_quantile(0.99, sum by (destination_service_name, le) (rate(istio_request_duration_milliseconds_bucket{${ofServices}}[5m]))) / 1000`,
         }),
       ],
     },
