@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
 import { linesWith, namespace, pods, post } from "./app.ts";
 import { complaints, picture, startBrowser } from "./browser.ts";
-import { get, kubectl } from "./kubectl.ts";
+import { get, inPod, kubectl } from "./kubectl.ts";
 import { linesOfAgents, notOnce, send } from "./lines.ts";
 import { exported, repository } from "./platform.ts";
 
@@ -143,6 +143,24 @@ test("B7 the door answers questions, and lets nothing be changed or seen besides
   for (const path of ["/metrics", "/flags", "/debug/pprof/heap", "/internal/select/query", "/health"])
     expect(await status(path), path).toBe(403);
   expect(await status("/select/logsql/query?query=*", { method: "DELETE" })).toBe(403);
+});
+
+test("B7 lines come in from the feeder and the archiver alone", async () => {
+  const { status } = await get<{ status: { podIP: string } }>(
+    "pod",
+    "victoria-logs-0",
+    "--namespace",
+    "search",
+  );
+  const line = JSON.stringify({ message: "forged", time: new Date().toISOString() });
+  const ask = (to: string): string =>
+    `fetch('http://${to}:9428/insert/jsonline', { method: 'POST', body: '${line}' })` +
+    ".then((r) => console.log(r.status), (e) => console.log(e.cause.code))";
+  const [app] = await pods();
+  const from = app?.metadata.name ?? "";
+  // By name it leaves with the app's identity, by address as plaintext.
+  for (const to of ["victoria-logs.search.svc.cluster.local", status.podIP])
+    expect((await inPod(namespace, from, "node", "-e", ask(to))).trim(), to).not.toBe("200");
 });
 
 interface Stateful {
