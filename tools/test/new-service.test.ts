@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Git } from "../../lib/git/git.ts";
 import { futureTag, sourceTag } from "../../lib/git/source-tag.ts";
 import { checkout } from "../../lib/repository.ts";
+import { bundle } from "../../lib/test/bundle.ts";
 import { follow } from "../../lib/test/follow.ts";
 import { checkFree, checkHost, checkName, checkPath } from "../src/new/names.ts";
 
@@ -18,8 +19,8 @@ const bin = (name: string): string => join(checkout, "node_modules/.bin", name);
 // As long as a name can be, with what a name may have.
 const long = `a1-${"x".repeat(50)}-9`;
 
-const gitops = (...args: string[]) =>
-  execa(bin("tsx"), [join(checkout, "tools/src/cli.ts"), ...args], { reject: false, cwd: copy });
+const cli = await bundle(join(checkout, "tools/src/cli.ts"));
+const gitops = (...args: string[]) => execa(process.execPath, [cli, ...args], { reject: false, cwd: copy });
 const service = (name: string, ...options: string[]) =>
   gitops("new", "service", name, "--directory", copy, ...options);
 const said = ({ exitCode, stdout, stderr }: Pick<Result, "exitCode" | "stdout" | "stderr">): unknown[] => [
@@ -47,7 +48,7 @@ beforeAll(async () => {
   appendFileSync(join(copy, ".git/info/exclude"), "node_modules\n");
   symlinkSync(join(checkout, "node_modules"), join(copy, "node_modules"));
   await commit("as it is");
-}, 300_000);
+}, 900_000);
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -73,7 +74,7 @@ describe("services of every kind", () => {
     expect(said(await service("echo", ...image, "--path", "/tools/echo"))[0]).toBe(0);
     const scraped = ["--image", "ghcr.io/example/counts:2", "--metrics-port", "9102", "--health", "/healthz"];
     expect(said(await service("counts-2", ...scraped))[0]).toBe(0);
-  }, 300_000);
+  }, 900_000);
 
   it("pass every rule of validate before they are committed, and after", async () => {
     for (const when of ["before", "after"]) {
@@ -81,7 +82,7 @@ describe("services of every kind", () => {
       const { stdout } = await gitops("validate", copy);
       expect(stdout).toMatch(/^0 findings in/m);
     }
-  }, 300_000);
+  }, 900_000);
 
   it("have the tag of their sources, also where no commit has them yet", async () => {
     const tag = await sourceTag(copy, "services/hello");
@@ -105,7 +106,7 @@ describe("services of every kind", () => {
       expect(exitCode, all).toBe(0);
     }
     rmSync(join(copy, "services/hello/node_modules"));
-  }, 600_000);
+  }, 900_000);
 
   it("have alerts with cases and pages, and images that the embedded cluster builds", async () => {
     const files = ["tools/monitoring/test/rules.test.ts", "bootstrap/embedded/test/images.test.ts"];
@@ -117,7 +118,9 @@ describe("services of every kind", () => {
     expect(exitCode, all).toBe(0);
     for (const name of ["hello", long, "echo", "counts-2"])
       expect(all).toContain(`promtool test rules service-${name}.yaml`);
-    expect(all).toContain("the image docker.io/logging-platform/hello > has a Dockerfile");
+    expect(all).toContain(
+      "✓ bootstrap/embedded/test/images.test.ts > the image 'docker.io/logging-platform/hello' > has a Dockerfile",
+    );
     expect(all).not.toContain("logging-platform/echo");
   }, 900_000);
 
@@ -129,7 +132,7 @@ describe("services of every kind", () => {
     expect(released.stdout).toContain(`hello is at ${tag} already`);
     const promoted = await gitops("release", "hello", "--promote", "staging", ...common);
     expect(promoted.stdout).toContain(`hello is at ${tag} in staging already`);
-  }, 120_000);
+  }, 900_000);
 
   it("change nothing when they are generated again, nor when a release has changed a tag", async () => {
     const file = join(copy, "gitops/apps/hello/base/workload/kustomization.yaml");
@@ -144,7 +147,7 @@ describe("services of every kind", () => {
     ]);
     expect(await untracked()).toEqual(changed);
     await git.run("checkout", "--quiet", "--", ".");
-  }, 120_000);
+  }, 900_000);
 
   it("keep what a person has edited, and say how to see it", async () => {
     const file = "services/hello/src/api.ts";
@@ -157,7 +160,7 @@ describe("services of every kind", () => {
     const shown = await follow(nextOf(stderr), { cwd: copy });
     expect(shown.all).toContain("< // mine");
     await git.run("checkout", "--quiet", "--", ".");
-  }, 120_000);
+  }, 900_000);
 
   it("are taken out by one commit each, which leaves the tree as it was and means every deletion", async () => {
     await mkdir(join(copy, "services/hello/node_modules"));
@@ -175,7 +178,7 @@ describe("services of every kind", () => {
     }
     expect(await git.run("rev-parse", "HEAD^{tree}")).toBe(before);
     expect(await untracked()).toEqual([]);
-  }, 600_000);
+  }, 900_000);
 });
 
 describe("a dry run", () => {
@@ -187,7 +190,7 @@ describe("a dry run", () => {
       .split("\n")
       .map((line) => /^would (?:write|list it in) (.*)$/.exec(line)?.[1]);
     expect(lines.sort()).toEqual((await untracked()).sort());
-  }, 120_000);
+  }, 900_000);
 
   it("of a removal of what is in no commit is refused, and what is next takes it away", async () => {
     const { exitCode, stderr } = await gitops("new", "remove", "hello", "--directory", copy);
@@ -195,7 +198,7 @@ describe("a dry run", () => {
     expect(stderr).toContain("the service hello is in no commit yet");
     await follow(nextOf(stderr), { cwd: copy });
     expect(await untracked()).toEqual([]);
-  }, 120_000);
+  }, 900_000);
 
   it("is followed by what is next: a commit, and a release or a push", async () => {
     const stub = join(directory, "bin");
@@ -223,7 +226,7 @@ describe("a dry run", () => {
     }
     await git.run("reset", "--quiet", "--hard", start);
     await git.run("remote", "remove", "platform");
-  }, 240_000);
+  }, 900_000);
 
   it("of a removal names files and trailers, and uncommitted changes are put aside first", async () => {
     await service("hello");
@@ -238,7 +241,7 @@ describe("a dry run", () => {
     await follow(nextOf(stderr), { cwd: copy });
     expect(await untracked()).toEqual([]);
     expect(await git.run("stash", "list")).not.toBe("");
-  }, 240_000);
+  }, 900_000);
 
   it("of what this command did not make is refused, and what is next lists what it made", async () => {
     for (const name of ["logging", "app", "nobody"]) {
@@ -247,7 +250,7 @@ describe("a dry run", () => {
       expect(stderr).toContain(`there is no service ${name} that was made by this command`);
       expect((await follow(nextOf(stderr), { cwd: copy })).all).toBe("gitops/root/application-hello.yaml");
     }
-  }, 120_000);
+  }, 900_000);
 });
 
 describe("an environment", () => {
@@ -272,7 +275,7 @@ describe("an environment", () => {
     expect((await environment("qa")).stdout).toMatch(/^qa is there already/);
     expect(await untracked()).toEqual(files);
     await git.run("clean", "--quiet", "--force", "-d", "gitops");
-  }, 300_000);
+  }, 900_000);
 
   it.each([
     ["staging", [], "names no other environment"],
@@ -386,7 +389,7 @@ describe("names", () => {
     }
     for (const name of ["log", "logs", "status", "metrics"])
       expect((await service(name)).stderr).toContain(`the path /${name} meets `);
-  }, 120_000);
+  }, 900_000);
 });
 
 it("the template's packages are the app's, in the same versions", () => {
