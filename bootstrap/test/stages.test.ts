@@ -165,6 +165,7 @@ describe("the cluster of this machine", () => {
       "to look",
       "to change",
       "dashboards",
+      "lines",
       "alerts",
       "to silence",
       "Prometheus",

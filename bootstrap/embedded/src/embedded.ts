@@ -9,12 +9,13 @@ import { readSource } from "../../../lib/render/source.ts";
 import type { Cluster, Component, Istioctl, Options, Stage } from "../../src/cluster.ts";
 import { waitForWorkloads } from "../../src/kubectl.ts";
 import { applyAddon, applyArgocdSecrets, applyMonitoringSecrets, startGitServer } from "./addons.ts";
+import { backup, unpack } from "./backup.ts";
 import { builderEnvironment, writeBuilderSettings } from "./builder.ts";
 import { startCluster } from "./cluster.ts";
 import { requireNoCollisions } from "./collisions.ts";
 import { startCompiling, stopCompiling } from "./compiling.ts";
 import { destroy, remains } from "./destroy.ts";
-import { ensureImages } from "./images.ts";
+import { ensureImages, serviceImages } from "./images.ts";
 import { examineMachine, plan } from "./inspect.ts";
 import { endpoints, repository, state } from "./layout.ts";
 import { installBinaries } from "./modules.ts";
@@ -54,8 +55,7 @@ const imagesOfPackages = [
   "docker.io/library/nginx",
   "docker.io/library/redis",
   "docker.io/logging-platform/git-server",
-  "docker.io/logging-platform/app",
-  "docker.io/logging-platform/log-archiver",
+  ...serviceImages,
 ];
 
 const parts: Record<Component, { images: string[]; programs: string[] }> = {
@@ -73,6 +73,7 @@ const parts: Record<Component, { images: string[]; programs: string[] }> = {
       "quay.io/prometheus/alertmanager",
       "quay.io/prometheus/node-exporter",
       "registry.k8s.io/kube-state-metrics/kube-state-metrics",
+      "docker.io/victoriametrics/victoria-logs",
       "docker.io/logging-platform/dashboards",
     ],
     programs: [],
@@ -89,6 +90,7 @@ export class EmbeddedCluster implements Cluster {
       requireNoCollisions(this.#httpPort());
       await installPackages();
     },
+    "State of the backup": () => unpack(this.#options.file ?? ""),
     "Network and image mirror": async () => {
       await ensureRegistry();
       writeBuilderSettings();
@@ -164,11 +166,17 @@ export class EmbeddedCluster implements Cluster {
       "to look": `user viewer, password: ${password("argocd-viewer")}`,
       "to change": `user admin, password: ${password("argocd-initial-admin-secret")}`,
       dashboards: `${url("dashboards")}/platform  the platform; the cluster, the mesh beside it`,
+      lines: `${url("logs")}  find any line, live too; or npm run logs -- --help`,
       alerts: `${url("alerts")}  what is wrong now, and silences`,
       "to silence": `user admin, password: ${password("alertmanager-door", "monitoring")}`,
       Prometheus: `${url("prometheus")}  graphs, targets, rules, alerts`,
       status: "./deploy.sh status",
     };
+  }
+
+  async backup(): Promise<string[]> {
+    const { file, mebibytes } = await backup(this.#options.file);
+    return [`${file} holds the platform, ${mebibytes} MiB, with every password and key of it.`];
   }
 
   examine(): Promise<Diagnosis[]> {
@@ -231,6 +239,7 @@ async function startAddons(): Promise<void> {
     "docker.io/rancher/local-path-provisioner",
     "docker.io/library/busybox",
   ]);
+  await applyAddon("namespaces");
   await applyAddon("coredns");
   await applyAddon("local-path-provisioner");
   await waitForWorkloads("kube-system", ["deployment/coredns"], 180);

@@ -110,6 +110,7 @@ describe("a module's key", () => {
     ["coredns", "go.mod"],
     ["coredns", "go.sum"],
     ["coredns", "main.go"],
+    ["opentelemetry-collector", "lineencoding/line.go"],
   ])("of %s changes with its %s", (name, file) => {
     const before = moduleKey(name);
     const others = moduleKey("etcd");
@@ -146,6 +147,12 @@ describe("a module's key", () => {
     cpSync(join(directory, "pause", "other.go"), join(directory, "pause", "another.go"));
     rmSync(join(directory, "pause", "other.go"));
     expect(new Set([before, added, moduleKey("pause")]).size).toBe(3);
+  });
+
+  it("stays where only a test changes", () => {
+    const before = moduleKey("opentelemetry-collector");
+    appendFileSync(join(directory, "opentelemetry-collector/lineencoding/encoding_test.go"), "\n");
+    expect(moduleKey("opentelemetry-collector")).toBe(before);
   });
 
   it("changes with the linker's flags", () => {
