@@ -277,7 +277,7 @@ describe("D4 alerts", () => {
     const found: string[] = [];
     for (const link of await links.all())
       found.push(new URL((await link.getAttribute("href")) ?? "", page.url()).href.replace(/\/$/, ""));
-    const named = ["ARGOCD_URL", "PROMETHEUS_URL", "ALERTS_URL"].map(exported);
+    const named = ["ARGOCD_URL", "PROMETHEUS_URL", "LOGS_URL", "ALERTS_URL"].map(exported);
     expect(found).toEqual(expect.arrayContaining([...named, `${exported("DASHBOARDS_URL")}/platform`]));
     for (const url of found) expect([url, (await fetch(url)).status]).toEqual([url, 200]);
   });
