@@ -41,6 +41,12 @@ stages_of_this_machine=(
   "Applications"
   "Platform answers"
 )
+# What a backup holds has to lie there before anything makes keys and passwords of its own.
+stages_of_a_restore=(
+  "${stages_of_this_machine[0]}"
+  "State of the backup"
+  "${stages_of_this_machine[@]:1}"
+)
 stages_of_an_existing_cluster=(
   "Pre-flight"
   "Istio"
@@ -52,13 +58,16 @@ stages_of_kind=("kind" "Images" "${stages_of_an_existing_cluster[@]}")
 
 usage() {
   cat <<'TEXT'
-Usage: ./deploy.sh [COMMAND] [OPTION...]
+Usage: ./deploy.sh [COMMAND] [FILE] [OPTION...]
 
 Commands
   bootstrap   bring the platform up; running it again completes or changes nothing (default)
   status      what runs, and which commit of the repository
   env         export lines for the shell: eval "$(./deploy.sh env)"
   doctor      check the machine, the cluster and the repository; say what to do
+  backup      write the state of the cluster on this machine into FILE: etcd, volumes with the Git repository, keys
+              (default /var/backups/logging-platform-TIME.tar.gz)
+  restore     make the platform of a backup's FILE, on a machine without one
   destroy     remove everything but the build cache; --purge removes that too
 
 Without --context or --kind the platform runs on this machine, on a cluster that bootstrap assembles; that needs root.
@@ -79,7 +88,7 @@ Options for an existing cluster (docs/existing-cluster.md)
   --cluster NAME           a directory of gitops/clusters (default: upstream; without --context embedded)
   --keep-istio             leave the Istio that is there unchanged, by destroy too
   --ha                     an Argo CD that outlives a node; needs three
-  --yes                    destroy: yes, on somebody's own cluster
+  --yes                    destroy: yes, on an existing cluster
 
 Exit codes
   0  done
@@ -108,7 +117,11 @@ main() {
   for option in purge yes; do
     [ -z "${given[--$option]+x}" ] || [ "$command" = destroy ] || wrong_usage "--$option belongs to destroy"
   done
-  case $command in bootstrap | destroy) [ -n "${given[--dry-run]+x}" ] || locks=flock ;; esac
+  if [ "$command" = restore ] && [ -z "${given[--file]:-}" ]; then wrong_usage "restore takes the FILE of a backup"; fi
+  case $command in
+    backup | restore) [ -z "${given[--dry-run]+x}" ] || wrong_usage "--dry-run belongs to bootstrap and destroy" ;;
+  esac
+  case $command in bootstrap | backup | restore | destroy) [ -n "${given[--dry-run]+x}" ] || locks=flock ;; esac
   require_temporary_directory
   case $repository in *\?*) link_repository ;; esac
   if [ -n "${given[--kind]+x}" ]; then choose_kind; fi
@@ -124,7 +137,7 @@ read_command_line() {
   while [ $# -gt 0 ]; do
     name=${1%%=*} value=
     case $1 in
-      bootstrap | status | env | doctor | destroy)
+      bootstrap | status | env | doctor | backup | restore | destroy)
         [ -z "$command" ] || wrong_usage "one command at a time: $command or $1"
         command=$1
         shift
@@ -133,7 +146,14 @@ read_command_line() {
       -h | --help) usage && exit 0 ;;
       --*=?*) [ -n "${takes[$name]:-}" ] || wrong_usage "unknown argument: $1" && value=${1#*=} ;;
       --*) [ -n "${takes[$1]+x}" ] || wrong_usage "unknown argument: $1" ;;
-      *) wrong_usage "unknown argument: $1" ;;
+      *)
+        case $command in backup | restore) ;; *) wrong_usage "unknown argument: $1" ;; esac
+        [ -n "$1" ] && [ -z "${given[--file]:-}" ] || wrong_usage "$command takes one FILE"
+        # Programs with other working directories are given it.
+        case $1 in /*) given[--file]=$1 ;; *) given[--file]=$PWD/$1 ;; esac
+        shift
+        continue
+        ;;
     esac
     if [ -n "${takes[$name]}" ] && [ -z "$value" ]; then
       [ -n "${2:-}" ] || wrong_usage "$name takes a value"
@@ -173,11 +193,11 @@ on_this_machine() {
   spare_the_proxy
   require_programs git node npm go ${locks:+flock}
   require_versions
-  if [ "$command" = bootstrap ]; then require_whole_checkout; fi
+  case $command in bootstrap | restore) require_whole_checkout ;; esac
   open_log
   [ -z "$locks" ] || take_lock
   install_node_packages
-  hand_on "${stages_of_this_machine[@]}"
+  if [ "$command" = restore ]; then hand_on "${stages_of_a_restore[@]}"; else hand_on "${stages_of_this_machine[@]}"; fi
   if [ "$command" = destroy ] && [ -n "$locks" ]; then rm -f "$DEPLOY_LOG" "$lock"; fi
 }
 
@@ -186,6 +206,7 @@ on_an_existing_cluster() {
   if [ -n "${given[--http-port]+x}${given[--purge]+x}" ]; then
     wrong_usage "--http-port and --purge belong to the cluster on this machine"
   fi
+  case $command in backup | restore) wrong_usage "$command belongs to the cluster on this machine" ;; esac
   [ "$command" != env ] || wrong_usage "env belongs to the cluster on this machine: kubectl config use-context $context"
   if [ "$command" = destroy ] && [ -z "${given[--yes]+x}$kind${given[--dry-run]+x}" ]; then
     wrong_usage "destroy deletes what the platform stored on the cluster of $context: add --yes, or --dry-run to see what"
@@ -220,7 +241,10 @@ as_user() {
 require_root() {
   if [ "$(id -u)" != 0 ]; then
     echo "deploy.sh makes namespaces and mounts: run it as root (next: sudo $again)" >&2
-    echo "on an existing cluster it needs no root (next: $again --context NAME)" >&2
+    case $command in
+      backup | restore) ;;
+      *) echo "on an existing cluster it needs no root (next: $again --context NAME)" >&2 ;;
+    esac
     exit 3
   fi
 }

@@ -24,6 +24,8 @@ const greeting = (node: string): string => `this is ${node}`;
 
 beforeAll(async () => {
   await createNamespace(namespace);
+  // What is on a node is not for a namespace that says nothing.
+  await kubectl(["label", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged"]);
   for (const node of nodes) {
     const server = `require("http").createServer((_, answer) => answer.end("${greeting(node)}\\n")).listen(8080)`;
     const script = `echo ${greeting(node)}; exec node --eval '${server}'`;

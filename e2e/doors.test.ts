@@ -1,5 +1,5 @@
 /** Doors that are closed: attacks as a pod, a local user, a client and a pusher make them, each of which got in once. */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { execa } from "execa";
@@ -10,7 +10,7 @@ import { application, converged } from "./applications.ts";
 import { Clone } from "./clone.ts";
 import { apply, get, inPod, kubectl, list } from "./kubectl.ts";
 import { platformListeners, stateDirectory } from "./machine.ts";
-import { exported } from "./platform.ts";
+import { exported, repository } from "./platform.ts";
 import { generateManifest, mark } from "./repo-server.ts";
 import { createNamespace, deleteNamespace, shellPod, waitForPhase } from "./testpods.ts";
 
@@ -29,6 +29,16 @@ afterAll(() => deleteNamespace(namespace));
 /** Runs JavaScript with top-level await in the attacker's pod, which has no right to anything, and returns what it prints. */
 const asPod = (script: string): Promise<string> =>
   inPod(namespace, attacker, "node", "--input-type=module", "--eval", script);
+
+/** Runs the same in a node's network, from where no policy keeps anybody: what stands behind the policies is attacked so. */
+const asNode = async (node: string, script: string): Promise<string> =>
+  (
+    await execa("nsenter", [
+      `--net=/run/netns/lp-${node}`,
+      process.execPath,
+      ...["--input-type=module", "--eval", script],
+    ])
+  ).stdout;
 
 /** Runs a program as the local user nobody, in the environment of a fresh login. */
 const asNobody = async (...command: string[]): Promise<{ exitCode: number | undefined; all: string }> => {
@@ -90,9 +100,26 @@ describe("the image mirror", () => {
 });
 
 describe("Argo CD's repo-server", () => {
-  test("runs no program for a pod: it answers nobody without a certificate", async ({ annotate }) => {
+  test("is not reached by a pod", async ({ annotate }) => {
     const { status } = await get<{ status: { podIP: string } }>("pod", attacker, "--namespace", namespace);
     const answer = await asPod(await generateManifest(status.podIP));
+    await annotate(answer.slice(0, 500));
+    expect(answer).not.toContain(mark);
+    expect(answer).toMatch(/^(refused: .*(ECONNREFUSED|ETIMEDOUT)|no answer)/);
+  });
+
+  test("runs no program for whoever reaches it: it answers nobody without a certificate", async ({
+    annotate,
+  }) => {
+    interface Found {
+      status: { podIP: string };
+      spec: { nodeName: string };
+    }
+    const selector = "app.kubernetes.io/name=argocd-repo-server";
+    const [pod] = await list<Found>("pods", "--namespace", "argocd", "--selector", selector);
+    const { nodeName = "" } = pod?.spec ?? {};
+    const address = `10.250.0.1${nodeName.replace("node", "")}`;
+    const answer = await asNode(nodeName, await generateManifest(address, pod?.status.podIP));
     await annotate(answer.slice(0, 500));
     expect(answer).not.toContain(mark);
     // And not for a fault of the attack's own: it is turned away before it has said anything.
@@ -100,6 +127,60 @@ describe("Argo CD's repo-server", () => {
       /^(refused: .*(alert|handshake|certificate|disconnected|ECONNRESET|hang up)|closed)/i,
     );
   });
+});
+
+describe("a pod of somebody's", () => {
+  interface Found {
+    status: { podIP: string };
+    spec: { nodeName: string };
+  }
+  const probe = (address: string, port: number): string => `
+    const { connect } = await import("node:net");
+    const socket = connect(${port}, "${address}");
+    const answer = await new Promise((done) => {
+      socket.on("connect", () => done("open")).on("error", (error) => done(error.code)).setTimeout(5000, () => done("silent"));
+    });
+    console.log(answer);
+    process.exit(0);`;
+
+  test.each([
+    ["argocd", "argocd-redis", 6379],
+    ["argocd", "argocd-repo-server", 8081],
+    ["git", "git-server", 8080],
+    ["monitoring", "prometheus", 9090],
+    ["monitoring", "alertmanager", 9093],
+    ["monitoring", "kube-state-metrics", 8080],
+  ])("does not reach what %s has in %s", async (where, name, port) => {
+    const selector = `app.kubernetes.io/name=${name}`;
+    const [pod] = await list<Found>("pods", "--namespace", where, "--selector", selector);
+    const { podIP = "" } = pod?.status ?? {};
+    // Its own node does, so that a wrong port does not pass for a closed door.
+    expect((await asNode(pod?.spec.nodeName ?? "", probe(podIP, port))).trim()).toBe("open");
+    expect((await asPod(probe(podIP, port))).trim()).toMatch(/^(ECONNREFUSED|silent)$/);
+  });
+
+  const privileged = (where: string): object => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "e2e-doors", namespace: where },
+    spec: {
+      hostPID: true,
+      containers: [
+        { name: "x", image: "docker.io/library/busybox:stable", securityContext: { privileged: true } },
+      ],
+      volumes: [{ name: "node", hostPath: { path: "/" } }],
+    },
+  });
+
+  test.each(["default", "kube-public", "kube-system", "git", "argocd", "logging", namespace])(
+    "has no node, made in %s",
+    async (where) => {
+      const args = ["create", "--dry-run=server", "-f", "-"];
+      const input = JSON.stringify(privileged(where));
+      const { exitCode, stderr } = await execa("kubectl", args, { input, reject: false });
+      expect([exitCode === 0, stderr]).toEqual([false, expect.stringContaining("violates PodSecurity")]);
+    },
+  );
 });
 
 describe("the repository", () => {
@@ -293,6 +374,48 @@ describe("the disk", () => {
   });
 });
 
+describe("who has the disk", () => {
+  const text = `e2e-door-${Date.now()}`;
+
+  test("reads no Secret in etcd's files", async () => {
+    const metadata = { namespace, name: "on-disk" };
+    await apply(
+      { apiVersion: "v1", kind: "Secret", metadata, stringData: { text } },
+      // What is found where nothing is encrypted, so that a wrong place does not pass for a closed door.
+      { apiVersion: "v1", kind: "ConfigMap", metadata, data: { text: `plain ${text} plain` } },
+    );
+    const { stdout } = await execa("grep", [
+      "--recursive",
+      "--text",
+      "--only-matching",
+      "-E",
+      `.{6}${text}.{6}`,
+      join(stateDirectory, "etcd"),
+    ]);
+    const found = stdout.split("\n").map((line) => line.slice(line.indexOf(text) - 6));
+    expect(found.filter((line) => line.startsWith("plain "))).not.toEqual([]);
+    expect(found.filter((line) => !line.startsWith("plain "))).toEqual([]);
+  });
+
+  test("and whoever reads a Secret is named in the audit log, without its content", async () => {
+    await kubectl(["--namespace", namespace, "get", "secret", "on-disk", "--output", "yaml"]);
+    const log = (): string => readFileSync(join(stateDirectory, "log/audit.log"), "utf8");
+    await until("the audit log", 30, async () =>
+      log()
+        .split("\n")
+        .some(
+          (line) =>
+            line.includes('"verb":"get"') &&
+            line.includes('"name":"on-disk"') &&
+            line.includes("kubernetes-admin"),
+        )
+        ? undefined
+        : "does not say who read it",
+    );
+    expect(log()).not.toContain(text);
+  });
+});
+
 describe("a neighbour in the machine's network", () => {
   // A namespace that stands for another machine, with a route to the platform's networks over this one.
   const neighbour = "e2e-neighbour";
@@ -322,12 +445,15 @@ describe("a neighbour in the machine's network", () => {
       ["10.250.0.12", 30080],
       ...pods.map((pod) => [pod.status.podIP, 8081]),
     ];
-    for (const [address, port] of places) {
-      const probe = `exec 3<>/dev/tcp/${address}/${port}`;
-      const args = ["netns", "exec", neighbour, "timeout", "2", "bash", "-c", probe];
-      const { exitCode } = await execa("ip", args, { reject: false });
-      expect([`${address}:${port}`, exitCode === 0]).toEqual([`${address}:${port}`, false]);
-    }
+    const reached = await Promise.all(
+      places.map(async ([address, port]) => {
+        const probe = `exec 3<>/dev/tcp/${address}/${port}`;
+        const args = ["netns", "exec", neighbour, "timeout", "2", "bash", "-c", probe];
+        const { exitCode } = await execa("ip", args, { reject: false });
+        return [`${address}:${port}`, exitCode === 0];
+      }),
+    );
+    expect(reached).toEqual(places.map(([address, port]) => [`${address}:${port}`, false]));
   });
 });
 
@@ -424,6 +550,54 @@ describe("the log agent", () => {
 });
 
 describe("the gateway", () => {
+  test.each(["/metrics", "/METRICS", "/metrics/", "/metrics?x=1", "/./metrics", "//metrics", "/%6detrics"])(
+    "shows nobody its %s",
+    async (path) => {
+      const { hostname, port } = new URL(exported("APP_URL"));
+      // By hand: a client would make the path plain before it sends it.
+      const args = ["--silent", "--path-as-is", "--output", "-", `http://${hostname}:${port || 80}${path}`];
+      const { stdout } = await execa("curl", args);
+      expect(stdout).not.toMatch(/log_requests_total|process_cpu/);
+    },
+  );
+
+  test("gives one client a share of the connections, and its neighbour the rest", async ({ annotate }) => {
+    const settings = readFileSync(join(repository, "gitops/platform/gateway/gateway.env"), "utf8");
+    const share = Number(/^CONNECTIONS_PER_CLIENT=(\d+)$/m.exec(settings)?.[1]);
+    const { hostname, port } = new URL(exported("APP_URL"));
+    let open = 0;
+    const sockets: Socket[] = [];
+    try {
+      for (let count = 0; count < share + 500; count++) {
+        // Another address of the machine's own: another client.
+        const socket = connect({ host: hostname, port: Number(port || 80), localAddress: "127.0.0.2" });
+        sockets.push(socket);
+        await new Promise<void>((done) => {
+          socket.on("connect", () => {
+            open++;
+            done();
+          });
+          socket.on("error", () => done());
+        });
+        socket.on("close", () => open--);
+      }
+      await until("the share", 30, async () =>
+        open <= share ? undefined : `${open} are open, and ${share} may be`,
+      );
+      expect(open).toBeGreaterThan(share / 2);
+      const refused = await execa("curl", ["--silent", "--interface", "127.0.0.2", exported("APP_URL")], {
+        reject: false,
+      });
+      expect(refused.exitCode).not.toBe(0);
+      const statuses: number[] = [];
+      for (let count = 0; count < 20; count++) statuses.push((await send("/status")).status);
+      await annotate(`beside ${open} connections of another client: ${statuses.join(" ")}`);
+      expect(statuses).toEqual(Array(20).fill(200));
+    } finally {
+      for (const socket of sockets) socket.destroy();
+    }
+  });
+
   interface Slow {
     socket: Socket;
     answer: () => string;
@@ -509,19 +683,24 @@ describe("monitoring", () => {
     };
     for (const at of await places("alertmanager", 9093)) {
       for (const path of ["/api/v2/silences", "//api/v2/silences", "/api/v2/alerts/../silences"]) {
-        const status = (await asPod(ask("POST", at + path, silence))).trim();
-        expect([at + path, status]).toEqual([at + path, expect.stringMatching(/^(0|403|404|405)$/)]);
+        // As a pod, and as whoever a policy lets come.
+        for (const run of [asPod, (script: string) => asNode("node1", script)]) {
+          const status = (await run(ask("POST", at + path, silence))).trim();
+          expect([at + path, status]).toEqual([at + path, expect.stringMatching(/^(0|401|403|404|405)$/)]);
+        }
       }
       const one = `${at}/api/v2/silence/00000000-0000-0000-0000-000000000000`;
-      expect((await asPod(ask("DELETE", one))).trim()).toMatch(/^(0|403|404|405)$/);
+      expect((await asPod(ask("DELETE", one))).trim()).toMatch(/^(0|401|403|404|405)$/);
     }
   });
 
   test.each(["quit", "reload"])("is not told to %s by a pod or a local user", async (what) => {
     // GET is answered with 405 in either case: only what would do it tells.
     for (const at of [...(await places("alertmanager", 9093)), ...(await places("prometheus", 9090))]) {
-      const status = (await asPod(ask("POST", `${at}/-/${what}`))).trim();
-      expect([at, status]).toEqual([at, expect.stringMatching(/^(0|403|404)$/)]);
+      for (const run of [asPod, (script: string) => asNode("node1", script)]) {
+        const status = (await run(ask("POST", `${at}/-/${what}`))).trim();
+        expect([at, status]).toEqual([at, expect.stringMatching(/^(0|403|404)$/)]);
+      }
     }
     const url = `${exported("PROMETHEUS_URL")}/-/${what}`;
     const { all } = await asNobody("curl", "-s", "-X", "POST", "-o", "/dev/null", "-w", "%{http_code}", url);

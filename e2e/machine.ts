@@ -1,7 +1,8 @@
 /** What of the platform is on the machine, found without the platform's own code. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
+import { until } from "../lib/failure.ts";
 import { Git } from "../lib/git/git.ts";
 
 const project = "logging-platform";
@@ -94,4 +95,50 @@ export async function traces(): Promise<string[]> {
     "git setting": settings.split("\n").filter((line) => line.includes(project) || line.includes("platform")),
   };
   return Object.entries(found).flatMap(([kind, things]) => things.map((thing) => `${kind} ${thing}`));
+}
+
+/**
+ * Takes away what a restart of the machine takes: processes, mounts, network namespaces, links, routes, rules, control groups
+ * and what lies in memory. Files stay. Without the platform's own code, which might forget what it also makes.
+ */
+export async function forgetKernel(): Promise<void> {
+  await until("the platform's processes", 60, async () => {
+    const ids = cgroupProcesses();
+    for (const id of ids) {
+      try {
+        process.kill(id, "SIGKILL");
+      } catch {
+        // Gone already.
+      }
+    }
+    return ids.length === 0 ? undefined : `${ids.length} are left`;
+  });
+  const points = read("/proc/self/mountinfo")
+    .split("\n")
+    .map((line) => line.split(" ")[4] ?? "")
+    .filter((path) => path === stateDirectory || path.startsWith(`${stateDirectory}/`));
+  for (const path of points.reverse()) await execa("umount", ["--lazy", path], { reject: false });
+  const run = (command: string, ...args: string[]) => execa(command, args, { reject: false });
+  for (const name of existsSync("/run/netns") ? readdirSync("/run/netns") : [])
+    if (name.startsWith("lp-")) await run("ip", "netns", "delete", name);
+  const links = (await execa("ip", ["-o", "link"])).stdout.matchAll(/: (lp0|lp-[\w-]+)[@:]/g);
+  for (const [, name = ""] of links) await run("ip", "link", "delete", name);
+  for (const table of ["nat", "filter"]) {
+    const { stdout } = await execa("iptables", ["-t", table, "-S"]);
+    for (const rule of stdout.split("\n").filter((line) => line.includes(project))) {
+      const words = rule.replace(/^-A /, "-D ").split(" ");
+      await execa("iptables", ["-t", table, ...words.map((word) => word.replaceAll('"', ""))]);
+    }
+  }
+  const groups = (directory: string): string[] =>
+    readdirSync(directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .flatMap(({ name }) => groups(join(directory, name)))
+      .concat(directory);
+  for (const root of directoriesBelow("/sys/fs/cgroup"))
+    for (const group of groups(root))
+      await until(`control group ${group}`, 30, async () => {
+        rmdirSync(group);
+        return undefined;
+      });
 }

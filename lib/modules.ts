@@ -52,6 +52,11 @@ export const modules: Module[] = [
         .map((p) => `-X ${p}.gitVersion=${v}`)
         .join(" "),
   },
+  {
+    name: "kube-router",
+    path: "github.com/cloudnativelabs/kube-router/v2",
+    ldflags: (v) => `-X github.com/cloudnativelabs/kube-router/v2/pkg/version.Version=${v}`,
+  },
   { name: "coredns", path: "github.com/coredns/coredns", main: true },
   { name: "local-path-provisioner", path: "github.com/rancher/local-path-provisioner" },
   {
@@ -103,6 +108,11 @@ export const modules: Module[] = [
     name: "kube-state-metrics",
     path: "k8s.io/kube-state-metrics/v2",
     ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
+  },
+  {
+    name: "victoria-logs",
+    path: "github.com/VictoriaMetrics/VictoriaLogs",
+    ldflags: (v) => `-X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=${v}`,
   },
   {
     name: "prometheus",

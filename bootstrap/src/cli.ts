@@ -56,6 +56,7 @@ export function readArguments(args: string[]): { command: string; options: Optio
 async function run(cluster: Cluster, command: string, options: Options, titles: string[]): Promise<number> {
   switch (command) {
     case "bootstrap":
+    case "restore":
       if (options.dryRun) print(await cluster.plan());
       else await bootstrap(cluster, titles);
       return 0;
@@ -63,6 +64,15 @@ async function run(cluster: Cluster, command: string, options: Options, titles: 
       if (options.dryRun) print(await cluster.remains());
       else await runStages([["Destroy", () => cluster.destroy()]]);
       return 0;
+    case "backup": {
+      let told: string[] = [];
+      const stage = async (): Promise<void> => {
+        told = (await cluster.backup?.()) ?? [];
+      };
+      await runStages([["Backup", stage]]);
+      print(told);
+      return 0;
+    }
     case "status": {
       const { lines, well } = await status();
       print(lines);

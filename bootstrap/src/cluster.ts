@@ -17,6 +17,8 @@ export interface Options {
   purge?: boolean;
   yes?: boolean;
   dryRun?: boolean;
+  /** What stands behind the commands backup and restore, with its whole path. */
+  file?: string;
 }
 
 /** How istioctl is called for a cluster. */
@@ -64,6 +66,8 @@ export interface Cluster {
   /** What destroy would remove, a line each. */
   remains(): Promise<string[]>;
   destroy(): Promise<void>;
+  /** Writes what the cluster is into a file; what to tell of it, a line each. Where it is missing, deploy.sh refuses. */
+  backup?(): Promise<string[]>;
   /** Lines that a shell evaluates to work with the cluster. */
   environment(): Record<string, string>;
 }

@@ -117,6 +117,12 @@ export async function ensureRepoServerTls(kubectl: Kubectl, now = new Date()): P
   return restartOlder(kubectl, await readSecret(kubectl));
 }
 
+/** When the certificate ends; undefined where there is none. */
+export async function repoServerTlsEnd(kubectl: Kubectl): Promise<Date | undefined> {
+  const { "client.crt": certificate } = entriesOf(await readSecret(kubectl));
+  return certificate === undefined ? undefined : new x509.X509Certificate(certificate).notAfter;
+}
+
 const entriesOf = (secret: Secret | undefined): Partial<Entries> =>
   Object.fromEntries(
     Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, "base64").toString()]),

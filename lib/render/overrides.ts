@@ -43,24 +43,24 @@ interface Operation {
 }
 
 /**
- * Lays a command line's wishes over what a cluster starts from.
+ * Lays what a command line overrides over what a cluster starts from.
  * @param start the AppProjects and the root Application, as rendered from Git
  * @param applications those that the root makes, rendered
- * @param git what Git says; a wish that equals it changes nothing
+ * @param git what Git says; an override that equals it changes nothing
  */
 export function overrideRoot(
   start: KubernetesObject[],
   applications: Application[],
   files: Repository,
   git: Source,
-  wishes: Overrides,
+  overrides: Overrides,
 ): KubernetesObject[] {
-  const repository = wishes.repository ?? git.repository;
-  const revision = wishes.revision ?? git.branch;
+  const repository = overrides.repository ?? git.repository;
+  const revision = overrides.revision ?? git.branch;
   const patches = [
     ...sourcePatches(applications, git, repository, revision),
-    ...registryPatches(applications, files, wishes.registry),
-    ...(wishes.ha ? [availabilityPatch(applications, layoutOf(files).selfManagement)] : []),
+    ...registryPatches(applications, files, overrides.registry),
+    ...(overrides.ha ? [availabilityPatch(applications, layoutOf(files).selfManagement)] : []),
   ];
   return start.map((object) => {
     if (object.kind === "AppProject") {

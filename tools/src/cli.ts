@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { addCluster } from "./cli/cluster.ts";
 import { addDiff } from "./cli/diff.ts";
 import { addImages } from "./cli/images.ts";
+import { addNew } from "./cli/new.ts";
 import { addRelease } from "./cli/release.ts";
 import { addRender } from "./cli/render.ts";
 import { run } from "./cli/run.ts";
@@ -12,6 +13,7 @@ const program = new Command("gitops").description("Works on the platform's GitOp
 addValidate(program);
 addDiff(program);
 addRelease(program);
+addNew(program);
 addRender(program);
 addImages(program);
 addCluster(program);

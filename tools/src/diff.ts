@@ -90,6 +90,12 @@ export async function blastRadius(
   }
 }
 
+/** What each cluster of a checkout renders, by its name. @throws where an Application does not render */
+export async function renderClusters(root: string, cache: Cache): Promise<Map<string, KubernetesObject[]>> {
+  const files = await readRepository(root);
+  return (await renderAll(root, files, configurationOf(files), cache, root)).objects;
+}
+
 interface State {
   objects: Map<string, KubernetesObject[]>;
   skipped: string[];

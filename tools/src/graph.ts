@@ -10,8 +10,10 @@ import type { Defect } from "./schema/validator.ts";
 
 /** What Git says of a service's image. */
 export interface ServiceTag {
-  /** First 12 digits of the tree hash of the committed sources; undefined while there are none. */
-  expected: string | undefined;
+  /** First 12 digits of the tree hash of the committed sources, or of those that are in no commit yet. */
+  expected: string;
+  /** True while no commit has the sources. */
+  uncommitted: boolean;
   /** The tag that the last commit of the scalar rolled back from, where that commit is a rollback. */
   rolledBack: string | undefined;
   /** The tags of all sources that were ever committed; undefined where the history is cut off. */

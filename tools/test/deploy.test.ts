@@ -114,7 +114,7 @@ describe("the command line", () => {
     for (const name of ["node", "npm", "go", "git", "id"]) await rm(path("bin", name));
     const { exitCode, stdout, stderr } = await deploy([option]);
     expect([exitCode, stderr]).toEqual([0, ""]);
-    for (const command of ["bootstrap", "status", "env", "doctor", "destroy"])
+    for (const command of ["bootstrap", "status", "env", "doctor", "backup", "restore", "destroy"])
       expect(stdout).toMatch(new RegExp(`^  ${command} `, "m"));
     for (const option of [
       "--http-port",
@@ -173,6 +173,13 @@ describe("the command line", () => {
       ["destroy", "--context", "mine"],
       "destroy deletes what the platform stored on the cluster of mine: add --yes, or --dry-run to see what",
     ],
+    [["restore"], "restore takes the FILE of a backup"],
+    [["restore", ""], "restore takes one FILE"],
+    [["backup", "a", "b"], "backup takes one FILE"],
+    [["backup", "--dry-run"], "--dry-run belongs to bootstrap and destroy"],
+    [["backup", "--file=x"], "unknown argument: --file=x"],
+    [["backup", "--context", "mine"], "backup belongs to the cluster on this machine"],
+    [["restore", "b", "--context", "mine"], "restore belongs to the cluster on this machine"],
     [["--context", "other"], "the kubeconfig has no context other (kubectl config get-contexts lists them)"],
     [["--context", "mine", "--cluster", "none"], "gitops/clusters has no cluster named none"],
   ])("is refused where it is %j, before anything is done", async (args, message) => {
@@ -213,21 +220,25 @@ describe("the command line", () => {
 });
 
 describe("the machine", () => {
-  const commands = ["bootstrap", "status", "env", "doctor", "destroy"];
+  const commands = ["bootstrap", "status", "env", "doctor", "backup", "restore /b.tar.gz", "destroy"];
 
   it.each(commands)("has to give root for %s", async (command) => {
     await replace("id", "echo 1000");
-    const { exitCode, stdout, stderr } = await deploy([command]);
+    const { exitCode, stdout, stderr } = await deploy(command.split(" "));
     expect([exitCode, stdout]).toEqual([3, ""]);
     expect(await calls()).toEqual([]);
     // What is next is the same for root: to destroy is not to bootstrap.
-    const [, sudo, atHand] = /root \(next: (.*)\)\n.*\(next: (.*)\)$/.exec(stderr) ?? [];
-    expect([sudo, atHand]).toEqual([`sudo ./deploy.sh ${command}`, `./deploy.sh ${command} --context NAME`]);
+    const [sudo, atHand] = [...stderr.matchAll(/\(next: (.*)\)$/gm)].map(([, line]) => line);
+    const here = /^(backup|restore)/.test(command);
+    expect([sudo, atHand]).toEqual([
+      `sudo ./deploy.sh ${command}`,
+      here ? undefined : `./deploy.sh ${command} --context NAME`,
+    ]);
     await replace("sudo", `PATH=${path("root")}:$PATH exec "$@"`);
     await mkdir(path("root"));
     await writeFile(path("root/id"), "#!/bin/sh\necho 0\n", { mode: 0o755 });
     expect(await next(sudo)).toMatchObject({ exitCode: 0 });
-    expect((await calls()).map((call) => call.split(" ")[0])).toEqual([command]);
+    expect((await calls()).map((call) => call.split(" ")[0])).toEqual([command.split(" ")[0]]);
   });
 
   it.each(["git", "node", "npm", "go"])("has to have %s", async (name) => {
@@ -329,6 +340,30 @@ describe.each(["bootstrap", "destroy"])("two runs, the second of them %s", (comm
     await rm(path("calls.held"));
     await holder;
     expect((await calls()).slice(0, 2)).toEqual(["waits", "first ends"]);
+  });
+});
+
+describe("backup and restore", () => {
+  it("are given the file with its whole path, wherever the shell is", async () => {
+    await deploy(["backup"]);
+    await deploy(["backup", "/somewhere/b.tar.gz"]);
+    await deploy(["backup", "a backup.tar.gz"]);
+    await deploy(["restore", "b.tar.gz"]);
+    const [first = "", ...rest] = stages.machine.split(" Network");
+    const restored = `${first} State of the backup Network${rest.join(" Network")}`;
+    expect(await calls()).toEqual([
+      `backup -- ${stages.machine}`,
+      `backup --file=/somewhere/b.tar.gz -- ${stages.machine}`,
+      `backup --file=${join(process.cwd(), "a backup.tar.gz")} -- ${stages.machine}`,
+      `restore --file=${join(process.cwd(), "b.tar.gz")} -- ${restored}`,
+    ]);
+  });
+});
+
+describe("backup and destroy", () => {
+  it("are what is next where a platform is in the way of a restore", async () => {
+    expect(await next("./deploy.sh backup && ./deploy.sh destroy")).toMatchObject({ exitCode: 0 });
+    expect((await calls()).map((call) => call.split(" ")[0])).toEqual(["backup", "destroy"]);
   });
 });
 

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { checkout } from "../../lib/repository.ts";
+import { bundle } from "../../lib/test/bundle.ts";
 
 // "0 findings in 0 objects" would be a verdict about something that nobody read.
 let directory: string;
@@ -17,8 +18,9 @@ const write = (file: string, text: string): void => {
   mkdirSync(dirname(join(directory, file)), { recursive: true });
   writeFileSync(join(directory, file), text);
 };
+const cli = await bundle(join(checkout, "tools/src/cli.ts"));
 const gitops = (...args: string[]) =>
-  execa("node", ["--import", "tsx", join(checkout, "tools/src/cli.ts"), ...args], {
+  execa("node", [cli, ...args], {
     cwd: checkout,
     reject: false,
   });

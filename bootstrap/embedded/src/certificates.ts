@@ -53,6 +53,7 @@ export const certificateRequests: CertificateRequest[] = [
   { name: "controller-manager", ca: "ca", commonName: "system:kube-controller-manager" },
   { name: "scheduler", ca: "ca", commonName: "system:kube-scheduler" },
   { name: "kube-proxy", ca: "ca", commonName: "system:kube-proxy" },
+  { name: "kube-router", ca: "ca", commonName: "system:kube-router" },
   ...nodes.flatMap((node) => [
     {
       name: `kubelet-${node.name}`,

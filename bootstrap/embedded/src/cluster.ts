@@ -1,28 +1,36 @@
 /** Bringing the whole cluster up: what runs, in which order. */
 
 import { note, progress } from "../../../lib/progress.ts";
+import { applyAddon } from "./addons.ts";
+import { encryptSecrets } from "./at-rest.ts";
+import { ensureEtcdData } from "./backup.ts";
 import { controlPlanePrograms, prepareControlPlane, waitForApiServer, waitForNodes } from "./controlplane.ts";
 import { endpoints, nodes } from "./layout.ts";
 import { loadBalancerProgram } from "./loadbalancer.ts";
 import { installBinaries } from "./modules.ts";
 import { ensureNetwork } from "./network.ts";
-import { ensureNode, nodePrograms } from "./node.ts";
+import { ensureNode, nodePrograms, policyProgram } from "./node.ts";
 import { registryPrograms } from "./registry.ts";
+import { publishCertificateEnds } from "./renewal.ts";
 import { programStates, supervise, supervisorRuns, waitForPrograms } from "./supervisor.ts";
+import { upkeepProgram } from "./upkeep-program.ts";
 
 /** Starts control plane, nodes and load balancer, or brings back what is missing of them. */
 export async function startCluster(httpPort: number): Promise<void> {
-  await installBinaries(["etcd", "kubernetes"]);
+  await installBinaries(["etcd", "kubernetes", "kube-router"]);
   progress("network and certificates");
   await ensureNetwork();
   const renewed = await prepareControlPlane();
   if (renewed.length > 0) note(`issued certificates: ${renewed.join(" ")}`);
+  await ensureEtcdData();
   for (const node of nodes) await ensureNode(node);
+  publishCertificateEnds();
   const programs = [
     ...(await registryPrograms()),
     ...controlPlanePrograms(),
     ...nodes.flatMap(nodePrograms),
     loadBalancerProgram(endpoints(httpPort)),
+    await upkeepProgram(),
   ];
   progress("starting components");
   const before = (await supervisorRuns()) ? await programStates() : {};
@@ -30,9 +38,13 @@ export async function startCluster(httpPort: number): Promise<void> {
   const started = new Date(Math.floor(Date.now() / 1000) * 1000);
   const since = nodes.every((node) => before[`${node.name}-kubelet`] === "RUNNING") ? new Date(0) : started;
   await supervise(programs);
-  await waitForPrograms(programs.map((program) => program.name));
+  const policies = nodes.map(policyProgram);
+  await waitForPrograms(programs.map(({ name }) => name).filter((name) => !policies.includes(name)));
   progress("waiting for the API server");
   await waitForApiServer();
+  await encryptSecrets();
+  await applyAddon("kube-router");
+  await waitForPrograms(policies, 120);
   progress("waiting for the nodes");
   await waitForNodes(
     nodes.map((node) => node.name),

@@ -119,9 +119,9 @@ export function routeCollisions(routes: Route[]): Collision[] {
 }
 
 // A killed platform leaves processes that hold its ports: those are its own.
-function ownSockets(): Set<string> {
+function ownSockets(processes: number[]): Set<string> {
   const found = new Set<string>();
-  for (const id of platformProcesses()) {
+  for (const id of processes) {
     try {
       for (const name of readdirSync(`/proc/${id}/fd`)) {
         const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${id}/fd/${name}`))?.[1];
@@ -151,21 +151,89 @@ export function diskCollisions(free: number, built: boolean): Collision[] {
   return [{ what, next: `du -xhd1 ${quoted(existingAbove(cacheDirectory))} | sort -h (${others})` }];
 }
 
+/** Memory, in GiB, that a build from nothing takes beside a platform, and a platform whose tools are built. */
+export const neededMemoryGiB = { build: 6, run: 4 };
+
+/** What memory lacks, if anything. @param meminfo the text of /proc/meminfo */
+export function memoryCollisions(meminfo: string, built: boolean): Collision[] {
+  const [, kibibytes] = /^MemAvailable:\s+(\d+) kB$/m.exec(meminfo) ?? [];
+  if (!kibibytes) return [];
+  const available = Number(kibibytes) / 1024 ** 2;
+  const needed = built ? neededMemoryGiB.run : neededMemoryGiB.build;
+  if (available >= needed) return [];
+  const what = `${available.toFixed(1)} GiB of memory are available, and ${needed} are needed${built ? "" : " for a build from nothing"}`;
+  return [{ what, next: "ps -eo rss,pid,args --sort=-rss | head" }];
+}
+
+/** A process of the machine: its id, its program's name, and the kernel's name for its network. */
+export interface Running {
+  id: number;
+  program: string;
+  network: string;
+}
+
+// What another Kubernetes runs on a node, under the names that the kernel shows: at most 15 characters.
+const kubernetesPrograms = [
+  ...["kubelet", "kube-apiserver", "kube-proxy", "kube-controller", "kube-scheduler"],
+  ...[
+    "k3s",
+    "k3s-server",
+    "k3s-agent",
+    "k0s",
+    "rke2",
+    "kubelite",
+    "crc",
+    "cilium-agent",
+    "flanneld",
+    "calico-node",
+  ],
+];
+
+/**
+ * Another Kubernetes in the machine's own network: its proxy and ours would write the same tables, its pods' network and ours
+ * the same routes. One in a network of its own, such as kind's, is in nobody's way.
+ */
+export function kubernetesCollisions(processes: Running[], network: string): Collision[] {
+  return processes
+    .filter((one) => one.network === network && kubernetesPrograms.includes(one.program))
+    .slice(0, 1)
+    .map(({ id, program }) => ({
+      what: `another Kubernetes, which --context would use, runs on this machine: ${program}, process ${id}`,
+      next: `ps -o pid,user,lstart,args -p ${id}`,
+    }));
+}
+
+function runningProcesses(own: number[]): Running[] {
+  const ids = readdirSync("/proc").map(Number).filter(Number.isInteger);
+  return ids.flatMap((id) => {
+    try {
+      if (own.includes(id)) return [];
+      const program = readFileSync(`/proc/${id}/comm`, "utf8").trim();
+      return [{ id, program, network: readlinkSync(`/proc/${id}/ns/net`) }];
+    } catch {
+      // It has ended meanwhile.
+      return [];
+    }
+  });
+}
+
 const read = (path: string): string => (existsSync(path) ? readFileSync(path, "utf8") : "");
 
 /** Everything that is in the way now; nothing where the platform runs. */
 export function findCollisions(httpPort: number): Collision[] {
-  const own = ownSockets();
+  const ownProcesses = platformProcesses();
+  const own = ownSockets(ownProcesses);
+  const built = modules.every(({ name }) => isBuilt(name));
   const listeners = ["/proc/net/tcp", "/proc/net/tcp6"]
     .flatMap((path) => parseListeners(read(path)))
     .filter(({ inode }) => !own.has(inode));
   return [
     ...portCollisions(listeners, httpPort),
     ...routeCollisions(parseRoutes(read("/proc/net/route"))),
-    ...diskCollisions(
-      freeGiB(cacheDirectory),
-      modules.every(({ name }) => isBuilt(name)),
-    ),
+    ...kubernetesCollisions(runningProcesses(ownProcesses), readlinkSync("/proc/self/ns/net")),
+    ...diskCollisions(freeGiB(cacheDirectory), built),
+    // A platform that runs has taken its own already.
+    ...(own.size > 0 ? [] : memoryCollisions(read("/proc/meminfo"), built)),
   ];
 }
 

@@ -3,6 +3,9 @@ import { mkdirSync } from "node:fs";
 import { until } from "../../../lib/failure.ts";
 import { tailCommand } from "../../../lib/process.ts";
 import { kubectl } from "../../src/kubectl.ts";
+import { admissionFile, writeAdmission } from "./admission.ts";
+import { encryptionFile, ensureEncryptionKey } from "./at-rest.ts";
+import { auditFlags, auditPolicyFile, writeAuditPolicy } from "./audit.ts";
 import { ensureCertificates, pki, writeKubeconfig } from "./certificates.ts";
 import { apiServerURL, bridge, clusterDomain, podCIDR, serviceCIDR, state } from "./layout.ts";
 import type { Program } from "./supervisor.ts";
@@ -12,10 +15,13 @@ const issuer = `https://kubernetes.default.svc.${clusterDomain}`;
 const flags = (settings: Record<string, string>): string[] =>
   Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
 
-/** Makes certificates and kubeconfigs; returns the certificates that were renewed. */
+/** Makes certificates, kubeconfigs and what else the components read; returns the certificates that were renewed. */
 export async function prepareControlPlane(): Promise<string[]> {
   const renewed = await ensureCertificates();
   for (const user of ["admin", "controller-manager", "scheduler"]) writeKubeconfig(user);
+  ensureEncryptionKey();
+  writeAuditPolicy();
+  writeAdmission();
   mkdirSync(state("etcd"), { recursive: true, mode: 0o700 });
   return renewed;
 }
@@ -82,11 +88,17 @@ export function controlPlanePrograms(): Program[] {
           "kubelet-preferred-address-types": "InternalIP",
           // The host has routes to pods but none to Services: webhooks are called at their endpoints.
           "enable-aggregator-routing": "true",
+          "encryption-provider-config": encryptionFile(),
+          "admission-control-config-file": admissionFile(),
+          ...auditFlags(),
           profiling: "false",
         }),
       ],
       inputs: [
         bin("kube-apiserver"),
+        encryptionFile(),
+        auditPolicyFile(),
+        admissionFile(),
         pki("apiserver", "crt"),
         pki("apiserver-kubelet-client", "crt"),
         pki("apiserver-etcd-client", "crt"),

@@ -49,6 +49,9 @@ export const registryAddress = `${bridge.address}:505`;
 /** Where images are pushed to the mirror, with a password; pods do not reach loopback. */
 export const pushAddress = "127.0.0.1:505";
 
+/** Days for which an image that nothing uses is kept: on nodes, and in the mirror. */
+export const keptImageDays = 30;
+
 /** Registries whose names the manifests use and the mirror stands in for. */
 export const mirroredRegistries = ["docker.io", "gcr.io", "ghcr.io", "quay.io", "registry.k8s.io"];
 
@@ -79,6 +82,7 @@ export const endpoints = (httpPort: number): Endpoint[] => [
   { name: "git", variable: "GIT_URL", port: 3000, nodePort: 30300, healthPath: "/healthz" },
   { name: "argocd", variable: "ARGOCD_URL", port: 8080, nodePort: 30808, healthPath: "/healthz" },
   { name: "dashboards", variable: "DASHBOARDS_URL", port: 9091, nodePort: 30900, healthPath: "/.healthz" },
+  { name: "logs", variable: "LOGS_URL", port: 9428, nodePort: 30942, healthPath: "/.healthz" },
   { name: "prometheus", variable: "PROMETHEUS_URL", port: 9090, nodePort: 30909, healthPath: "/-/ready" },
 ];
 

@@ -1,22 +1,37 @@
 /** HAProxy on 127.0.0.1 in front of the nodes' NodePorts, so that a node may go. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Failure } from "../../../lib/failure.ts";
 import { writeIfChanged } from "./files.ts";
-import { type Endpoint, nodes, state } from "./layout.ts";
+import { type Endpoint, nodes, repository, state } from "./layout.ts";
 import type { Program } from "./supervisor.ts";
 
 const path = (): string => state("config", "haproxy.cfg");
 
-/** Text of HAProxy's configuration; its checks speak HTTP/1.1, as Envoy refuses 1.0. */
-export function haproxyConfig(endpoints: Endpoint[]): string {
+/** Connections to all endpoints together. What comes on top waits until one is closed. */
+const connections = 9000;
+
+/**
+ * Text of HAProxy's configuration; its checks speak HTTP/1.1, as Envoy refuses 1.0.
+ * @param connectionsPerClient how many connections one address may have to an endpoint; the next one is closed at once
+ */
+export function haproxyConfig(endpoints: Endpoint[], connectionsPerClient: number): string {
   const sections = endpoints.map((endpoint) => {
     const check = endpoint.healthPort === undefined ? "check" : `check port ${endpoint.healthPort}`;
     return `listen ${endpoint.name}
   bind 127.0.0.1:${endpoint.port}
+  stick-table type ip size 100k expire 10m store conn_cur
+  tcp-request connection track-sc0 src
+  tcp-request connection reject if { sc0_conn_cur gt ${connectionsPerClient} }
   option httpchk
   http-check send meth GET uri ${endpoint.healthPath} ver HTTP/1.1 hdr Host ${endpoint.name}
 ${nodes.map((node) => `  server ${node.name} ${node.address}:${endpoint.nodePort} ${check}`).join("\n")}
 `;
   });
   return `global
+  maxconn ${connections}
+  # Where the machine allows fewer files, fewer are taken.
+  no strict-limits
   stats socket ${state("supervisor", "haproxy.sock")} mode 600 level admin
 
 defaults
@@ -33,8 +48,24 @@ defaults
 ${sections.join("\n")}`;
 }
 
+/**
+ * The share of one client, from where the gateway's other limits are.
+ * @throws Failure where it is not set
+ */
+export function connectionsPerClient(
+  text = readFileSync(join(repository, "gitops/platform/gateway/gateway.env"), "utf8"),
+): number {
+  const [, number] = /^CONNECTIONS_PER_CLIENT=(\d+)$/m.exec(text) ?? [];
+  if (!number)
+    throw new Failure(
+      "gitops/platform/gateway/gateway.env sets no CONNECTIONS_PER_CLIENT",
+      "git diff gitops/platform/gateway",
+    );
+  return Number(number);
+}
+
 /** Writes the configuration and returns the program, to be supervised. */
 export function loadBalancerProgram(endpoints: Endpoint[]): Program {
-  writeIfChanged(path(), haproxyConfig(endpoints));
+  writeIfChanged(path(), haproxyConfig(endpoints, connectionsPerClient()));
   return { name: "haproxy", command: ["haproxy", "-db", "-f", path()], inputs: [path()] };
 }

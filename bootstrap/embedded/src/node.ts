@@ -11,6 +11,7 @@ import { writeIfChanged } from "./files.ts";
 import {
   clusterDomain,
   dnsAddress,
+  keptImageDays,
   mirroredRegistries,
   type Node,
   nodes,
@@ -18,6 +19,7 @@ import {
   podCIDR,
   project,
   registryAddress,
+  serviceCIDR,
   state,
   stateDirectory,
 } from "./layout.ts";
@@ -99,8 +101,9 @@ export function kubeletConfig(node: Node, machine: Machine): object {
     resolvConf: state("resolv.conf"),
     failSwapOn: false,
     oomScoreAdj: machine.canLowerOomScore ? -999 : 0,
-    // The disk is the machine's: its other content must not evict pods or their images.
+    // The disk is the machine's: its other content must not evict pods or their images. Age removes an image, by itself.
     imageGCHighThresholdPercent: 100,
+    imageMaximumGCAge: `${keptImageDays * 24}h`,
     evictionHard: {
       "memory.available": "100Mi",
       "nodefs.available": "1%",
@@ -254,9 +257,13 @@ export async function ensureNode(node: Node): Promise<void> {
     const target = files(node, "opt/cni/bin", plugin);
     if (!existsSync(target)) cpSync(join("/usr/lib/cni", plugin), target);
   }
-  writeKubeconfig(`kubelet-${node.name}`);
-  writeKubeconfig("kube-proxy");
+  writeNodeKubeconfigs(node);
   await ensureMountNamespace(node);
+}
+
+/** Writes what a node's components sign in with. */
+export function writeNodeKubeconfigs(node: Node): void {
+  for (const user of [`kubelet-${node.name}`, "kube-proxy", "kube-router"]) writeKubeconfig(user);
 }
 
 /** Makes the nodes pull an image again that was rebuilt under a tag they may know. */
@@ -275,6 +282,9 @@ export async function forgetImage(reference: string): Promise<void> {
     }
   }
 }
+
+/** The name of the program that enforces NetworkPolicies on a node. It ends again and again until it has rights. */
+export const policyProgram = (node: Node): string => `${node.name}-kube-router`;
 
 /** The programs that make a node, to be supervised. */
 export function nodePrograms(node: Node): Program[] {
@@ -310,6 +320,17 @@ export function nodePrograms(node: Node): Program[] {
       name: `${node.name}-kube-proxy`,
       command: [...enter(node), bin("kube-proxy"), "--config", etc("kube-proxy.yaml")],
       inputs: [bin("kube-proxy"), etc("kube-proxy.yaml"), state("kubeconfig", "kube-proxy.yaml")],
+    },
+    {
+      name: policyProgram(node),
+      // Of what it can do, the policies alone: routes are network.ts', Services kube-proxy's.
+      command: [
+        ...[...enter(node), bin("kube-router"), "--run-firewall=true", "--run-router=false"],
+        ...["--run-service-proxy=false", "--run-loadbalancer=false", "--metrics-port=0", "--health-port=0"],
+        ...[`--service-cluster-ip-range=${serviceCIDR}`, `--hostname-override=${node.name}`],
+        `--kubeconfig=${state("kubeconfig", "kube-router.yaml")}`,
+      ],
+      inputs: [bin("kube-router"), state("kubeconfig", "kube-router.yaml")],
     },
   ];
 }

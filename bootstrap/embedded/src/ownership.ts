@@ -10,6 +10,7 @@ const marker = ".logging-platform";
 /** What lies in the directories of a platform of an earlier version, which made no such file. */
 const known = new Set([
   ...[
+    "backup",
     "bin",
     "builder",
     "config",
@@ -21,7 +22,7 @@ const known = new Set([
     "nodes",
     "pki",
   ],
-  ...["registries", "render", "resolv.conf", "secrets", "settings.json", "supervisor"],
+  ...["registries", "render", "resolv.conf", "restore", "secrets", "settings.json", "supervisor", "upkeep"],
   ...["containers", "go-build", "go-mod", "images", "registry", "sources"],
 ]);
 

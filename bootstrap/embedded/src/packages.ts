@@ -19,6 +19,8 @@ const packages: Record<string, string | string[]> = {
   git: "/usr/bin/git",
   haproxy: "/usr/sbin/haproxy",
   iproute2: "/usr/sbin/ip",
+  // kube-router keeps the addresses of a policy's pods in sets.
+  ipset: "/usr/sbin/ipset",
   iptables: "/usr/sbin/iptables",
   mmdebstrap: "/usr/bin/mmdebstrap",
   "python3-pip": "/usr/bin/pip3",

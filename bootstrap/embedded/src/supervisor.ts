@@ -83,6 +83,10 @@ ${sections.join("\n")}`;
 const control = (args: string[], accept: number[] = []): Promise<string> =>
   run("supervisorctl", ["-c", configuration(), ...args], { accept });
 
+/** Stops or starts one program, until it is told otherwise. */
+export const controlProgram = (verb: "stop" | "start", name: string): Promise<string> =>
+  control([verb, name]);
+
 /** True when the supervisor answers. */
 export const supervisorRuns = (): Promise<boolean> =>
   succeeds("supervisorctl", ["-c", configuration(), "pid"]);
@@ -117,6 +121,9 @@ async function bringTo(text: string): Promise<void> {
   if (present() !== text) writeFileSync(configuration(), text);
   if (await supervisorRuns()) {
     await control(["update"]);
+    // Whoever stopped one for a while may have been killed before it started that again.
+    for (const [name, state] of Object.entries(await programStates()))
+      if (state === "STOPPED") await controlProgram("start", name);
     return;
   }
   // Without its supervisor a component is an orphan that holds ports; containers come back with their kubelet.

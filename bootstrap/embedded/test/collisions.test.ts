@@ -1,10 +1,15 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { pid } from "node:process";
 import { describe, expect, it } from "vitest";
+import { follow } from "../../../lib/test/follow.ts";
 import {
   diskCollisions,
+  kubernetesCollisions,
+  memoryCollisions,
   neededGiB,
+  neededMemoryGiB,
   overlap,
   ownAddresses,
   parseListeners,
@@ -103,5 +108,57 @@ describe("the disk", () => {
     expect(readFileSync(join(repository, "README.md"), "utf8")).toContain(
       `${neededGiB.build} GiB of free disk`,
     );
+  });
+});
+
+describe("memory", () => {
+  const meminfo = (gibibytes: number): string =>
+    `MemTotal:       24681424 kB\nMemFree:  100 kB\nMemAvailable:   ${gibibytes * 1024 ** 2} kB\nBuffers: 1 kB\n`;
+
+  it("is asked for what a build takes only where something is to be built", () => {
+    expect(memoryCollisions(meminfo(neededMemoryGiB.build), false)).toEqual([]);
+    expect(memoryCollisions(meminfo(neededMemoryGiB.run), true)).toEqual([]);
+    expect(whats(memoryCollisions(meminfo(5), false))).toEqual([
+      "5.0 GiB of memory are available, and 6 are needed for a build from nothing",
+    ]);
+    expect(whats(memoryCollisions(meminfo(3.5), true))).toEqual([
+      "3.5 GiB of memory are available, and 4 are needed",
+    ]);
+    // A kernel that does not say it is not taken for one without memory.
+    expect(memoryCollisions("", true)).toEqual([]);
+  });
+
+  it("shows who has it", async () => {
+    const [first] = memoryCollisions(meminfo(1), true);
+    expect(await follow(first?.next)).toMatchObject({ exitCode: 0, all: expect.stringContaining("RSS") });
+  });
+
+  it("is asked for what the README says", () => {
+    expect(readFileSync(join(repository, "README.md"), "utf8")).toContain(
+      `${neededMemoryGiB.build} GiB of free memory`,
+    );
+  });
+});
+
+describe("another Kubernetes", () => {
+  const process = (program: string, network = "net:[1]") => ({ id: 7, program, network });
+
+  it.each(["kubelet", "k3s-server", "k3s", "kube-apiserver", "kubelite", "flanneld"])(
+    "is in the way where its %s runs in the machine's network",
+    (program) => {
+      const found = kubernetesCollisions([process("bash"), process(program)], "net:[1]");
+      expect(whats(found)).toEqual([
+        `another Kubernetes, which --context would use, runs on this machine: ${program}, process 7`,
+      ]);
+    },
+  );
+
+  it("is shown by what is next", async () => {
+    const [first] = kubernetesCollisions([{ ...process("kubelet"), id: pid }], "net:[1]");
+    expect(await follow(first?.next)).toMatchObject({ exitCode: 0, all: expect.stringContaining(`${pid}`) });
+  });
+
+  it("is not, in a network of its own, as kind's and the platform's nodes are", () => {
+    expect(kubernetesCollisions([process("kubelet", "net:[2]"), process("dockerd")], "net:[1]")).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -95,6 +95,57 @@ describe("the API server", () => {
   it("has time to drain before it is killed", () => {
     const stop = programs.find(({ name }) => name === "kube-apiserver")?.stopSeconds ?? 0;
     expect(stop).toBeGreaterThan(60);
+  });
+});
+
+describe("what the API server keeps", () => {
+  const flags = flagsOf("kube-apiserver");
+
+  it("has Secrets encrypted with a key that root alone reads, and reads those of an earlier version", async () => {
+    await prepareControlPlane();
+    const file = flags["encryption-provider-config"] ?? "";
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const { resources } = JSON.parse(readFileSync(file, "utf8")) as {
+      resources: { resources: string[]; providers: Record<string, { keys?: { secret: string }[] }>[] }[];
+    };
+    const [first, second] = resources[0]?.providers ?? [];
+    expect(resources[0]?.resources).toEqual(["secrets"]);
+    expect(Buffer.from(first?.secretbox?.keys?.[0]?.secret ?? "", "base64")).toHaveLength(32);
+    expect(second).toEqual({ identity: {} });
+    const before = readFileSync(file, "utf8");
+    await prepareControlPlane();
+    expect(readFileSync(file, "utf8")).toBe(before);
+  }, 120_000);
+
+  it("is said in an audit log that root alone reads, takes at most 80 MiB, and holds nobody's content", async () => {
+    await prepareControlPlane();
+    expect(statSync(flags["audit-log-path"] ?? "").mode & 0o777).toBe(0o600);
+    const files = 1 + Number(flags["audit-log-maxbackup"]);
+    expect(files * Number(flags["audit-log-maxsize"])).toBe(80);
+    const { rules } = JSON.parse(readFileSync(flags["audit-policy-file"] ?? "", "utf8")) as {
+      rules: {
+        level: string;
+        resources?: { group: string; resources: string[] }[];
+        verbs?: string[];
+        userGroups?: string[];
+      }[];
+    };
+    expect(new Set(rules.map(({ level }) => level))).toEqual(new Set(["None", "Metadata"]));
+    // Whoever reads a Secret is said, before the rule that leaves reading out.
+    const secrets = rules.findIndex(
+      ({ level, resources }) =>
+        level === "Metadata" && resources?.some(({ resources }) => resources.includes("secrets")),
+    );
+    const reading = rules.findIndex(({ verbs, userGroups }) => verbs?.includes("get") && !userGroups);
+    expect([secrets >= 0, secrets < reading]).toEqual([true, true]);
+    expect(rules.at(-1)).toEqual({ level: "Metadata" });
+  }, 120_000);
+
+  it("is no pod that has its node, in a namespace that says nothing", () => {
+    const file = flags["admission-control-config-file"] ?? "";
+    expect(JSON.parse(readFileSync(file, "utf8"))).toMatchObject({
+      plugins: [{ name: "PodSecurity", configuration: { defaults: { enforce: "baseline" } } }],
+    });
   });
 });
 

@@ -3,16 +3,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { afterAll, describe, expect, it, vi } from "vitest";
+import { follow } from "../../../lib/test/follow.ts";
+import { failureOf } from "../../../tools/test/shop.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "loadbalancer-"));
 vi.stubEnv("STATE_DIR", directory);
 const { endpoints, nodes, repository } = await import("../src/layout.ts");
-const { haproxyConfig, loadBalancerProgram } = await import("../src/loadbalancer.ts");
+const { connectionsPerClient, haproxyConfig, loadBalancerProgram } = await import("../src/loadbalancer.ts");
 
 afterAll(() => rmSync(directory, { recursive: true }));
 
 const offered = endpoints(8088);
-const text = haproxyConfig(offered);
+const text = haproxyConfig(offered, 70);
 const lines = text.split("\n").map((line) => line.trim());
 
 it("listens on loopback only, once for each endpoint", () => {
@@ -60,10 +62,28 @@ it("passes a connection on to the other node where one does not answer", () => {
   );
 });
 
+it("gives one address a share of the connections, as the gateway's settings say", () => {
+  const rule = (limit: number): string => `tcp-request connection reject if { sc0_conn_cur gt ${limit} }`;
+  expect(lines.filter((line) => line === rule(70))).toHaveLength(offered.length);
+  const settings = readFileSync(join(repository, "gitops/platform/gateway/gateway.env"), "utf8");
+  const limit = Number(/^CONNECTIONS_PER_CLIENT=(\d+)$/m.exec(settings)?.[1]);
+  const [path = ""] = loadBalancerProgram(offered).inputs;
+  expect(readFileSync(path, "utf8")).toContain(rule(limit));
+  // A share, and not all.
+  const all = Number(/^ {2}maxconn (\d+)$/m.exec(text)?.[1]);
+  expect(limit * 4).toBeLessThan(all);
+});
+
+it("says what is missing in the gateway's settings", async () => {
+  const { message, next } = await failureOf((async () => connectionsPerClient("BODY_BYTES=1\n"))());
+  expect(message).toContain("sets no CONNECTIONS_PER_CLIENT");
+  expect(await follow(next, { cwd: repository })).toMatchObject({ exitCode: 0 });
+});
+
 it("is restarted when its configuration changes", () => {
   const program = loadBalancerProgram(offered);
   const [path = ""] = program.inputs;
-  expect(readFileSync(path, "utf8")).toBe(text);
+  expect(readFileSync(path, "utf8").replace(/sc0_conn_cur gt \d+/g, "sc0_conn_cur gt 70")).toBe(text);
   expect(program.command).toContain(path);
   loadBalancerProgram(endpoints(8089));
   expect(readFileSync(path, "utf8")).toContain("bind 127.0.0.1:8089\n");

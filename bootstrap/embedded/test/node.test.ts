@@ -132,7 +132,7 @@ describe.each(nodes)("the node $name", (node) => {
   it("runs its programs inside its own namespaces and restarts them when their configuration changes", () => {
     const programs = nodePrograms(node);
     expect(programs.map(({ name }) => name)).toEqual(
-      ["containerd", "kubelet", "kube-proxy"].map((name) => `${node.name}-${name}`),
+      ["containerd", "kubelet", "kube-proxy", "kube-router"].map((name) => `${node.name}-${name}`),
     );
     expect(enter(node)).toEqual([
       "nsenter",
@@ -141,11 +141,16 @@ describe.each(nodes)("the node $name", (node) => {
     ]);
     for (const { command, inputs } of programs) {
       expect(command.slice(0, 3)).toEqual(enter(node));
-      expect(inputs).toContain(command[command.indexOf("--config") + 1]);
+      const config = command.find((word) => word.startsWith("--kubeconfig="))?.split("=")[1];
+      expect(inputs).toContain(config ?? command[command.indexOf("--config") + 1]);
     }
-    // A renewed certificate reaches the kubelet and kube-proxy by a restart.
+    // A renewed certificate reaches the kubelet and its neighbours by a restart.
     const inputs = programs.flatMap((program) => program.inputs);
-    for (const file of [`kubeconfig/kubelet-${node.name}.yaml`, "kubeconfig/kube-proxy.yaml"])
+    for (const file of [
+      `kubeconfig/kubelet-${node.name}.yaml`,
+      "kubeconfig/kube-proxy.yaml",
+      "kubeconfig/kube-router.yaml",
+    ])
       expect(inputs).toContain(`/var/lib/somewhere/${file}`);
     expect(inputs).toContain((kubeletConfig(node, machine) as { tlsCertFile: string }).tlsCertFile);
   });

@@ -1,0 +1,70 @@
+/** The program that does the platform's upkeep: it lives in the state directory, and needs no checkout and nobody's Node. */
+import { copyFileSync, existsSync, mkdirSync, renameSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { quoted } from "../../../lib/quoted.ts";
+import { writeIfChanged } from "./files.ts";
+import { cacheDirectory, repository, state, stateDirectory } from "./layout.ts";
+import type { Program } from "./supervisor.ts";
+
+const bundle = (): string => state("upkeep", "upkeep.mjs");
+const script = (): string => state("upkeep", "upkeep.sh");
+const node = (): string => state("upkeep", "node");
+
+/** Seconds from one look to the next. */
+const pause = 300;
+
+/** The lock of deploy.sh: upkeep and a run of that change the same files. */
+export const deployLock = "/run/logging-platform.lock";
+
+// Packages that are no modules ask for these.
+const banner = `import { createRequire } from "node:module"; const require = createRequire(import.meta.url);`;
+
+/** Bundles the code, copies the Node that runs now, and returns the program, to be supervised. */
+export async function upkeepProgram(): Promise<Program> {
+  mkdirSync(state("upkeep"), { recursive: true, mode: 0o700 });
+  const { outputFiles } = await build({
+    entryPoints: [join(repository, "bootstrap/embedded/src/upkeep.ts")],
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    banner: { js: banner },
+    logLevel: "silent",
+    write: false,
+  });
+  writeIfChanged(bundle(), outputFiles[0]?.text ?? "");
+  writeIfChanged(script(), upkeepScript());
+  copyNode();
+  return { name: "upkeep", command: ["sh", script()], inputs: [script(), bundle(), node()] };
+}
+
+/** Shell that waits and looks, for ever. Where deploy.sh is at work it does not look this time. */
+export function upkeepScript(): string {
+  const environment = [
+    ...[`STATE_DIR=${stateDirectory}`, `CACHE_DIR=${cacheDirectory}`, "DEPLOY_LOG=/dev/stdout", "HOME=/root"],
+    ...[
+      `KUBECONFIG=${state("kubeconfig", "admin.yaml")}`,
+      `PATH=${state("bin")}:/usr/sbin:/usr/bin:/sbin:/bin`,
+    ],
+  ];
+  const command = ["env", "--ignore-environment", ...environment, node(), bundle()].map(quoted).join(" ");
+  return `exec 9>>${deployLock}
+while :; do
+  # First the pause: whoever starts this has just looked.
+  sleep ${pause} 9>&-
+  flock --nonblock 9 || continue
+  echo $$ >${deployLock}
+  ${command} 9>&-
+  flock --unlock 9
+done
+`;
+}
+
+// Whoever raises or removes the machine's Node takes nothing from what runs.
+function copyNode(): void {
+  const [from, to] = [statSync(process.execPath), existsSync(node()) ? statSync(node()) : undefined];
+  if (to && to.size === from.size && to.mtimeMs >= from.mtimeMs) return;
+  copyFileSync(process.execPath, `${node()}.new`);
+  renameSync(`${node()}.new`, node());
+}

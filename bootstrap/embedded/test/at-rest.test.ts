@@ -1,0 +1,72 @@
+/** What lies in etcd and what comes out of it, with the real etcd and API server, in a network of their own. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { isBuilt } from "../src/modules.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "at-rest-"));
+const namespace = `e-${process.pid}`;
+let found: Record<string, string> & { restored: string[] };
+
+// Built by `./deploy.sh`, which a machine that only runs the tests has not done.
+describe.skipIf(!(isBuilt("etcd") && isBuilt("kubernetes")))("the control plane", () => {
+  beforeAll(async () => {
+    await execa("ip", ["netns", "add", namespace]);
+    const script = join(import.meta.dirname, "private-control-plane.ts");
+    const { stdout } = await execa(
+      "ip",
+      ["netns", "exec", namespace, process.execPath, "--import", "tsx", script],
+      { env: { STATE_DIR: join(directory, "state"), DEPLOY_LOG: join(directory, "log") }, stderr: "inherit" },
+    );
+    found = JSON.parse(stdout) as typeof found;
+    expect(found.error).toBeUndefined();
+  }, 300_000);
+
+  afterAll(async () => {
+    if (existsSync(`/run/netns/${namespace}`)) await execa("ip", ["netns", "delete", namespace]);
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  it("encrypts Secrets, those of an earlier version too, which it reads before and after", () => {
+    // What the attack finds where nothing is encrypted.
+    expect(found.earlier).toContain("of an earlier version");
+    expect(found.readable).toBe("of an earlier version");
+    for (const value of [found.migrated, found.new]) {
+      expect(value).toMatch(/^k8s:enc:secretbox:v1:key1:/);
+      expect(value).not.toContain("version");
+    }
+    expect(found.stillReadable).toBe("of an earlier version");
+  });
+
+  it("gives no pod its node, where a namespace does not say so itself", () => {
+    expect(found.unlabelled).toMatch(/violates PodSecurity "baseline/);
+    expect(found.default).toMatch(/violates PodSecurity "restricted/);
+    expect(found.labelled).toBe("");
+  });
+
+  it("gives what enforces policies no Secret and no change", () => {
+    expect(found.routers).toMatch(/networkpolicies\S* .*\[get list watch\]/);
+    expect(found.routers).not.toMatch(/secrets|configmaps|\b(create|update|patch|delete)\b.*(pods|nodes)/);
+  });
+
+  it("is what it was when etcd's data comes out of a backup", () => {
+    expect(found.restored).toEqual(["of an earlier version", "of this version"]);
+    expect(found.uidAfter).toBe(found.uidBefore);
+  });
+
+  it("says who wrote and who read a Secret, and nothing of what is in it", () => {
+    const events =
+      found.audit
+        ?.trim()
+        .split("\n")
+        .map((line) => JSON.parse(line)) ?? [];
+    const of = (verb: string, name: string): number =>
+      events.filter((event) => event.verb === verb && event.objectRef?.name === name).length;
+    expect(of("delete", "new")).toBe(2);
+    expect(of("get", "old")).toBeGreaterThan(0);
+    expect(found.audit).not.toMatch(/of an earlier version|of this version/);
+    expect(found.audit).not.toContain('"resource":"leases"');
+  });
+});

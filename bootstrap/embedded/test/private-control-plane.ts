@@ -1,0 +1,156 @@
+/**
+ * Runs in a network namespace of its own, where the platform's addresses are nobody's: etcd and the API server with the flags
+ * that are deployed, a Secret of an earlier version, a backup of etcd's data and what comes out of it. Prints JSON.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { appendFileSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execa } from "execa";
+import { apply, kubectl } from "../../src/kubectl.ts";
+import { encryptionFile, encryptSecrets } from "../src/at-rest.ts";
+import { auditLog } from "../src/audit.ts";
+import { ensureEtcdData } from "../src/backup.ts";
+import { pki } from "../src/certificates.ts";
+import { controlPlanePrograms, prepareControlPlane, waitForApiServer } from "../src/controlplane.ts";
+import { bridge, repository, state } from "../src/layout.ts";
+import { installBinaries } from "../src/modules.ts";
+
+process.env.KUBECONFIG = state("kubeconfig", "admin.yaml");
+process.env.PATH = `${state("bin")}:${process.env.PATH}`;
+
+for (const args of [
+  ["link", "set", "lo", "up"],
+  ["link", "add", bridge.name, "type", "bridge"],
+  ["address", "add", `${bridge.address}/${bridge.prefix}`, "dev", bridge.name],
+  ["link", "set", bridge.name, "up"],
+])
+  await execa("ip", args);
+mkdirSync(state("log"), { recursive: true });
+await installBinaries(["etcd", "kubernetes"]);
+await prepareControlPlane();
+
+const running = new Map<string, ChildProcess>();
+function start(name: string): void {
+  const program = controlPlanePrograms().find((one) => one.name === name);
+  const [command = "", ...args] = program?.command ?? [];
+  const log = openSync(state("log", `${name}.log`), "a");
+  running.set(name, spawn(command, args, { stdio: ["ignore", log, log] }));
+}
+async function stop(name: string): Promise<void> {
+  const child = running.get(name);
+  if (!child || child.exitCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill("SIGKILL");
+  await exited;
+}
+const etcdctl = (...args: string[]) =>
+  execa("etcdctl", [
+    "--endpoints=https://127.0.0.1:2379",
+    `--cacert=${pki("etcd-ca", "crt")}`,
+    `--cert=${pki("apiserver-etcd-client", "crt")}`,
+    `--key=${pki("apiserver-etcd-client", "key")}`,
+    ...args,
+  ]);
+const stored = async (name: string): Promise<string> =>
+  (await etcdctl("get", "--print-value-only", `/registry/secrets/default/${name}`)).stdout;
+const secret = (name: string, text: string): string =>
+  JSON.stringify({
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { namespace: "default", name },
+    stringData: { text },
+  });
+const readBack = async (name: string): Promise<string> =>
+  Buffer.from(
+    await kubectl(["-n", "default", "get", "secret", name, "-o", "jsonpath={.data.text}"]),
+    "base64",
+  ).toString();
+const refusal = async (namespace: string): Promise<string> => {
+  const pod = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "attacker", namespace },
+    spec: {
+      hostPID: true,
+      automountServiceAccountToken: false,
+      containers: [{ name: "x", image: "x", securityContext: { privileged: true } }],
+    },
+  };
+  const { exitCode, stderr } = await execa("kubectl", ["create", "--dry-run=server", "-f", "-"], {
+    input: JSON.stringify(pod),
+    reject: false,
+  });
+  return exitCode === 0 ? "" : stderr;
+};
+
+const found: Record<string, unknown> = {};
+try {
+  start("etcd");
+  // As an earlier version stored it: the first provider writes.
+  const configuration = readFileSync(encryptionFile(), "utf8");
+  const earlier = JSON.parse(configuration) as { resources: { providers: object[] }[] };
+  earlier.resources[0]?.providers.reverse();
+  writeFileSync(encryptionFile(), JSON.stringify(earlier));
+  start("kube-apiserver");
+  await waitForApiServer();
+  await kubectl(["create", "namespace", "somebodys"]);
+  await apply(secret("old", "of an earlier version"));
+  found.earlier = await stored("old");
+  await stop("kube-apiserver");
+
+  writeFileSync(encryptionFile(), configuration);
+  start("kube-apiserver");
+  await waitForApiServer();
+  found.readable = await readBack("old");
+  await encryptSecrets();
+  await apply(secret("new", "of this version"));
+  found.migrated = await stored("old");
+  found.new = await stored("new");
+  found.stillReadable = await readBack("old");
+
+  const namespaces = await execa("kubectl", [
+    "kustomize",
+    `${repository}/bootstrap/embedded/manifests/namespaces`,
+  ]);
+  // Which a controller makes, where one runs.
+  await kubectl(["-n", "somebodys", "create", "serviceaccount", "default"]);
+  found.unlabelled = await refusal("somebodys");
+  await apply(namespaces.stdout);
+  for (const name of ["default", "istio-system"])
+    await kubectl(["-n", name, "create", "serviceaccount", "default"]);
+  found.default = await refusal("default");
+  found.labelled = await refusal("istio-system");
+  await apply(
+    (await execa("kubectl", ["kustomize", `${repository}/bootstrap/embedded/manifests/kube-router`])).stdout,
+  );
+  found.routers = (
+    await execa("kubectl", ["auth", "can-i", "--list", "--as", "system:kube-router", "--no-headers"])
+  ).stdout;
+
+  mkdirSync(state("restore"), { recursive: true });
+  const uid = (): Promise<string> => kubectl(["get", "ns", "somebodys", "-o", "jsonpath={.metadata.uid}"]);
+  found.uidBefore = await uid();
+  await etcdctl("snapshot", "save", state("restore", "etcd.snapshot"));
+  await kubectl(["-n", "default", "delete", "secret", "new"]);
+  await stop("kube-apiserver");
+  await stop("etcd");
+  rmSync(state("etcd"), { recursive: true });
+  await prepareControlPlane();
+  await ensureEtcdData();
+  // Done once: a run that was killed behind it must not do it again over what has happened since.
+  await ensureEtcdData();
+  start("etcd");
+  start("kube-apiserver");
+  await waitForApiServer();
+  found.restored = [await readBack("old"), await readBack("new")];
+  found.uidAfter = await uid();
+  await kubectl(["-n", "default", "delete", "secret", "new"]);
+  found.audit = readFileSync(auditLog(), "utf8");
+} catch (error) {
+  found.error = String((error as Error).stack);
+  for (const name of running.keys())
+    appendFileSync(2, readFileSync(state("log", `${name}.log`), "utf8").slice(-3000));
+} finally {
+  for (const name of ["kube-apiserver", "etcd"]) await stop(name);
+}
+process.stdout.write(JSON.stringify(found));
