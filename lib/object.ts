@@ -1,4 +1,17 @@
-import { loadAll } from "js-yaml";
+import { CORE_SCHEMA, defineScalarTag, intCoreTag, loadAll as loadPlain, mergeTag } from "js-yaml";
+
+// Kubernetes and kustomize read YAML 1.1 in this: `defaultMode: 0644` is octal, and `<<` merges.
+const octalTag = defineScalarTag("tag:yaml.org,2002:int", {
+  implicit: true,
+  implicitFirstChars: ["-", "+", ..."0123456789"],
+  identify: () => false,
+  resolve: (source, isExplicit, tag) =>
+    /^[-+]?0[0-7]+$/.test(source) ? Number.parseInt(source, 8) : intCoreTag.resolve(source, isExplicit, tag),
+});
+const kubernetesYaml = CORE_SCHEMA.withTags(octalTag, mergeTag);
+
+/** The documents of a YAML text as Kubernetes reads it. @throws where it is no YAML */
+export const loadAll = (text: string): unknown[] => loadPlain(text, { schema: kubernetesYaml });
 
 /** A Kubernetes object as it stands in a manifest. */
 export interface KubernetesObject {

@@ -78,6 +78,9 @@ export async function renderChart(
     if (exitCode !== 0) return { manifests: [], error: errorOf(stderr), errorAt };
     return { manifests: manifestsOf(stdout, name === undefined ? (path ?? ".") : undefined, file) };
   } catch (error) {
+    // Helm has read what it prints: if only this parser refuses it, the mistake is not the chart's.
+    if ((error as Error).name === "YAMLException")
+      return skipped(`${what}: what Helm prints cannot be read here: ${reasonOf(error)}`);
     return { manifests: [], error: `${what}: ${reasonOf(error)}`, errorAt };
   } finally {
     whole.remove();

@@ -1,8 +1,7 @@
 /** The manifests of a directory that is neither a kustomization nor a chart, as Argo CD reads them. */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
-import { loadAll } from "js-yaml";
-import { asObject, isMapping, type KubernetesObject } from "../object.ts";
+import { asObject, isMapping, type KubernetesObject, loadAll } from "../object.ts";
 import { type ApplicationSource, type Rendered, reasonOf } from "./application.ts";
 
 /** A line by which a file asks Argo CD not to read it. */

@@ -4,11 +4,10 @@
  */
 import { existsSync } from "node:fs";
 import { basename, join, posix } from "node:path";
-import { loadAll } from "js-yaml";
 import { concurrently } from "../concurrency.ts";
 import type { Configuration, KnownCluster } from "../configuration.ts";
 import { sameRepository } from "../git/repository-url.ts";
-import { asObject, groupOf, isMapping, type KubernetesObject, type Manifest } from "../object.ts";
+import { asObject, groupOf, isMapping, type KubernetesObject, loadAll, type Manifest } from "../object.ts";
 import type { Repository } from "../repository.ts";
 import { renderSource, type Surroundings, sourcesOf } from "./application.ts";
 import { generate } from "./applicationset.ts";
@@ -427,18 +426,25 @@ const reaches = (
 
 const identityOf = ({ file, object }: Manifest): string => `${file} ${object.kind} ${object.metadata.name}`;
 
-/** Leaves out the starts whose every object another start makes: nobody applies those by hand. */
+/**
+ * Leaves out the starts whose every object another start makes, or whose directory an Application of another renders:
+ * nobody applies those by hand.
+ */
 function withoutCovered(starts: Start[]): Start[] {
   const covered = new Set<string>();
+  const places = new Set<string>();
   const kept: Start[] = [];
   const sorted = [...starts].sort((a, b) => b.nodes.length - a.nodes.length || (a.place < b.place ? -1 : 1));
   for (const start of sorted) {
-    const own = start.manifests.filter(({ object }) => isArgo(object)).map(identityOf);
-    if (own.every((name) => covered.has(name))) continue;
+    const own = start.manifests.filter(({ object }) => isArgo(object)).map(keyOf);
+    if (places.has(start.place) || own.every((key) => covered.has(key))) continue;
     kept.push(start);
-    for (const { application } of start.nodes)
-      for (const manifest of application.manifests)
-        if (isArgo(manifest.object)) covered.add(identityOf(manifest));
+    for (const { application } of start.nodes) {
+      for (const manifest of application.manifests) if (isArgo(manifest.object)) covered.add(keyOf(manifest));
+      if (application.manifest && !application.skipped && !application.error)
+        for (const { path } of sourcesOf(application.manifest.object))
+          if (path) places.add(posix.normalize(path).replace(/\/$/, ""));
+    }
   }
   return kept.sort((a, b) => (a.place < b.place ? -1 : 1));
 }

@@ -1,7 +1,7 @@
 /** Findings in the forms that people and machines read. */
 import { called } from "../../lib/build.ts";
 import type { Finding } from "./finding.ts";
-import { rules } from "./rules/index.ts";
+import { presetOf, rules } from "./rules/index.ts";
 import type { Validation } from "./validate.ts";
 
 /** The forms that `--format` takes. */
@@ -126,11 +126,13 @@ function sarif(validation: Validation): object {
 /** What a rule checks and why, for `--explain`; undefined for an unknown id. */
 export function explain(id: string): string | undefined {
   const rule = rules.find((candidate) => candidate.id === id);
-  return rule && `${rule.id}: ${rule.summary}.\n\n${rule.explanation}\n`;
+  return rule && `${rule.id}: ${rule.summary}.\n\n${rule.explanation}\n\nPreset: ${presetOf(rule)}\n`;
 }
 
-/** One line per rule. */
+/** One line per rule, with the preset that it is in. */
 export function listRules(): string {
   const width = Math.max(...rules.map(({ id }) => id.length));
-  return rules.map(({ id, summary }) => `${id.padEnd(width)}  ${summary}\n`).join("");
+  return rules
+    .map((rule) => `${rule.id.padEnd(width)}  ${presetOf(rule).padEnd(8)}  ${rule.summary}\n`)
+    .join("");
 }

@@ -396,7 +396,7 @@ describe("any edit of a tracked file below gitops", () => {
   }
 
   async function ownCopy(): Promise<string> {
-    for (const place of ["gitops", "bootstrap", "services", "tools/modules", "versions.yaml"])
+    for (const place of ["gitops", "bootstrap", "services", "tools/modules", "versions.yaml", "gitops.yaml"])
       cpSync(join(checkout, place), join(copy, place), {
         recursive: true,
         filter: (file) => !file.includes("node_modules"),

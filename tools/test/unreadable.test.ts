@@ -93,7 +93,7 @@ test("an Application that makes nothing is counted, and one whose source is not 
   rmSync(join(directory, "apps/shop"), { recursive: true });
   const gone = await gitops("validate", directory);
   expect(gone.stdout).toContain(
-    "apps/shop.yaml:5:42: Application shop does not render: there is no directory",
+    "apps/shop.yaml:6:48: Application shop does not render: there is no directory",
   );
   expect(gone.exitCode).toBe(1);
-});
+}, 900_000);
