@@ -88,7 +88,7 @@ Options for an existing cluster (docs/existing-cluster.md)
   --cluster NAME           a directory of gitops/clusters (default: upstream; without --context embedded)
   --keep-istio             leave the Istio that is there unchanged, by destroy too
   --ha                     an Argo CD that outlives a node; needs three
-  --yes                    destroy: yes, on somebody's own cluster
+  --yes                    destroy: yes, on an existing cluster
 
 Exit codes
   0  done

@@ -68,6 +68,20 @@ test("A3 curl -d without a content type is read as JSON", async () => {
   expect([...(await linesWith(message)).values()].flat()).toHaveLength(1);
 });
 
+test("A3 the lines of a POST /logs are in one pod's file when the answer arrives, all or none", async () => {
+  const lines = Array.from({ length: 500 }, (_, index) => JSON.stringify({ message: `many ${index}` }));
+  const answer = await send("/logs", lines.join("\n"), { "Content-Type": "application/x-ndjson" });
+  expect(answer).toMatchObject({ status: 200, body: '{"status":"ok","lines":500}' });
+  const found = [...(await linesWith(`${answer.requestId}:`)).values()].flat();
+  expect(found.map((line) => line.split(" ").slice(1).join(" "))).toEqual(
+    lines.map((_, index) => `${answer.requestId}:${index + 1} many ${index}`),
+  );
+  const refused = await send("/logs", `${lines.join("\n")}\n{}`);
+  expect(refused.status).toBe(400);
+  expect(JSON.parse(refused.body)).toMatchObject({ errors: [{ line: 501, field: "message" }] });
+  expect([...(await linesWith(refused.requestId)).values()].flat()).toEqual([]);
+});
+
 test.each([
   ["no JSON", "message=x", 400],
   ["no UTF-8", Buffer.from('{"message":"\xff"}', "latin1"), 400],

@@ -1,6 +1,7 @@
 /** What Argo CD says of its Applications, and when all of it is in place. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "../lib/failure.ts";
-import { deployment, pods } from "./app.ts";
+import { deployment, namespace, pods } from "./app.ts";
 import { Clone } from "./clone.ts";
 import { get, list } from "./kubectl.ts";
 
@@ -11,7 +12,7 @@ export interface Application {
     sync: { status: string; revision: string };
     health: { status: string };
     conditions?: { type: string; message: string }[];
-    history?: { id: number }[];
+    history?: { id: number; revision: string }[];
     operationState?: { phase: string; message: string; startedAt: string; finishedAt?: string };
   };
 }
@@ -36,6 +37,32 @@ export async function converged(commit: string, seconds = 180): Promise<void> {
     }
     return rollout();
   });
+}
+
+/** What has synced, and the objects that a sync would change. */
+async function synced(): Promise<object> {
+  const kinds = "deployments,services,configmaps,serviceaccounts";
+  return {
+    syncs: (await applications()).map(({ metadata, status }) => [
+      metadata.name,
+      status.history?.map(({ id }) => id),
+      status.operationState?.startedAt,
+      status.operationState?.finishedAt,
+    ]),
+    objects: (await list(kinds, "--namespace", namespace)).map(({ kind, metadata }) => [
+      kind,
+      metadata.name,
+      metadata.uid,
+      metadata.generation ?? metadata.resourceVersion,
+    ]),
+  };
+}
+
+/** What has synced now, and after longer than the 30 s between two comparisons. */
+export async function syncedMeanwhile(): Promise<{ before: object; after: object }> {
+  const before = await synced();
+  await sleep(35_000);
+  return { before, after: await synced() };
 }
 
 /** Why the app's Deployment has not 3 ready replicas of its present template and no others. */

@@ -1,12 +1,11 @@
 /** E3 and B2: what is pushed is what runs, whatever happens in between. */
 
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
 import { deployment, namespace, type Pod, pods, send } from "./app.ts";
-import { application, applications, cloneOfConverged, converged, endClone, rollout } from "./applications.ts";
+import { application, cloneOfConverged, converged, endClone, rollout } from "./applications.ts";
 import type { Clone } from "./clone.ts";
-import { get, kubectl, list } from "./kubectl.ts";
+import { get, kubectl } from "./kubectl.ts";
 import { gitops, secondsSince } from "./platform.ts";
 import { steadyRequests } from "./steady.ts";
 
@@ -209,28 +208,4 @@ test("E3 a commit that is no YAML, then a good one", async ({ annotate }) => {
   });
   await annotate(`recovered ${await recover()} s after the push of a good commit`);
   expect(await requests.stop()).toEqual([]);
-});
-
-test("E3 once converged, nothing syncs again", async () => {
-  const seen = async (): Promise<object> => ({
-    syncs: (await applications()).map(({ metadata, status }) => [
-      metadata.name,
-      status.history?.map(({ id }) => id),
-      status.operationState?.startedAt,
-      status.operationState?.finishedAt,
-    ]),
-    objects: (await list("deployments,services,configmaps,serviceaccounts", "--namespace", namespace)).map(
-      ({ kind, metadata }) => [
-        kind,
-        metadata.name,
-        metadata.uid,
-        metadata.generation ?? metadata.resourceVersion,
-      ],
-    ),
-  });
-  await converged(await clone.git("rev-parse", "HEAD"));
-  const before = await seen();
-  // Longer than the 30 s between two comparisons.
-  await sleep(35_000);
-  expect(await seen()).toEqual(before);
 });

@@ -123,6 +123,12 @@ describe("C2 C3 POST /log through the gateway", () => {
       expect([...(await linesWith(id)).values()].flat()).toEqual([]);
     }
     // The delay is POST /log's alone.
+    for (const path of ["/logs", "/LOGS/"]) {
+      const { status, id, seconds } = await timed(path, message);
+      expect(status, path).toBe(200);
+      expect(seconds, path).toBeLessThan(2);
+      expect([...(await linesWith(id)).values()].flat(), path).toHaveLength(1);
+    }
     for (const path of ["/", "/logs", "/status"]) {
       const { status, seconds } = await timed(path);
       expect(status, path).toBe(200);

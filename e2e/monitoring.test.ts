@@ -5,33 +5,43 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
 import { expressions, onlyWhileWrong, selectorsIn } from "../tools/monitoring/expressions.ts";
 import { pods, post, send } from "./app.ts";
-import { application, cloneOfConverged, endClone } from "./applications.ts";
+import { application, cloneOfConverged, endClone, syncedMeanwhile } from "./applications.ts";
 import type { Clone } from "./clone.ts";
-import { apply, type KubernetesObject, kubectl, list } from "./kubectl.ts";
+import { crashes, endCrashes, startCrashes } from "./crashes.ts";
+import { type KubernetesObject, kubectl, list } from "./kubectl.ts";
 import { gateways, setFaultShare } from "./mesh.ts";
 import { repository } from "./platform.ts";
 import { alerts, fired, metricNames, number, query, ruleErrors, type Target, targets } from "./prometheus.ts";
-import { createNamespace, deleteNamespace, shellPod } from "./testpods.ts";
 
 let clone: Clone;
-const crashes = "e2e-crashes";
+let stillness: Awaited<ReturnType<typeof syncedMeanwhile>> | undefined;
 
 beforeAll(async () => {
   clone = await cloneOfConverged();
-  // First of all: its alert takes minutes.
-  await createNamespace(crashes);
-  const pod = shellPod(crashes, "crashes", { script: "exit 1" }) as { spec: { restartPolicy: string } };
-  pod.spec.restartPolicy = "Always";
-  await apply(pod);
+  // Its alert takes minutes: where all files run it has been there since the beginning.
+  await startCrashes();
 });
 
 afterAll(async () => {
-  await deleteNamespace(crashes);
+  await endCrashes();
   await endClone(clone);
 });
 
-/** Two scrapes and a flush of the proxies' histograms: what happened before is then in Prometheus. */
-const settle = (): Promise<void> => sleep(15_000);
+/** Two scrapes after a flush of the proxies' histograms: what happened before is then in Prometheus. */
+async function settle(): Promise<void> {
+  // Envoy merges its histograms every 5 s.
+  await sleep(5500);
+  for (let scrape = 0; scrape < 2; scrape++) {
+    const since = Date.now();
+    await until("another scrape of the app and the proxies", 60, async () => {
+      const late = (await targets()).filter(
+        ({ labels: { job = "" }, lastScrape }) =>
+          ["app", "istio-proxies"].includes(job) && Date.parse(lastScrape) < since,
+      );
+      return late.length === 0 ? undefined : `${late.length} targets were not scraped`;
+    });
+  }
+}
 
 const gateway = 'reporter="source",source_workload="istio-ingressgateway"';
 
@@ -75,6 +85,14 @@ describe("D2 D3 targets", () => {
       ...named("app", "logging", [name, "app"], 1),
       ...named("log-agent", "log-agent", [name, "log-agent"], 2),
       ...named("log-archiver", "logging", ["app.kubernetes.io/component", "keeper"], 1),
+      ...all
+        .filter(({ metadata }) => metadata.labels?.["app.kubernetes.io/part-of"] === "services")
+        .filter(({ spec }) =>
+          spec.containers.some(({ ports = [] }) => ports.some(({ name }) => name === "metrics")),
+        )
+        .map(({ metadata }) => `${metadata.labels?.[name]} ${metadata.namespace}/${metadata.name}`),
+      ...named("feeder", "logging", ["app.kubernetes.io/component", "feeder"], 1),
+      ...named("victoria-logs", "search", [name, "victoria-logs"], 1),
       ...proxied.map(({ metadata }) => `istio-proxies ${metadata.namespace}/${metadata.name}`),
       ...named("istiod", "istio-system", ["app", "istiod"], 1),
       ...named("argocd-metrics", "argocd", [name, "argocd-application-controller"], 1),
@@ -229,6 +247,8 @@ describe("D2 D4 requests", () => {
     });
     const before = await sums();
     const started = Date.now();
+    const watching = syncedMeanwhile();
+    watching.catch(() => undefined);
     let sent = 0;
     // Until the alert is there: its rule looks at the last minute, for a minute.
     while (!(await alerts()).some(({ labels }) => labels.alertname === "LogApiFailing")) {
@@ -257,8 +277,15 @@ describe("D2 D4 requests", () => {
     // No attempt got as far as the app.
     expect(grown("appCount")).toBe(0);
     expect(grown("written")).toBe(0);
+    stillness = await watching;
     await setFaultShare(clone, 0);
   });
+});
+
+test("E3 once converged, nothing syncs again", async () => {
+  // Seen while the alert was awaited, when nothing was pushed.
+  const { before, after } = stillness ?? (await syncedMeanwhile());
+  expect(after).toEqual(before);
 });
 
 test("D3a a pod that crashes again and again raises its alert", async () => {

@@ -21,6 +21,8 @@ export interface Target {
   health: string;
   lastError: string;
   scrapeUrl: string;
+  /** When it was scraped last, as RFC 3339. */
+  lastScrape: string;
 }
 
 /** One alert, as Alertmanager holds it. */

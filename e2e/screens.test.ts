@@ -1,11 +1,14 @@
 /** E6 D4: the pages that the platform names open, in a browser, and show what is there. */
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../lib/failure.ts";
 import { descriptions } from "../tools/monitoring/dashboards/index.ts";
-import { pods, post } from "./app.ts";
-import { applications } from "./applications.ts";
+import { linesWith, pods, post, send } from "./app.ts";
+import { applications, cloneOfConverged, converged, endClone, rollout } from "./applications.ts";
+import { adminPage, applicationPath, barButton, pauseHealing, settled, treeNode } from "./argocd.ts";
 import { complaints, idleShare, picture, startBrowser } from "./browser.ts";
-import { list, secret } from "./kubectl.ts";
+import type { Clone } from "./clone.ts";
+import { get, kubectl, list, secret } from "./kubectl.ts";
 import { exported } from "./platform.ts";
 
 let browser: Browser;
@@ -55,8 +58,7 @@ describe("E6 Argo CD", () => {
     await picture(page, "argocd-applications");
   });
 
-  const node = (kind: string, name: string) =>
-    page.locator(`.application-resource-tree__node[title*="Kind: ${kind}"][title*="Name: ${name}"]`).first();
+  const node = (kind: string, name: string) => treeNode(page, kind, name);
 
   test("shows the tree of logging: the Deployment, its ReplicaSet and its three pods", async () => {
     await go("/applications/argocd/logging?view=tree");
@@ -78,6 +80,14 @@ describe("E6 Argo CD", () => {
     await go(`/applications/argocd/log-agent?view=tree&node=%2FPod%2Flog-agent%2F${name}%2F0&tab=logs`);
     await page.getByText(mark).first().waitFor({ timeout: 60_000 });
     await picture(page, "argocd-log");
+  });
+
+  test("shows a request just answered in the log of the pod of the app that answered it", async () => {
+    const { status, requestId } = await post(`seen on a screen ${Date.now()}`);
+    expect(status).toBe(200);
+    const [name = ""] = [...(await linesWith(requestId))].find(([, lines]) => lines.length > 0) ?? [];
+    await page.goto(applicationPath("logging", `/Pod/logging/${name}`, "logs"));
+    await page.getByText(requestId).first().waitFor({ timeout: 60_000 });
   });
 
   test("opens a pod's events and its live manifest", async () => {
@@ -125,6 +135,80 @@ describe("E6 Argo CD", () => {
   });
 });
 
+describe("E6 Argo CD by button, as who may change things", () => {
+  const config = "gitops/apps/logging/base/app/config.env";
+  let page: Page;
+  let complained: string[];
+  let clone: Clone;
+  let commit: string;
+  let greeting: string;
+  let goOn: (() => Promise<void>) | undefined;
+
+  beforeAll(async () => {
+    clone = await cloneOfConverged();
+    greeting = (await send("/")).body;
+    clone.edit(config, (text) => text.replace(/^GREETING=.*$/m, `GREETING=On a screen ${Date.now()}`));
+    commit = await clone.push("e2e: another greeting, to be rolled back by button");
+    await converged(commit);
+    goOn = await pauseHealing("root", "logging");
+    page = await adminPage(browser);
+    complained = complaints(page);
+  });
+
+  afterAll(async () => {
+    await goOn?.();
+    await endClone(clone);
+  });
+
+  const historyLimit = async (): Promise<number> =>
+    (await get<{ spec: { revisionHistoryLimit: number } }>("deployment", "app", "--namespace", "logging"))
+      .spec.revisionHistoryLimit;
+
+  test("shows the difference of a field that was edited by hand, while healing is paused", async () => {
+    const patch = JSON.stringify({ spec: { revisionHistoryLimit: 7 } });
+    await kubectl(["--namespace", "logging", "patch", "deployment", "app", "--type=merge", "--patch", patch]);
+    await settled("logging", "OutOfSync");
+    await page.goto(applicationPath("logging"));
+    await barButton(page, "Diff").click();
+    const difference = page.locator(".application-resources-diff");
+    await difference.getByText("revisionHistoryLimit: 7").first().waitFor();
+    await difference.getByText("revisionHistoryLimit: 3").first().waitFor();
+    await picture(page, "argocd-diff");
+    expect(await historyLimit()).toBe(7);
+  });
+
+  test("a sync by button puts the field back", async () => {
+    await page.goto(applicationPath("logging"));
+    await barButton(page, "Sync").click();
+    await page.getByTestId("application-sync-panel-button-synchronize").click();
+    await settled("logging", "Synced");
+    expect(await historyLimit()).toBe(3);
+  });
+
+  test("a rollback by button brings back what ran before the last commit", async () => {
+    const { history = [] } = (await settled("logging", "Synced")).status;
+    const before = history.findLastIndex(({ revision }) => revision !== commit);
+    expect(before).toBeGreaterThanOrEqual(0);
+    await page.goto(applicationPath("logging"));
+    await barButton(page, "History and rollback").click();
+    // The newest stands first.
+    const row = page.locator(".application-deployment-history__item-menu").nth(history.length - 1 - before);
+    await row.locator("button").first().click();
+    await page.getByText("Rollback", { exact: true }).first().click();
+    await page.getByRole("button", { name: "OK" }).click();
+    const { status } = await settled("logging", "OutOfSync");
+    expect(status.history?.at(-1)?.revision).toBe(history[before]?.revision);
+    await until("the greeting before", 120, async () => {
+      const answers = await Promise.all(Array.from({ length: 9 }, async () => (await send("/")).body));
+      return (await rollout()) ?? answers.find((body) => body !== greeting);
+    });
+  });
+
+  test("complains of nothing in its console", () => {
+    expect(complained).toEqual([]);
+  });
+});
+
 describe("D4 dashboards", () => {
   // What has no samples on a platform where nothing goes wrong.
   const quiet = new Set([
@@ -169,5 +253,105 @@ describe("D4 dashboards", () => {
     expect(await count("/query?query=up", { method: "DELETE" })).toBe(403);
     const missing = await fetch(`${exported("DASHBOARDS_URL")}/dashboards/none.json`);
     expect(missing.status).toBe(404);
+  });
+});
+
+describe("D4 alerts", () => {
+  const name = "ScreensTest";
+  let page: Page;
+  let complained: string[];
+
+  beforeAll(async () => {
+    page = await open();
+    complained = complaints(page);
+    // As Prometheus sends it, through the door that Prometheus uses.
+    const alert = {
+      labels: { alertname: name, severity: "critical" },
+      annotations: { summary: "Only a test", runbook_url: "docs/runbooks/watchdog.md" },
+      endsAt: new Date(Date.now() + 600_000).toISOString(),
+    };
+    const service = "/api/v1/namespaces/monitoring/services/alertmanager:web/proxy/api/v2/alerts";
+    await kubectl(["create", "--raw", service, "--filename", "-"], JSON.stringify([alert]));
+  });
+
+  const alerts = () => page.getByRole("list", { name: "Alerts" });
+  const silences = () => page.getByRole("list", { name: "Silences" });
+
+  test("the front page leads to every page, and each of them answers", async () => {
+    await page.goto(exported("DASHBOARDS_URL"));
+    const links = page.getByRole("main").getByRole("link");
+    await links.first().waitFor();
+    await picture(page, "front-page");
+    const found: string[] = [];
+    for (const link of await links.all())
+      found.push(new URL((await link.getAttribute("href")) ?? "", page.url()).href.replace(/\/$/, ""));
+    const named = ["ARGOCD_URL", "PROMETHEUS_URL", "ALERTS_URL"].map(exported);
+    expect(found).toEqual(expect.arrayContaining([...named, `${exported("DASHBOARDS_URL")}/platform`]));
+    for (const url of found) expect([url, (await fetch(url)).status]).toEqual([url, 200]);
+  });
+
+  test("shows what Alertmanager holds, and what to do about it", async () => {
+    await page.goto(exported("ALERTS_URL"));
+    await alerts().getByText(name, { exact: true }).waitFor();
+    await alerts().getByText("Watchdog", { exact: true }).waitFor();
+    await alerts().getByText("docs/runbooks/watchdog.md").first().waitFor();
+  });
+
+  test("silences one for who knows the password, and for nobody else", async () => {
+    const { password = "" } = await secret("monitoring", "alertmanager-door");
+    await page.getByRole("button", { name: `Silence ${name}` }).click();
+    const form = page.getByRole("dialog", { name: "New silence" });
+    expect(await form.getByLabel("Matchers").inputValue()).toContain(`alertname="${name}"`);
+    await form.getByLabel("Your name").fill("e2e");
+    await form.getByLabel("Why").fill("seen on a screen");
+    await form.getByLabel(/^Password/).fill("not this one");
+    await form.getByRole("button", { name: "Silence" }).click();
+    await form.getByText("The password is not right.").waitFor();
+    // The browser says so too.
+    expect(complained.splice(0).filter((line) => !line.includes("401"))).toEqual([]);
+    expect(await silences().getByText("seen on a screen").count()).toBe(0);
+    await form.getByLabel(/^Password/).fill(password);
+    await form.getByRole("button", { name: "Silence" }).click();
+    await silences().getByText("seen on a screen").waitFor();
+    await alerts()
+      .getByText(/^silenced, since/)
+      .first()
+      .waitFor({ timeout: 30_000 });
+    await picture(page, "alerts");
+  });
+
+  test("ends a silence, and stands still while nobody touches it", async ({ annotate }) => {
+    await page.getByRole("button", { name: "End the silence seen on a screen" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "End" }).click();
+    await silences().getByText("seen on a screen").waitFor({ state: "hidden" });
+    const share = await idleShare(page, 20);
+    await annotate(`${(share * 100).toFixed(1)} % of a core`);
+    expect(share).toBeLessThan(0.05);
+    expect(complained).toEqual([]);
+  });
+
+  test("is asked for a password by whatever changes a silence, and for nothing else", async () => {
+    const door = `${exported("DASHBOARDS_URL")}/alertmanager`;
+    const status = async (method: string, path: string, headers: HeadersInit = {}): Promise<number> => {
+      const body = method === "POST" ? "{}" : null;
+      return (
+        await fetch(door + path, {
+          method,
+          body,
+          headers: { "content-type": "application/json", ...headers },
+        })
+      ).status;
+    };
+    const one = "/api/v2/silence/00000000-0000-0000-0000-000000000000";
+    expect(await status("GET", "/api/v2/alerts")).toBe(200);
+    expect(await status("GET", "/api/v2/silences")).toBe(200);
+    expect(await status("POST", "/api/v2/silences")).toBe(401);
+    expect(await status("POST", "/api/v2/silences", { authorization: `Basic ${btoa("admin:")}` })).toBe(401);
+    expect(await status("DELETE", one)).toBe(401);
+    // Nor does another page of the browser: it is not told that it may ask.
+    expect(await status("OPTIONS", "/api/v2/silences", { origin: "http://example.com" })).toBe(403);
+    expect(await status("POST", "/api/v2/alerts")).toBe(403);
+    for (const path of ["/metrics", "/api/v2/status", "/-/reload", "/debug/pprof/"])
+      expect([path, await status("GET", path)]).toEqual([path, 403]);
   });
 });

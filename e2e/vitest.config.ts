@@ -12,11 +12,14 @@ const order = [
   "mesh",
   "logs",
   "archive",
-  "monitoring",
+  "search",
   "doors",
   "screens",
   "delivery",
   "release",
+  "own-service",
+  // Last of those that leave the platform: its alerts have had the time of all others to fire.
+  "monitoring",
   "lifecycle",
 ].map((name) => `${name}.test.ts`);
 
@@ -30,14 +33,21 @@ class GivenOrder extends BaseSequencer {
 export default defineConfig({
   test: {
     include: order.map((name) => `e2e/${name}`),
-    globalSetup: "e2e/platform.ts",
+    globalSetup: ["e2e/platform.ts", "e2e/early.ts"],
     setupFiles: "e2e/failing.ts",
     sequence: { sequencer: GivenOrder },
     fileParallelism: false,
     maxWorkers: 1,
     testTimeout: 300_000,
     hookTimeout: 300_000,
-    reporters: ["verbose", new KeepEvidence()],
+    reporters: [
+      "verbose",
+      new KeepEvidence(),
+      // `npm run e2e:repeat` reads what became of each test.
+      ...(process.env.E2E_REPORT
+        ? [["json", { outputFile: process.env.E2E_REPORT }] as [string, Record<string, unknown>]]
+        : []),
+    ],
     env: { E2E_EVIDENCE: evidence() },
   },
 });

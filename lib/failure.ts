@@ -10,7 +10,8 @@ export class Failure extends Error {
 }
 
 /**
- * Polls twice a second until `probe` answers with undefined; what it answers before is the reason shown at the deadline.
+ * Polls until `probe` answers with undefined: soon at first, then twice a second. What it answers before is the reason
+ * shown at the deadline.
  * The environment's WAIT_SECONDS overrides every deadline.
  * A probe that throws a FinalFailure ends the wait at once; any other error is a reason to go on.
  * @throws Failure naming `what`, the last reason and the next command
@@ -26,7 +27,7 @@ export async function until(
   // A fetch whose peer hung up without an answer keeps no process alive: Node would end here, silently, with code 13.
   const alive = setInterval(() => {}, 60_000);
   try {
-    for (;;) {
+    for (let pause = 50; ; pause = Math.min(2 * pause, 500)) {
       let reason: string | undefined;
       try {
         reason = await probe();
@@ -36,7 +37,7 @@ export async function until(
       }
       if (reason === undefined) return;
       if (Date.now() > deadline) throw new Failure(`${what}: ${reason} (waited ${limit} s)`, next);
-      await new Promise((done) => setTimeout(done, 500));
+      await new Promise((done) => setTimeout(done, pause));
     }
   } finally {
     clearInterval(alive);

@@ -110,6 +110,11 @@ export const modules: Module[] = [
     ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
   },
   {
+    name: "victoria-logs",
+    path: "github.com/VictoriaMetrics/VictoriaLogs",
+    ldflags: (v) => `-X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=${v}`,
+  },
+  {
     name: "prometheus",
     path: "github.com/prometheus/prometheus",
     // One service discovery of some thirty: the cluster's own.
@@ -144,8 +149,11 @@ export const certManager: PinnedModule = {
   home: "tools/modules",
 };
 
+/** Renders charts; compiled on first use. */
+export const helm: PinnedModule = { name: "helm", path: "helm.sh/helm/v4", home: "tools/modules" };
+
 /** Every module whose version may stand in its go.mod only. */
-export const pinnedModules: PinnedModule[] = [argocd, certManager, istio, kubernetes, kustomize];
+export const pinnedModules: PinnedModule[] = [argocd, certManager, helm, istio, kubernetes, kustomize];
 
 /** A pinned module's go.mod, from the root of the repository. */
 export function moduleFile({ home = "bootstrap/embedded/modules", name }: Module): string {

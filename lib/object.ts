@@ -6,6 +6,7 @@ export interface KubernetesObject {
   kind: string;
   metadata: {
     name: string;
+    generateName?: string;
     namespace?: string;
     labels?: Record<string, string>;
     annotations?: Record<string, string>;

@@ -1,7 +1,10 @@
 import { readFileSync, statSync } from "node:fs";
+import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { load } from "js-yaml";
+import { build } from "./build.ts";
+import { configurationOf } from "./configuration.ts";
 import { Failure } from "./failure.ts";
 import { Git } from "./git/git.ts";
 
@@ -12,11 +15,18 @@ export type Repository = ReadonlyMap<string, string>;
 export const checkout = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
 /** What commands keep from one run to the next; losing it costs time and nothing else. */
-export const cacheDirectory = join(checkout, "node_modules/.cache/gitops");
+export const cacheDirectory =
+  build === undefined
+    ? join(checkout, "node_modules/.cache/gitops")
+    : join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "gitops");
 
-/** The services of a repository: directories of services/ that an image is built from. */
+/** The services of a repository: directories of its layout's services that an image is built from. */
 export function serviceNames(repository: Repository): string[] {
-  return [...repository.keys()].flatMap((path) => /^services\/([^/]+)\/Dockerfile$/.exec(path)?.[1] ?? []);
+  const place = configurationOf(repository).layout?.services;
+  if (place === undefined) return [];
+  return [...repository.keys()]
+    .filter((path) => path.startsWith(`${place}/`))
+    .flatMap((path) => /^([^/]+)\/Dockerfile$/.exec(path.slice(place.length + 1))?.[1] ?? []);
 }
 
 /** Reads a checkout's `versions.yaml`: the pins that no go.mod and no lock file holds. */
@@ -25,11 +35,11 @@ export function pinnedVersions(root: string): Record<string, string> {
   return Object.fromEntries(Object.entries(parsed).map(([name, version]) => [name, String(version)]));
 }
 
-/** What to say of a repository that has no cluster: "0 findings" would be a verdict about something that nobody read. */
+/** What to say of a repository that has nothing to look at: "0 findings" would be a verdict about something that nobody read. */
 export function nothingToRead(directory: string): UnreadableRepository {
   return new UnreadableRepository(
-    `${directory} has no cluster that this tool could read: there is no gitops/clusters/NAME/kustomization.yaml`,
-    "add one, or name the root of a repository that has it; docs/gitops-tool.md describes the layout",
+    `${directory} has nothing that Argo CD would render: no Application, ApplicationSet or AppProject, and no cluster of a layout`,
+    "name the root of a repository that has one; docs/gitops-tool.md says where they are looked for",
   );
 }
 
@@ -39,9 +49,23 @@ export class UnreadableRepository extends Failure {}
 /** Reads every file that is tracked or could be: ignored files and those deleted from the working tree are left out. */
 export async function readRepository(directory: string): Promise<Repository> {
   const listed = await new Git(directory).run("ls-files", "-z", "--cached", "--others", "--exclude-standard");
-  const paths = [...new Set(listed.split("\0"))].filter(
-    // A link to a directory and a submodule are listed like files.
-    (path) => path !== "" && statSync(join(directory, path), { throwIfNoEntry: false })?.isFile(),
-  );
-  return new Map(paths.map((path) => [path, readFileSync(join(directory, path), "utf8")]));
+  const read = [...new Set(listed.split("\0"))].flatMap((path): [string, string][] => {
+    const text = path === "" ? undefined : textOf(join(directory, path));
+    return text === undefined ? [] : [[path, text]];
+  });
+  return new Map(read);
+}
+
+/** Above this a file is no manifest: it is known to be there, and counts as empty. */
+const mostBytes = 16 * 1024 * 1024;
+
+// A link to a directory and a submodule are listed like files; a link may lead to itself, a file may be somebody else's.
+function textOf(file: string): string | undefined {
+  try {
+    const stat = statSync(file);
+    if (!stat.isFile()) return undefined;
+    return stat.size > mostBytes ? "" : readFileSync(file, "utf8");
+  } catch {
+    return undefined;
+  }
 }

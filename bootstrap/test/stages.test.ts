@@ -166,6 +166,7 @@ describe("the cluster of this machine", () => {
   it("says where everything is without the admin's password", async () => {
     const summary = await new EmbeddedCluster({}).summary();
     const rows = [
+      "pages",
       "platform",
       "tools",
       "deploy",
@@ -173,11 +174,15 @@ describe("the cluster of this machine", () => {
       "to look",
       "to change",
       "dashboards",
+      "lines",
+      "alerts",
+      "to silence",
       "Prometheus",
     ];
     expect(Object.keys(summary)).toEqual([...rows, "status"]);
     expect(summary["to change"]).toContain("get secret argocd-initial-admin-secret");
     expect(summary["to look"]).toContain("get secret argocd-viewer");
+    expect(summary["to silence"]).toContain("kubectl -n monitoring get secret alertmanager-door");
   });
 });
 

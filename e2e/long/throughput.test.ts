@@ -17,6 +17,7 @@ test("the agent, tail and another collector each print every line of the same fi
   const collectors = rows.map((row) => row.slice(2, row.indexOf(" | ")));
   expect(collectors, "rsyslog comes from Debian").toEqual([
     "agent",
+    "agent without log_line_encoding",
     String.raw`tail -F \| cat`,
     "rsyslog imfile",
   ]);

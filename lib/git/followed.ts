@@ -1,6 +1,7 @@
 /** Where commits have to go to be deployed: the remote, and the branch that its cluster follows. */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { configurationAt } from "../configuration.ts";
 import { Failure } from "../failure.ts";
 import { readSource, sourceFile } from "../render/source.ts";
 import type { Git } from "./git.ts";
@@ -29,9 +30,11 @@ export async function followedBranch(git: Git, remote: string): Promise<string> 
 
 /** The branches that clusters behind a remote follow; none where no cluster says so. */
 export async function followedBranches(git: Git, remote: string): Promise<string[]> {
-  const clusters = join(git.directory, "gitops/clusters");
+  const { layout } = configurationAt(git.directory);
+  if (!layout) return [];
+  const clusters = join(git.directory, layout.clusters);
   const sources = (existsSync(clusters) ? readdirSync(clusters).sort() : [])
-    .filter((cluster) => existsSync(join(git.directory, sourceFile(cluster))))
+    .filter((cluster) => existsSync(join(git.directory, sourceFile(git.directory, cluster))))
     .map((cluster) => ({ cluster, ...readSource(git.directory, cluster) }))
     .filter(({ branch }) => typeof branch === "string");
   const url = await git.try("config", "--get", `remote.${remote}.url`);

@@ -1,9 +1,10 @@
 /** What one Application makes of its sources, as Argo CD's repo-server does it. */
-import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
-import { join, posix, resolve } from "node:path";
-import { execa } from "execa";
-import { load } from "js-yaml";
-import { isMapping, type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
+import { existsSync, realpathSync, statSync } from "node:fs";
+import { join, posix } from "node:path";
+import { isMapping, type KubernetesObject, type Manifest } from "../object.ts";
+import { holdsChart, renderChart } from "./chart.ts";
+import { itemsOf, renderDirectory } from "./directory.ts";
+import { elsewhere } from "./inputs.ts";
 import { renderManifests } from "./kustomize.ts";
 import { kustomizationsOf } from "./references.ts";
 import { RemoteMismatch, withLocalRemotes } from "./remote.ts";
@@ -16,15 +17,34 @@ export interface ApplicationSource {
   ref?: string;
   targetRevision?: string;
   kustomize?: { images?: string[]; [field: string]: unknown };
-  directory?: { recurse?: boolean };
+  directory?: { recurse?: boolean; include?: string; exclude?: string };
+  plugin?: object;
   helm?: {
     releaseName?: string;
     values?: string;
     valuesObject?: object;
     valueFiles?: string[];
-    parameters?: { name: string; value: string }[];
+    ignoreMissingValueFiles?: boolean;
+    parameters?: { name: string; value: string; forceString?: boolean }[];
+    namespace?: string;
+    kubeVersion?: string;
+    apiVersions?: string[];
+    skipCrds?: boolean;
+    skipTests?: boolean;
+    skipSchemaValidation?: boolean;
   };
 }
+
+/** What an Application is rendered among. */
+export interface Surroundings {
+  /** True for a URL that means this repository; that of another one is not at hand. */
+  isOurs: (url: string | undefined) => boolean;
+  /** What kustomize would fetch is left out, instead of fetched. */
+  isOffline: boolean;
+}
+
+/** A repository of which every Application is a part. */
+export const onlyRepository: Surroundings = { isOurs: () => true, isOffline: false };
 
 /** What a source came to: manifests, or why there are none. */
 export interface Rendered {
@@ -35,6 +55,10 @@ export interface Rendered {
   errorAt?: { file: string; line?: number; text?: string };
   /** The source is not at hand here, such as a chart of a remote repository. */
   skipped?: string;
+  /** The source is in another repository. */
+  isExternal?: boolean;
+  /** Parts of it that were not looked at, such as encrypted files. */
+  omitted?: string[];
 }
 
 /** The sources of an Application, whether it has one or several; one of a wrong shape is none, and the schema says so. */
@@ -67,7 +91,42 @@ const isTextOrNothing = (value: unknown): boolean => value === undefined || type
 const isMappingOrNothing = (value: unknown): boolean => value === undefined || isMapping(value);
 
 // Fields of `source.kustomize` that a kustomization has under the same name and with the same meaning.
-const sameInKustomization = new Set(["namePrefix", "nameSuffix", "namespace", "patches", "components"]);
+const sameInKustomization = new Set([
+  "namePrefix",
+  "nameSuffix",
+  "namespace",
+  "patches",
+  "components",
+  "commonAnnotations",
+  "labels",
+  "replicas",
+]);
+
+// Fields that say how Argo CD runs kustomize, and nothing of the result.
+const ofTheRun = new Set([
+  "version",
+  "forceCommonLabels",
+  "forceCommonAnnotations",
+  "kubeVersion",
+  "apiVersions",
+  "ignoreMissingComponents",
+  "commonAnnotationsEnvsubst",
+]);
+
+function inKustomization(given: Record<string, unknown>): Record<string, unknown> {
+  const { commonLabels, labelWithoutSelector, labelIncludeTemplates, ...rest } = given;
+  const labels = isMapping(commonLabels) && {
+    labels: [
+      {
+        pairs: commonLabels,
+        includeSelectors: labelWithoutSelector !== true,
+        ...(labelWithoutSelector === true && { includeTemplates: labelIncludeTemplates === true }),
+      },
+    ],
+  };
+  const kept = Object.entries(rest).filter(([field]) => !ofTheRun.has(field));
+  return { ...Object.fromEntries(kept), ...labels };
+}
 
 /**
  * Renders one source of an Application from the checkout that it is a path in.
@@ -78,18 +137,46 @@ export async function renderSource(
   source: ApplicationSource,
   application: KubernetesObject,
   home = "",
+  surroundings = onlyRepository,
 ): Promise<Rendered> {
   if (source.ref && !source.path && !source.chart) return { manifests: [] };
-  if (source.chart) return renderChart(root, chartArchive(root, source), source, application, home);
+  if (source.chart) return renderChart(root, source, application, home, surroundings);
   const path = source.path ?? ".";
+  const open = [source.repoURL ?? "", path].find((text) => isOpen(text));
+  if (open !== undefined && surroundings.isOffline)
+    return { manifests: [], skipped: `${open}: a value is still open there` };
+  if (!surroundings.isOurs(source.repoURL))
+    return { manifests: [], skipped: `${path} of ${source.repoURL}`, isExternal: true };
+  if (source.plugin) return { manifests: [], skipped: `${path}: a plugin of Argo CD renders it` };
   const directory = join(root, path);
-  if (!existsSync(directory) || !statSync(directory).isDirectory()) {
-    return { manifests: [], error: `there is no directory ${path}` };
-  }
-  if (holdsChart(root, path)) return renderChart(root, directory, source, application, home);
+  if (!existsSync(directory) || !statSync(directory).isDirectory())
+    return isOther(source.targetRevision) && surroundings.isOffline
+      ? { manifests: [], skipped: `${path} of ${source.targetRevision}, which is not checked out` }
+      : { manifests: [], error: `there is no directory ${path}` };
+  const isPlain = source.directory !== undefined && Object.keys(source.directory).length > 0;
+  if (isPlain) return renderDirectory(root, path, source, surroundings.isOffline);
+  if (holdsChart(root, path)) return renderChart(root, source, application, home, surroundings);
   if (!kustomizationsOf(directory).some((file) => existsSync(file)))
-    return renderDirectory(root, path, source);
-  const { images, ...same } = source.kustomize ?? {};
+    return renderDirectory(root, path, source, surroundings.isOffline);
+  return renderKustomization(root, path, source, surroundings);
+}
+
+/** True for a text with a placeholder that something else than Argo CD fills in. */
+export const isOpen = (text: string): boolean => /\{\{|\$\{|<[A-Z][A-Z0-9_-]*>/.test(text);
+
+// A tag or a commit; what branches are called in general is taken for the one that is checked out.
+const isOther = (revision = "HEAD"): boolean => !/^(HEAD|main|master|trunk|dev|develop|)$/.test(revision);
+
+async function renderKustomization(
+  root: string,
+  path: string,
+  source: ApplicationSource,
+  { isOffline }: Surroundings,
+): Promise<Rendered> {
+  const remote = isOffline ? elsewhere(root, path) : undefined;
+  if (remote !== undefined) return { manifests: [], skipped: remote };
+  const { images, ...given } = source.kustomize ?? {};
+  const same = inKustomization(given);
   if (images !== undefined && !(Array.isArray(images) && images.every((image) => typeof image === "string")))
     return { manifests: [], error: "source.kustomize.images is no list of texts" };
   const unknown = Object.keys(same).filter((field) => !sameInKustomization.has(field));
@@ -101,17 +188,18 @@ export async function renderSource(
   }
   try {
     const additions = { ...same, ...(images && { images: images.map(imageEntry) }) };
-    const manifests = await withLocalRemotes(root, path, (place, there) =>
+    const rendered = await withLocalRemotes(root, path, (place, there) =>
       renderManifests(place, there, additions),
     );
-    return { manifests };
+    return {
+      manifests: rendered.flatMap(({ object, ...rest }) =>
+        itemsOf(object).map((item) => ({ object: item, ...rest })),
+      ),
+    };
   } catch (error) {
     return { manifests: [], ...failureOf(root, path, error) };
   }
 }
-
-/** True for a directory that Helm renders. */
-export const holdsChart = (root: string, path: string): boolean => existsSync(join(root, path, "Chart.yaml"));
 
 /** One of `source.kustomize.images`, which Argo CD writes `[NAME=]NAME[:TAG|@DIGEST]`, as a kustomization has it. */
 export function imageEntry(text: string): Record<string, string> {
@@ -121,83 +209,6 @@ export function imageEntry(text: string): Record<string, string> {
   const [, newName = "", tag, digest] = /^(.+?)(?::([^/@]+))?(?:@(.+))?$/.exec(replacement ?? "") ?? [];
   // An asterisk keeps the tag that is there.
   return { name: name ?? "", newName, ...(tag && tag !== "*" && { newTag: tag }), ...(digest && { digest }) };
-}
-
-// Argo CD applies the YAML files of a directory that is no kustomization.
-function renderDirectory(root: string, path: string, { directory }: ApplicationSource): Rendered {
-  const files = readdirSync(join(root, path), { recursive: directory?.recurse === true, encoding: "utf8" });
-  const manifests: Rendered["manifests"] = [];
-  for (const name of files.filter((file) => /\.(ya?ml|json)$/.test(file)).sort()) {
-    const file = posix.join(path, name);
-    try {
-      for (const object of parseObjects(readFileSync(join(root, file), "utf8"))) {
-        manifests.push({ object, file, foreign: false });
-      }
-    } catch (error) {
-      return { manifests: [], error: `${file}: ${reasonOf(error)}`, errorAt: { file } };
-    }
-  }
-  return manifests.length > 0 ? { manifests } : { manifests, error: `${path} holds no manifest` };
-}
-
-// HELM_CHARTS names a directory of chart archives, for charts of remote repositories. npm runs its scripts in the
-// package's directory, so a relative path is looked for where the person is, too.
-function chartArchive(root: string, { chart, targetRevision }: ApplicationSource): string | undefined {
-  const { HELM_CHARTS, INIT_CWD } = process.env;
-  if (!HELM_CHARTS) return undefined;
-  return [process.cwd(), INIT_CWD ?? root, root]
-    .map((from) => resolve(from, HELM_CHARTS, `${chart}-${targetRevision}.tgz`))
-    .find((archive) => existsSync(archive));
-}
-
-async function renderChart(
-  root: string,
-  chart: string | undefined,
-  { chart: name, path, helm = {}, targetRevision }: ApplicationSource,
-  application: KubernetesObject,
-  home: string,
-): Promise<Rendered> {
-  const what = `Helm chart ${name ?? path}`;
-  if (!chart)
-    return {
-      manifests: [],
-      skipped: `${what} ${targetRevision}: put its archive into a directory and name that in HELM_CHARTS`,
-    };
-  const { namespace = "default" } = application.spec?.destination ?? {};
-  let values: unknown;
-  let objects: KubernetesObject[];
-  const file = path ? posix.join(path, "Chart.yaml") : home;
-  const errorAt = { file, ...(name && { text: `chart: ${name}` }) };
-  try {
-    values = helm.valuesObject ?? load(helm.values ?? "{}");
-  } catch (error) {
-    return { manifests: [], error: `helm.values: ${reasonOf(error)}`, errorAt };
-  }
-  const args = ["template", helm.releaseName ?? application.metadata.name, chart, "--namespace", namespace];
-  // `$NAME/…` begins at the root of the source with that `ref`, which is this repository.
-  for (const file of helm.valueFiles ?? [])
-    args.push(
-      "--values",
-      file.startsWith("$") ? join(root, file.replace(/^\$[^/]+/, "")) : join(root, path ?? "", file),
-    );
-  for (const { name: key, value } of helm.parameters ?? []) args.push("--set", `${key}=${value}`);
-  const { stdout, exitCode, stderr, code } = await execa(
-    "helm",
-    [...args, "--include-crds", "--values", "-"],
-    {
-      input: JSON.stringify(values),
-      reject: false,
-    },
-  );
-  if (code === "ENOENT") return { manifests: [], skipped: `${what}: helm is not installed` };
-  if (exitCode !== 0)
-    return { manifests: [], error: stderr.trim().split("\n").pop() || "helm failed", errorAt };
-  try {
-    objects = parseObjects(stdout);
-  } catch (error) {
-    return { manifests: [], error: `${what}: ${reasonOf(error)}`, errorAt };
-  }
-  return { manifests: objects.map((object) => ({ object, file, foreign: true })) };
 }
 
 /** What kustomize says of a kustomization that it cannot build, without the path of directories that led there. */
@@ -231,7 +242,8 @@ export function failureOf(root: string, path: string, error: unknown): Pick<Rend
   return { error: said.slice(0, 400), errorAt: { file } };
 }
 
-function reasonOf(error: unknown): string {
+/** The line of an error that says what is wrong, without what a program prints around it. */
+export function reasonOf(error: unknown): string {
   const { stderr, message } = error as Error & { stderr?: string };
   const lines = (stderr || message).trim().split("\n");
   return (lines.find((text) => text.startsWith("Error: ")) ?? lines[0] ?? "").replace(/^Error: /, "");

@@ -1,8 +1,10 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { dump } from "js-yaml";
+import { layoutAt, placeOf } from "../configuration.ts";
 import { pinnedVersions } from "../repository.ts";
 import { renderYaml } from "./kustomize.ts";
+import { kustomizationOf } from "./references.ts";
 import { withLocalRemotes } from "./remote.ts";
 
 /**
@@ -10,16 +12,16 @@ import { withLocalRemotes } from "./remote.ts";
  * The upstream manifests are those of the pinned module; `../versions` holds the images that `versions.yaml` pins.
  */
 export async function renderArgocd(checkout: string, cluster: string): Promise<string> {
-  const install = installDirectory(cluster);
-  if (!existsSync(join(checkout, install)))
-    throw new Error(`bootstrap/argocd/install has no cluster named ${cluster}`);
-  const versions = "bootstrap/argocd/install/versions/kustomization.yaml";
+  const install = installDirectory(checkout, cluster);
+  if (!existsSync(join(checkout, install))) throw new Error(`there is no directory ${install}`);
+  const versions = kustomizationOf(installDirectory(checkout, "versions"));
   const additions = { [versions]: dump(mirroredImages(checkout)) };
   return withLocalRemotes(checkout, install, (_, directory) => renderYaml(directory), additions);
 }
 
 /** Where a cluster's Argo CD is put together that does not manage itself, from the root of the checkout. */
-export const installDirectory = (cluster: string): string => `bootstrap/argocd/install/${cluster}`;
+export const installDirectory = (checkout: string, cluster: string): string =>
+  placeOf(layoutAt(checkout).install, cluster);
 
 // The mirror's Redis is Debian's, under the name and tag scheme of Docker Hub.
 function mirroredImages(checkout: string): object {

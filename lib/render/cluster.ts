@@ -3,22 +3,29 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { load } from "js-yaml";
+import { build } from "../build.ts";
 import { concurrently } from "../concurrency.ts";
+import { configurationOf, layoutOf, placeOf } from "../configuration.ts";
 import { argocd, kustomize, pinnedVersion } from "../modules.ts";
 import { groupOf, isMapping, type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
 import { checkout, type Repository } from "../repository.ts";
-import { failureOf, holdsChart, type Rendered, renderSource, sourcesOf } from "./application.ts";
-import { installDirectory, renderArgocd } from "./argocd.ts";
+import {
+  failureOf,
+  onlyRepository,
+  type Rendered,
+  renderSource,
+  type Surroundings,
+  sourcesOf,
+} from "./application.ts";
+import { renderArgocd } from "./argocd.ts";
 import { type Cache, digest } from "./cache.ts";
+import { holdsChart } from "./chart.ts";
 import { inputsOf } from "./inputs.ts";
 import { ownCode } from "./own-code.ts";
-import { kustomizationIn, kustomizationOf, reachedFiles } from "./references.ts";
+import { isKustomization, kustomizationIn, kustomizationOf, reachedFiles } from "./references.ts";
 
 /** The name under which objects are filed that deploy.sh applies itself. */
 export const bootstrap = "bootstrap";
-
-/** The Application through which Argo CD manages itself, where it does; deploy.sh applies the same before it. */
-export const selfManagement = "argocd";
 
 /** An Application with what became of its sources. */
 export interface Application {
@@ -31,6 +38,8 @@ export interface Application {
   error?: string;
   errorAt?: Rendered["errorAt"];
   skipped?: string;
+  isExternal?: boolean;
+  omitted?: string[];
   /** Names everything the manifests were rendered from. */
   key: string;
   /** What it was rendered from could be followed to the last file, so that an unchanged key means unchanged manifests. */
@@ -39,11 +48,16 @@ export interface Application {
   files: string[];
 }
 
-/** The cluster names of a repository: the directories of gitops/clusters. */
+/** The cluster names of a repository: the directories of its layout's clusters; none where it has no layout. */
 export function clusterNames(repository: Repository): string[] {
-  const names = [...repository.keys()].flatMap(
-    (path) => /^gitops\/clusters\/([^/]+)\/(?:kustomization\.ya?ml|Kustomization)$/.exec(path)?.[1] ?? [],
-  );
+  const { layout } = configurationOf(repository);
+  if (!layout) return [];
+  const names = [...repository.keys()]
+    .filter((path) => path.startsWith(`${layout.clusters}/`))
+    .map((path) => path.slice(layout.clusters.length + 1).split("/"))
+    .flatMap(([name = "", file = "", ...below]) =>
+      below.length === 0 && isKustomization(file) ? [name] : [],
+    );
   return [...new Set(names)].sort();
 }
 
@@ -63,7 +77,7 @@ export async function renderCluster(
   const result = [start];
   const seen = new Set<string>();
   let pending: { manifest: Manifest; parent: string | undefined }[] = applicationsAmong(start);
-  if (pending.length === 0) pending = [rootApplication(cluster)];
+  if (pending.length === 0) pending = [rootApplication(repository, cluster)];
   while (pending.length > 0) {
     const fresh = pending.filter(({ manifest }) => !seen.has(manifest.object.metadata.name));
     for (const { manifest } of fresh) seen.add(manifest.object.metadata.name);
@@ -83,9 +97,9 @@ function applicationsAmong({ manifests, name }: Application): { manifest: Manife
     .map((manifest) => ({ manifest, parent: name }));
 }
 
-// A repository without bootstrap/argocd/root begins at its cluster's directory.
-function rootApplication(cluster: string): { manifest: Manifest; parent: undefined } {
-  const path = `gitops/clusters/${cluster}`;
+// A repository without a root of its own begins at its cluster's directory.
+function rootApplication(repository: Repository, cluster: string): { manifest: Manifest; parent: undefined } {
+  const path = `${layoutOf(repository).clusters}/${cluster}`;
   const object: KubernetesObject = {
     apiVersion: "argoproj.io/v1alpha1",
     kind: "Application",
@@ -105,8 +119,9 @@ export async function renderApplication(
   place: string,
   cache: Cache,
   { manifest, parent }: { manifest: Manifest; parent: string | undefined },
+  surroundings = onlyRepository,
 ): Promise<Application> {
-  return new Renderer(root, repository, place, cache, () => {}).application(manifest, parent);
+  return new Renderer(root, repository, place, cache, () => {}, surroundings).application(manifest, parent);
 }
 
 let version: string | undefined;
@@ -116,7 +131,7 @@ export function rendererVersion(): string {
   version ??= digest(
     pinnedVersion(checkout, kustomize),
     ownCode(dirname(dirname(fileURLToPath(import.meta.url)))),
-    readFileSync(join(checkout, "package-lock.json"), "utf8"),
+    build ?? readFileSync(join(checkout, "package-lock.json"), "utf8"),
   );
   return version;
 }
@@ -130,7 +145,17 @@ class Renderer {
 
   readonly #onRender: () => void;
 
-  constructor(root: string, repository: Repository, cluster: string, cache: Cache, onRender: () => void) {
+  readonly #surroundings: Surroundings;
+
+  constructor(
+    root: string,
+    repository: Repository,
+    cluster: string,
+    cache: Cache,
+    onRender: () => void,
+    surroundings = onlyRepository,
+  ) {
+    this.#surroundings = surroundings;
     this.#cluster = cluster;
     this.#onRender = onRender;
     this.#root = root;
@@ -141,18 +166,17 @@ class Renderer {
 
   async bootstrap(): Promise<Application> {
     const cluster = this.#cluster;
-    const install = installDirectory(cluster);
-    const rootDirectory = `bootstrap/argocd/root/${cluster}`;
+    const layout = layoutOf(this.#repository);
+    const install = placeOf(layout.install, cluster);
+    const rootDirectory = placeOf(layout.root, cluster);
+    const given = layout.rendered.filter((place) => `${place}/`.startsWith(`${layout.given}/`));
     const files = [...this.#repository.keys()].filter(
       (path) =>
-        path.startsWith("bootstrap/argocd/") ||
-        path.startsWith("gitops/platform/argocd/") ||
-        path === "versions.yaml" ||
-        path.startsWith("gitops/clusters/"),
+        path === layout.versions || [...given, layout.clusters].some((place) => path.startsWith(`${place}/`)),
     );
     const installs = existsSync(join(this.#root, install));
     const extra = installs
-      ? `${pinnedVersion(this.#root, argocd)} ${this.#repository.get("versions.yaml")}`
+      ? `${pinnedVersion(this.#root, argocd)} ${this.#repository.get(layout.versions)}`
       : "";
     const inputs = inputsOf(this.#root, [install, rootDirectory]);
     const parts = await this.#cached(`bootstrap ${cluster}`, inputs, extra, async (): Promise<Rendered> => {
@@ -170,7 +194,7 @@ class Renderer {
       const rendered = await renderSource(
         this.#root,
         { path: rootDirectory },
-        rootApplication(cluster).manifest.object,
+        rootApplication(this.#repository, cluster).manifest.object,
       );
       return { ...rendered, manifests: [...manifests, ...rendered.manifests] };
     });
@@ -200,14 +224,19 @@ class Renderer {
       async () => {
         const parts: Rendered[] = [];
         for (const source of sources)
-          parts.push(await renderSource(this.#root, source, manifest.object, manifest.file));
+          parts.push(
+            await renderSource(this.#root, source, manifest.object, manifest.file, this.#surroundings),
+          );
         const { error, errorAt } = parts.find((part) => part.error) ?? {};
-        const { skipped } = parts.find((part) => part.skipped) ?? {};
+        const { skipped, isExternal } = parts.find((part) => part.skipped) ?? {};
+        const omitted = parts.flatMap((part) => part.omitted ?? []);
         return {
           manifests: parts.flatMap((part) => part.manifests),
           ...(error && { error }),
           ...(errorAt && { errorAt }),
           ...(skipped && { skipped }),
+          ...(isExternal && { isExternal }),
+          ...(omitted.length > 0 && { omitted }),
         };
       },
     );

@@ -2,7 +2,16 @@
 import { createHash } from "node:crypto";
 import { type Dirent, existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { join, posix, relative } from "node:path";
-import { isKustomization, kustomizationsOf, mappingOf, namesIn, reachedFiles } from "./references.ts";
+import { moduleFile } from "../modules.ts";
+import { isMapping } from "../object.ts";
+import {
+  documentsOf,
+  isKustomization,
+  kustomizationsOf,
+  mappingOf,
+  namesIn,
+  reachedFiles,
+} from "./references.ts";
 import { parseRemote } from "./remote.ts";
 
 /** Above this a directory is rendered anew rather than hashed: it holds more than manifests. */
@@ -175,6 +184,55 @@ function isRemote(name: string): boolean {
     /[?&](ref|version|timeout|submodules)=/.test(name) ||
     /\.git(\/|$)/.test(name)
   );
+}
+
+/**
+ * What a kustomization takes from outside of the repository, or has other programs make, by the first that is found;
+ * undefined where kustomize alone can build it from what is here.
+ */
+export function elsewhere(root: string, directory: string): string | undefined {
+  for (const { file } of filesRead(root, [directory])) {
+    if (!isKustomization(file)) continue;
+    const text = readFileSync(join(root, file), "utf8");
+    const content = mappingOf(text);
+    const listed = ["resources", "bases", "components", "crds", "generators", "transformers", "patches"]
+      .flatMap((field) => content[field] ?? [])
+      .flatMap((entry) => (typeof entry === "string" ? entry : isMapping(entry) ? (entry.path ?? []) : []));
+    const remote = listed.find(
+      (entry) => typeof entry === "string" && !entry.includes("\n") && isFetched(root, file, entry),
+    );
+    if (remote !== undefined) return `${file} takes ${remote}, which is elsewhere`;
+    if (runsProgram(text)) return `${file} has Helm render charts`;
+    for (const field of ["generators", "transformers"])
+      for (const name of [content[field] ?? []].flat())
+        if (typeof name === "string" && isPlugin(root, posix.join(posix.dirname(file), name), name))
+          return `${file} has a ${field.slice(0, -1)} that is a program of its own`;
+  }
+  return undefined;
+}
+
+function isFetched(root: string, file: string, entry: string): boolean {
+  if (existsSync(join(root, posix.dirname(file), entry))) return false;
+  const remote = parseRemote(entry);
+  if (remote) return !existsSync(join(root, moduleFile(remote.module)));
+  return isRemote(entry);
+}
+
+// What is builtin is kustomize's own; anything else is a program that it would have to be allowed to run.
+function isPlugin(root: string, path: string, name: string): boolean {
+  const text = name.includes("\n") ? name : (textAt(join(root, path)) ?? "");
+  return documentsOf(text).some(
+    (document) =>
+      isMapping(document) && document.apiVersion !== undefined && document.apiVersion !== "builtin",
+  );
+}
+
+function textAt(file: string): string | undefined {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return undefined;
+  }
 }
 
 // Helm, and functions in containers or executables: what they read nobody can know beforehand.

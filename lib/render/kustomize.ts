@@ -1,28 +1,22 @@
-import { createHash } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { execa } from "execa";
 import { dump, load } from "js-yaml";
-import { goEnvironment, kustomize, moduleDirectory, pinnedVersion } from "../modules.ts";
+import { kustomize, pinnedVersion } from "../modules.ts";
 import { type KubernetesObject, type Manifest, parseObjects } from "../object.ts";
-import { cacheDirectory, checkout } from "../repository.ts";
+import { checkout } from "../repository.ts";
 import { kustomizationsOf } from "./references.ts";
+import { compiledTool, installedVersion } from "./tool.ts";
 
 const originAnnotation = "config.kubernetes.io/origin";
 
 /** Renders a kustomization with the pinned kustomize and returns its YAML. */
 export async function renderYaml(directory: string): Promise<string> {
   kustomizeCommand ??= findKustomize();
-  const { stdout } = await execa(await kustomizeCommand, ["build", resolve(directory)]);
+  const { stdout } = await execa(await kustomizeCommand, ["build", resolve(directory)], {
+    maxBuffer: 256 * 1024 * 1024,
+  });
   return `${stdout}\n`;
 }
 
@@ -85,28 +79,14 @@ function fileOf(root: string, directory: string): string {
 
 let kustomizeCommand: Promise<string> | undefined;
 
+// Of an installed one the version has to be the pinned one, unless no other is to be had.
 async function findKustomize(): Promise<string> {
-  const version = pinnedVersion(checkout, kustomize);
-  const directory = moduleDirectory(checkout, kustomize);
-  const key = createHash("sha256")
-    .update(readFileSync(join(directory, "go.sum")))
-    .digest("hex")
-    .slice(0, 16);
-  const remembered = join(cacheDirectory, `kustomize-${key}`);
-  if (existsSync(remembered)) {
-    const path = readFileSync(remembered, "utf8");
-    if (existsSync(path)) return path;
+  const installed = await installedVersion("kustomize", ["version"]);
+  if (installed === pinnedVersion(checkout, kustomize)) return "kustomize";
+  try {
+    return await compiledTool(kustomize);
+  } catch (error) {
+    if (installed === undefined) throw error;
+    return "kustomize";
   }
-  const installed = await execa("kustomize", ["version"], { reject: false });
-  if (installed.stdout === version) return "kustomize";
-  // Go compiles the tool on first use and keeps it in its cache.
-  const { stdout } = await execa("go", ["-C", directory, "tool", "-n", "kustomize"], {
-    env: goEnvironment(),
-  });
-  // Naming the tool may leave it uncompiled; running it does not.
-  if (!existsSync(stdout))
-    await execa("go", ["-C", directory, "tool", "kustomize", "version"], { env: goEnvironment() });
-  mkdirSync(cacheDirectory, { recursive: true });
-  writeFileSync(remembered, stdout);
-  return stdout;
 }

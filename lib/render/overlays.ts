@@ -1,5 +1,6 @@
 /** Overlays that no cluster has yet: an environment is to be right before the first cluster takes it. */
 import { posix } from "node:path";
+import { configurationOf } from "../configuration.ts";
 import type { Repository } from "../repository.ts";
 import { sourcesOf } from "./application.ts";
 import type { Cache } from "./cache.ts";
@@ -8,8 +9,10 @@ import { kustomizationOf } from "./references.ts";
 
 /** The overlays of a repository, as paths from its root; a component is part of others and renders nothing by itself. */
 export function overlaysIn(repository: Repository): string[] {
+  const rendered = configurationOf(repository).layout?.rendered ?? [];
   return [...repository.keys()]
-    .filter((path) => /^gitops\/.*\/overlays\/[^/]+\/kustomization\.yaml$/.test(path))
+    .filter((path) => /\/overlays\/[^/]+\/kustomization\.yaml$/.test(path))
+    .filter((path) => rendered.some((place) => path.startsWith(`${place}/`)))
     .filter((path) => readYaml<{ kind?: string }>(repository, path)?.kind !== "Component")
     .map((path) => posix.dirname(path))
     .sort();

@@ -4,11 +4,12 @@
  * Nothing in Git is edited. The root Application is applied by deploy.sh, so it can carry the difference: its
  * `spec.source.kustomize.patches` change the Applications that it makes.
  */
+import { layoutOf } from "../configuration.ts";
 import { imagesEntries, imagesIn, parseImage } from "../images/names.ts";
 import type { KubernetesObject } from "../object.ts";
 import { type Repository, serviceNames } from "../repository.ts";
 import { sourcesOf } from "./application.ts";
-import { type Application, readYaml, selfManagement } from "./cluster.ts";
+import { type Application, readYaml } from "./cluster.ts";
 import { kustomizationOf } from "./references.ts";
 import type { Source } from "./source.ts";
 
@@ -42,24 +43,24 @@ interface Operation {
 }
 
 /**
- * Lays a command line's wishes over what a cluster starts from.
+ * Lays what a command line overrides over what a cluster starts from.
  * @param start the AppProjects and the root Application, as rendered from Git
  * @param applications those that the root makes, rendered
- * @param git what Git says; a wish that equals it changes nothing
+ * @param git what Git says; an override that equals it changes nothing
  */
 export function overrideRoot(
   start: KubernetesObject[],
   applications: Application[],
   files: Repository,
   git: Source,
-  wishes: Overrides,
+  overrides: Overrides,
 ): KubernetesObject[] {
-  const repository = wishes.repository ?? git.repository;
-  const revision = wishes.revision ?? git.branch;
+  const repository = overrides.repository ?? git.repository;
+  const revision = overrides.revision ?? git.branch;
   const patches = [
     ...sourcePatches(applications, git, repository, revision),
-    ...registryPatches(applications, files, wishes.registry),
-    ...(wishes.ha ? [availabilityPatch(applications)] : []),
+    ...registryPatches(applications, files, overrides.registry),
+    ...(overrides.ha ? [availabilityPatch(applications, layoutOf(files).selfManagement)] : []),
   ];
   return start.map((object) => {
     if (object.kind === "AppProject") {
@@ -166,7 +167,7 @@ function serviceImages({ manifests }: Application, services: string[]): string[]
   return [...new Set(names)].sort();
 }
 
-function availabilityPatch(applications: Application[]): Patch {
+function availabilityPatch(applications: Application[], selfManagement: string): Patch {
   if (!applications.some(({ name }) => name === selfManagement))
     throw new Error(
       `there is no Application ${selfManagement} on this cluster, so no other Argo CD to choose`,

@@ -1,9 +1,11 @@
 /** Code as a part of what a cached result came from. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { build } from "../build.ts";
 
 /** Texts of this code's files: what an older version of it found says nothing about what this one does. */
 export function ownCode(directory: string): string {
+  if (build !== undefined) return build;
   return (readdirSync(directory, { recursive: true }) as string[])
     .filter((file) => file.endsWith(".ts"))
     .sort()

@@ -2,11 +2,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { dump } from "js-yaml";
+import { layoutAt, placeOf } from "../configuration.ts";
 import { parseObjects } from "../object.ts";
 import { cacheDirectory, type Repository, readRepository } from "../repository.ts";
 import { installDirectory, renderArgocd } from "./argocd.ts";
 import { Cache } from "./cache.ts";
-import { type Application, renderCluster, selfManagement } from "./cluster.ts";
+import { type Application, renderCluster } from "./cluster.ts";
 import { renderYaml } from "./kustomize.ts";
 import { highlyAvailable, type Overrides, overrideRoot } from "./overrides.ts";
 import { withLocalRemotes } from "./remote.ts";
@@ -17,16 +18,17 @@ import { readSource } from "./source.ts";
  * @param ha the one that outlives a node
  */
 export async function renderInstall(checkout: string, cluster: string, ha = false): Promise<string> {
-  if (existsSync(join(checkout, installDirectory(cluster)))) {
+  if (existsSync(join(checkout, installDirectory(checkout, cluster)))) {
     if (ha) throw new Error(`the Argo CD of cluster ${cluster} does not manage itself and has one form only`);
     return renderArgocd(checkout, cluster);
   }
   const { applications } = await childrenOf(checkout, cluster);
+  const { selfManagement } = layoutAt(checkout);
   const own = applications.find(({ name }) => name === selfManagement);
   const path = own?.manifest?.object.spec.source?.path as string | undefined;
   if (!path)
     throw new Error(
-      `neither ${installDirectory(cluster)} nor an Application ${selfManagement} says what to install`,
+      `neither ${installDirectory(checkout, cluster)} nor an Application ${selfManagement} says what to install`,
     );
   return withLocalRemotes(checkout, ha ? highlyAvailable : path, (_, directory) => renderYaml(directory));
 }
@@ -36,7 +38,7 @@ export async function renderInstall(checkout: string, cluster: string, ha = fals
  * @param wishes what to have otherwise than Git says
  */
 export async function renderRoot(checkout: string, cluster: string, wishes: Overrides = {}): Promise<string> {
-  const yaml = await renderYaml(join(checkout, "bootstrap/argocd/root", cluster));
+  const yaml = await renderYaml(join(checkout, placeOf(layoutAt(checkout).root, cluster)));
   if (Object.values(wishes).every((wish) => wish === undefined || wish === false)) return yaml;
   const { repository, applications } = await childrenOf(checkout, cluster);
   const git = readSource(checkout, cluster);

@@ -46,10 +46,10 @@ describe("a wait", () => {
     expect(probe).toHaveBeenCalledTimes(4);
   });
 
-  it("asks twice a second until its deadline, and once more after it", async () => {
+  it("asks soon at first, then twice a second until its deadline, and once more after it", async () => {
     const probe = probing("0/3 ready");
     await outcomeOf(until("pods", 10, probe));
-    expect(probe).toHaveBeenCalledTimes(10 * 2 + 2);
+    expect(probe).toHaveBeenCalledTimes(5 + 9 * 2 + 1);
   });
 
   it("ends at its deadline with the object, the last reason and the next command", async () => {

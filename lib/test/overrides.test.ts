@@ -7,13 +7,13 @@ import { readSource } from "../render/source.ts";
 import { childrenOf, renderInstall, renderRoot } from "../render/start.ts";
 import { checkout } from "../repository.ts";
 
-// The root Application carries the wishes; what is looked at is what Argo CD makes of it.
+// The root Application carries the overrides; what is looked at is what Argo CD makes of it.
 const cold = 900_000;
 const git = readSource(checkout, "upstream");
 const fork = { repository: "https://git.example/fork.git", revision: "v2" };
 
-const root = async (wishes: Parameters<typeof renderRoot>[2]): Promise<KubernetesObject[]> =>
-  parseObjects(await renderRoot(checkout, "upstream", wishes));
+const root = async (overrides: Parameters<typeof renderRoot>[2]): Promise<KubernetesObject[]> =>
+  parseObjects(await renderRoot(checkout, "upstream", overrides));
 const rootApplication = (objects: KubernetesObject[]): KubernetesObject => {
   const found = objects.find(({ kind }) => kind === "Application");
   if (!found) throw new Error("there is no root");
@@ -28,8 +28,8 @@ const render = async (application: KubernetesObject): Promise<KubernetesObject[]
   expect(error).toBeUndefined();
   return manifests.map(({ object }) => object);
 };
-const childrenUnder = async (wishes: Parameters<typeof renderRoot>[2]): Promise<KubernetesObject[]> =>
-  render(rootApplication(await root(wishes)));
+const childrenUnder = async (overrides: Parameters<typeof renderRoot>[2]): Promise<KubernetesObject[]> =>
+  render(rootApplication(await root(overrides)));
 const child = (applications: KubernetesObject[], name: string): KubernetesObject => {
   const found = applications.find(({ metadata }) => metadata.name === name);
   if (!found) throw new Error(`there is no Application ${name}`);
@@ -90,8 +90,8 @@ test("what equals Git patches nothing", async () => {
 
 test("a registry changes the images of services, keeps their tags, and leaves the others", async () => {
   const [now, then] = await Promise.all(
-    [{}, { registry: "localhost:5001/mine" }].map(async (wishes) =>
-      (await render(child(await childrenUnder(wishes), "logging"))).flatMap(imagesIn),
+    [{}, { registry: "localhost:5001/mine" }].map(async (overrides) =>
+      (await render(child(await childrenUnder(overrides), "logging"))).flatMap(imagesIn),
     ),
   );
   expect(now?.length).toBeGreaterThan(1);

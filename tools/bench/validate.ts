@@ -2,7 +2,7 @@
  * How long `validate` takes on this repository and on generated ones: `npm run bench:validate -- [applications...]`.
  * Where KUBECONFORM or KUBE_LINTER name programs, they check the same rendered objects in the same run.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
@@ -23,6 +23,7 @@ function generate(root: string, applications: number): void {
     writeFileSync(join(root, file), dump(content));
   };
   const names = Array.from({ length: applications }, (_, index) => `app-${index}`);
+  cpSync(join(checkout, "gitops.yaml"), join(root, "gitops.yaml"));
   write("gitops/clusters/one/kustomization.yaml", { ...kustomization, resources: ["../../root"] });
   write("gitops/root/kustomization.yaml", {
     ...kustomization,

@@ -1,8 +1,9 @@
 /** The expressions of rules and dashboards in Git, and the metrics and labels that they name. */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parser } from "@prometheus-io/lezer-promql";
 import { load } from "js-yaml";
+import { checkout as repository } from "../../lib/repository.ts";
 
 /** A PromQL expression and where it stands: file and rule, or file and panel. */
 export interface Expression {
@@ -10,10 +11,16 @@ export interface Expression {
   expression: string;
 }
 
-/** The folders of the rules: those that all clusters share, and those that a chart brings elsewhere. */
+/** The folders that services have their own rules in. */
+export const serviceRuleFolders = readdirSync(join(repository, "gitops/apps"))
+  .map((app) => `gitops/apps/${app}/base/monitoring`)
+  .filter((folder) => existsSync(join(repository, folder)));
+
+/** The folders of the rules: those that all clusters share, those that a chart brings elsewhere, and services' own. */
 export const ruleFolders = [
   "gitops/platform/monitoring/base/rules",
   "gitops/platform/monitoring/stack/embedded/rules",
+  ...serviceRuleFolders,
 ];
 const dashboards = "gitops/platform/monitoring/base/dashboards";
 

@@ -1,8 +1,9 @@
 /** What a change does to a cluster before it is merged: the difference of what two states of the repository render. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { type Configuration, configurationFile, configurationOf } from "../../lib/configuration.ts";
 import { Git } from "../../lib/git/git.ts";
 import {
   describeObject,
@@ -12,8 +13,9 @@ import {
   type KubernetesObject,
 } from "../../lib/object.ts";
 import { Cache } from "../../lib/render/cache.ts";
-import { clusterNames, renderCluster } from "../../lib/render/cluster.ts";
-import { cacheDirectory, nothingToRead, readRepository } from "../../lib/repository.ts";
+import { type Application, clusterNames, renderCluster } from "../../lib/render/cluster.ts";
+import { cacheDirectory, nothingToRead, type Repository, readRepository } from "../../lib/repository.ts";
+import { discoverIn } from "./discovered.ts";
 import { trailerValues } from "./git/trailers.ts";
 
 /** The trailer of a commit that means a deletion: `Deletes: Service shop/cart`, one for each object. */
@@ -38,8 +40,12 @@ export interface Difference {
 export interface BlastRadius {
   base: string;
   differences: Difference[];
-  /** Objects by name, such as `Service shop/cart`. */
+  /** Objects by name, such as `Service shop/cart`; none where deletions need no trailer. */
   unacknowledged: string[];
+  /** What could not be rendered in either state, so that nothing is said of it. */
+  skipped: string[];
+  /** Applications that do not render any more. */
+  broken: string[];
 }
 
 /**
@@ -57,7 +63,16 @@ export async function blastRadius(
   try {
     // As the working tree that it is compared with was written, line ends and all.
     await git.run("worktree", "add", "--quiet", "--detach", "--force", directory, base);
-    const [before, after] = [await renderAll(directory, cache), await renderAll(root, cache)];
+    const repository = await readRepository(root);
+    const configuration = configurationOf(repository);
+    const older = await readRepository(directory);
+    // A commit from before there was a gitops.yaml is laid out as the next one says.
+    const earlier = older.has(configurationFile) ? configurationOf(older) : configuration;
+    const [then, now] = [
+      await renderAll(directory, older, earlier, cache, root),
+      await renderAll(root, repository, configuration, cache, root),
+    ];
+    const [before, after] = [then.objects, now.objects];
     const clusters = [...new Set([...before.keys(), ...after.keys()])].sort();
     if (clusters.length === 0) throw nothingToRead(root);
     const differences = clusters.map((cluster) =>
@@ -65,15 +80,40 @@ export async function blastRadius(
     );
     const meant = await acknowledged(git, base);
     const deleted = differences.flatMap((difference) => difference.deleted.map(describeObject));
-    return { base, differences, unacknowledged: [...new Set(deleted)].filter((name) => !meant.has(name)) };
+    const unacknowledged =
+      configuration.preset === "platform" ? [...new Set(deleted)].filter((name) => !meant.has(name)) : [];
+    const skipped = [...new Set([...then.skipped, ...now.skipped])].sort();
+    return { base, differences, unacknowledged, skipped, broken: now.broken };
   } finally {
     await git.try("worktree", "remove", "--force", directory);
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-async function renderAll(root: string, cache: Cache): Promise<Map<string, KubernetesObject[]>> {
-  const repository = await readRepository(root);
+/** What each cluster of a checkout renders, by its name. @throws where an Application does not render */
+export async function renderClusters(root: string, cache: Cache): Promise<Map<string, KubernetesObject[]>> {
+  const files = await readRepository(root);
+  return (await renderAll(root, files, configurationOf(files), cache, root)).objects;
+}
+
+interface State {
+  objects: Map<string, KubernetesObject[]>;
+  skipped: string[];
+  broken: string[];
+}
+
+async function renderAll(
+  root: string,
+  files: Repository,
+  configuration: Configuration,
+  cache: Cache,
+  home: string,
+): Promise<State> {
+  if (!configuration.layout) return renderDiscovered(root, files, configuration, cache, home);
+  // The layout of the other state is read from where its files are.
+  const text = files.get(configurationFile) ?? readFileSync(join(home, configurationFile), "utf8");
+  if (!files.has(configurationFile)) writeFileSync(join(root, configurationFile), text);
+  const repository = new Map([...files, [configurationFile, text]]);
   const rendered = new Map<string, KubernetesObject[]>();
   for (const cluster of clusterNames(repository)) {
     const applications = await renderCluster(root, repository, cluster, cache);
@@ -84,8 +124,52 @@ async function renderAll(root: string, cache: Cache): Promise<Map<string, Kubern
       applications.flatMap(({ manifests }) => manifests.map(({ object }) => object)),
     );
   }
-  return rendered;
+  return { objects: rendered, skipped: [], broken: [] };
 }
+
+async function renderDiscovered(
+  root: string,
+  repository: Repository,
+  configuration: Configuration,
+  cache: Cache,
+  home: string,
+): Promise<State> {
+  const { destinations, skipped } = await discoverIn(root, repository, configuration, cache, home);
+  const applications = destinations.flatMap((destination) => destination.applications);
+  const said = (name: string, what: string): string => `Application ${name}: ${what}`;
+  return {
+    objects: new Map(
+      destinations.map(({ name, applications: some }) => [
+        name,
+        some.flatMap((application) =>
+          application.manifests.map(({ object }) => inNamespace(object, application)),
+        ),
+      ]),
+    ),
+    skipped: [
+      ...skipped,
+      ...applications.flatMap((application) =>
+        application.skipped === undefined ? [] : [said(application.name, application.skipped)],
+      ),
+    ],
+    broken: applications.flatMap(({ name, error }) => (error === undefined ? [] : [said(name, error)])),
+  };
+}
+
+// As Argo CD does; of a kind without a namespace the destination's says nothing, and is the same on both sides.
+function inNamespace(object: KubernetesObject, { manifest }: Application): KubernetesObject {
+  const namespace: unknown = manifest?.object.spec?.destination?.namespace;
+  if (
+    object.metadata.namespace !== undefined ||
+    typeof namespace !== "string" ||
+    clusterWide.test(object.kind)
+  )
+    return object;
+  return { ...object, metadata: { ...object.metadata, namespace } };
+}
+
+const clusterWide =
+  /^(Namespace|Node|PersistentVolume|StorageClass|PriorityClass|IngressClass|CustomResourceDefinition|APIService|.*WebhookConfiguration|Cluster[A-Z]\w*)$/;
 
 async function acknowledged(git: Git, base: string): Promise<Set<string>> {
   return new Set((await trailerValues(git, `${base}..HEAD`, deletesTrailer)).filter(Boolean));
@@ -174,7 +258,13 @@ export function consequences({ created, changed, deleted }: Difference): string[
 }
 
 /** Writes a blast radius as Markdown, for a review. */
-export function formatBlastRadius({ base, differences, unacknowledged }: BlastRadius): string {
+export function formatBlastRadius({
+  base,
+  differences,
+  unacknowledged,
+  skipped = [],
+  broken = [],
+}: Pick<BlastRadius, "base" | "differences" | "unacknowledged"> & Partial<BlastRadius>): string {
   const parts = differences.map((difference) => {
     const { cluster, created, changed, deleted } = difference;
     const heading = `## ${cluster}: ${created.length} created, ${changed.length} changed, ${deleted.length} deleted\n`;
@@ -198,7 +288,10 @@ export function formatBlastRadius({ base, differences, unacknowledged }: BlastRa
   });
   const missing = unacknowledged.map((name) => `    ${deletesTrailer}: ${name}\n`).join("");
   const note = missing ? `\nDeletions need to be meant. Add to the commit message:\n\n${missing}` : "";
-  return `# Against ${base}\n\n${parts.join("\n")}${note}`;
+  const list = (title: string, lines: string[]): string =>
+    lines.length === 0 ? "" : `\n**${title}**\n\n${lines.map((line) => `- ${line}\n`).join("")}`;
+  const rest = [list("Does not render any more", broken), list("Not looked at", skipped)].join("");
+  return `# Against ${base}\n\n${parts.join("\n")}${rest}${note}`;
 }
 
 function show(value: unknown): string {

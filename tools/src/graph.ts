@@ -1,5 +1,6 @@
 /** All objects of a cluster, and how they are found. */
 
+import { configurationOf, type Layout } from "../../lib/configuration.ts";
 import { type FieldPath, isMapping, type KubernetesObject, type Manifest } from "../../lib/object.ts";
 import { type Application, bootstrap } from "../../lib/render/cluster.ts";
 import { type Position, Positions } from "../../lib/render/position.ts";
@@ -9,8 +10,10 @@ import type { Defect } from "./schema/validator.ts";
 
 /** What Git says of a service's image. */
 export interface ServiceTag {
-  /** First 12 digits of the tree hash of the committed sources; undefined while there are none. */
-  expected: string | undefined;
+  /** First 12 digits of the tree hash of the committed sources, or of those that are in no commit yet. */
+  expected: string;
+  /** True while no commit has the sources. */
+  uncommitted: boolean;
   /** The tag that the last commit of the scalar rolled back from, where that commit is a rollback. */
   rolledBack: string | undefined;
   /** The tags of all sources that were ever committed; undefined where the history is cut off. */
@@ -35,6 +38,10 @@ export interface GraphInput {
   links?: Link[];
   /** Files that are rendered and that Git ignores, with the file that names each. */
   ignored?: { file: string; by: string }[];
+  /** AppProjects that stand in no Application of this cluster. */
+  projects?: Manifest[];
+  /** Objects of which it is not known whether they live in a namespace. */
+  scopeless?: ReadonlySet<KubernetesObject>;
   /** Files that take part in the rendering of any cluster; one that only another uses is no stray. */
   used?: ReadonlySet<string>;
 }
@@ -71,6 +78,11 @@ export class Graph {
       append(this.#byNamespace, `${kind} ${metadata.namespace ?? ""}`, manifest);
       append(this.#byName, `${kind} ${metadata.namespace ?? ""}/${metadata.name}`, manifest);
     }
+  }
+
+  /** Where things are, for the rules that are about the layout; undefined where the repository has none. */
+  get layout(): Layout | undefined {
+    return configurationOf(this.input.repository).layout;
   }
 
   /** True where an object was left out because it has not the shape of its kind: what others refer to may be missing. */
@@ -118,7 +130,8 @@ export class Graph {
   /** The AppProject of an Application, as far as it is in this repository. */
   projectOf({ manifest }: Application): Manifest | undefined {
     const name = (manifest?.object.spec?.project as string | undefined) ?? "default";
-    return this.ofKind("AppProject").find(({ object }) => object.metadata.name === name);
+    const near = this.ofKind("AppProject").find(({ object }) => object.metadata.name === name);
+    return near ?? closest(manifest?.file ?? "", this.input.projects ?? [], name);
   }
 
   /** What IstioOperators of deploy.sh say, which `istioctl` installs: they are rendered nowhere and have no schema here. */
@@ -163,12 +176,27 @@ export class Graph {
       ...[...this.input.repository]
         .filter(
           ([path, text]) =>
-            /^bootstrap\/.*\.ya?ml$/.test(path) && /^kind: (Namespace|IstioOperator)$/m.test(text),
+            this.layout !== undefined &&
+            path.startsWith(`${this.layout.given}/`) &&
+            /\.ya?ml$/.test(path) &&
+            /^kind: (Namespace|IstioOperator)$/m.test(text),
         )
         .flatMap(([path]) => this.#positions.objectsOf(path)),
     ];
     return this.#given;
   }
+}
+
+// Of several of one name the one that has most of its path in common with the Application.
+function closest(file: string, projects: Manifest[], name: string): Manifest | undefined {
+  const shared = (other: string): number => {
+    const [a, b] = [file.split("/"), other.split("/")];
+    const end = a.findIndex((part, index) => part !== b[index]);
+    return end < 0 ? a.length : end;
+  };
+  return projects
+    .filter(({ object }) => object.metadata.name === name)
+    .sort((one, other) => shared(other.file) - shared(one.file))[0];
 }
 
 function append<T>(map: Map<string, T[]>, key: string, value: T): void {

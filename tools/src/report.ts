@@ -1,4 +1,5 @@
 /** Findings in the forms that people and machines read. */
+import { called } from "../../lib/build.ts";
 import type { Finding } from "./finding.ts";
 import { rules } from "./rules/index.ts";
 import type { Validation } from "./validate.ts";
@@ -13,7 +14,7 @@ export function report(validation: Validation, format: Format): string {
     case "json":
       return `${JSON.stringify(validation, undefined, 2)}\n`;
     case "sarif":
-      return `${JSON.stringify(sarif(validation.findings), undefined, 2)}\n`;
+      return `${JSON.stringify(sarif(validation), undefined, 2)}\n`;
     case "github":
       return validation.findings.map(annotation).join("");
     default:
@@ -21,19 +22,49 @@ export function report(validation: Validation, format: Format): string {
   }
 }
 
-function people({ findings, clusters, overlays, applications, objects, skipped }: Validation): string {
+function people(validation: Validation): string {
+  const { findings, clusters, overlays, applications, objects, skipped } = validation;
+  const { unchecked = {}, external = [] } = validation;
   const lines = findings.map(
     ({ file, line, column, rule, message, fix }) =>
       `${file}:${line}:${column}: ${message} [${rule}]\n    fix: ${fix}\n`,
   );
-  const notes = skipped.map((text) => `not looked at: ${text}\n`);
-  const amount = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
-  const scope = `${amount(objects, "object")} of ${amount(applications, "Application")} on ${clusters.join(", ") || "no cluster"}${
+  const unknown = Object.values(unchecked);
+  const notes = notesOf(validation).map((text) => `${text}\n`);
+  const scope = `${amount(objects, "object")} of ${amount(applications, "Application")} on ${named(clusters)}${
     overlays.length > 0 ? `, and in ${amount(overlays.length, "overlay")} that no cluster has` : ""
   }`;
-  const next = findings[0] ? `\nnext: npm run validate -- --explain ${findings[0].rule}` : "";
-  return `${lines.join("")}${notes.join("")}${amount(findings.length, "finding")} in ${scope}${next}\n`;
+  const left = [
+    ...(skipped.length > 0 && validation.unchecked ? [`${skipped.length} not looked at`] : []),
+    ...(external.length > 0 ? [`${external.length} in other repositories`] : []),
+    ...(unknown.length > 0
+      ? [
+          `${amount(
+            unknown.reduce((sum, count) => sum + count, 0),
+            "object",
+          )} without a schema`,
+        ]
+      : []),
+  ].join(", ");
+  const next = findings[0] ? `\nnext: ${called(`npm run validate -- --explain ${findings[0].rule}`)}` : "";
+  return `${lines.join("")}${notes.join("")}${amount(findings.length, "finding")} in ${scope}${left && `; ${left}`}${next}\n`;
 }
+
+/** What was left out, a line each: a verdict says nothing of it. */
+function notesOf({ skipped, unchecked = {}, external = [], taken = [] }: Validation): string[] {
+  const unknown = Object.entries(unchecked).sort(([a], [b]) => (a < b ? -1 : 1));
+  return [
+    ...skipped.map((text) => `not looked at: ${text}`),
+    ...external.map((text) => `in another repository: ${text}`),
+    ...unknown.map(([kind, count]) => `no schema at hand: ${kind}, ${amount(count, "object")}`),
+    ...taken.map((url) => `taken for this repository: ${url}`),
+  ];
+}
+
+const named = (clusters: string[]): string =>
+  clusters.length > 6 ? amount(clusters.length, "cluster") : clusters.join(", ") || "no cluster";
+
+const amount = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 // https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 function annotation({ file, line, column, rule, message, fix }: Finding): string {
@@ -45,7 +76,9 @@ function annotation({ file, line, column, rule, message, fix }: Finding): string
 }
 
 // https://docs.oasis-open.org/sarif/sarif/v2.1.0/
-function sarif(findings: Finding[]): object {
+function sarif(validation: Validation): object {
+  const { findings } = validation;
+  const leftOut = notesOf(validation);
   return {
     $schema: "https://json.schemastore.org/sarif-2.1.0.json",
     version: "2.1.0",
@@ -62,6 +95,12 @@ function sarif(findings: Finding[]): object {
           },
         },
         columnKind: "utf16CodeUnits",
+        invocations: [
+          {
+            executionSuccessful: true,
+            toolExecutionNotifications: leftOut.map((text) => ({ level: "note", message: { text } })),
+          },
+        ],
         results: findings.map(({ file, line, column, rule, message, fix }) => ({
           ruleId: rule,
           ruleIndex: rules.findIndex(({ id }) => id === rule),

@@ -2,6 +2,7 @@
 import { dirname, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { concurrently } from "../../lib/concurrency.ts";
+import { configurationOf, layoutOf, placeOf } from "../../lib/configuration.ts";
 import { moduleFile, pinnedModules, pinnedVersion } from "../../lib/modules.ts";
 import { asObject, isMapping, type KubernetesObject, type Manifest } from "../../lib/object.ts";
 import { sourcesOf } from "../../lib/render/application.ts";
@@ -17,13 +18,15 @@ import { filesRead, inputsOf } from "../../lib/render/inputs.ts";
 import { unusedOverlays, withOverlays } from "../../lib/render/overlays.ts";
 import { ownCode } from "../../lib/render/own-code.ts";
 import { documentsOf, isKustomization } from "../../lib/render/references.ts";
-import { sourceFile } from "../../lib/render/source.ts";
 import { cacheDirectory, checkout, type Repository, readRepository } from "../../lib/repository.ts";
+import { validateDiscovered } from "./discovered.ts";
 import { type Finding, sortFindings } from "./finding.ts";
 import { serviceTags } from "./git/deployments.ts";
 import { ignoredAmong, type Link, trackedLinks } from "./git/files.ts";
 import { Graph, type GraphInput } from "./graph.ts";
-import { runRules } from "./rules/index.ts";
+import { chosenRules, runRules } from "./rules/index.ts";
+import type { Rule } from "./rules/rule.ts";
+import { removeNulls } from "./schema/nulls.ts";
 import { platformSchemasKey, platformValidator, readDefinition } from "./schema/sources.ts";
 import type { Defect, Validator } from "./schema/validator.ts";
 
@@ -42,6 +45,12 @@ export interface Validation {
   objects: number;
   /** What could not be looked at here, such as charts of remote repositories. */
   skipped: string[];
+  /** Objects of kinds that nobody here defines, by kind: nothing of them was compared with a schema. */
+  unchecked?: Record<string, number>;
+  /** Applications whose sources are in other repositories. */
+  external?: string[];
+  /** URLs that were taken for this repository's although no remote has them. */
+  taken?: string[];
 }
 
 /**
@@ -54,8 +63,12 @@ export async function validate(
   { cache = new Cache(cacheDirectory) }: ValidateOptions = {},
 ): Promise<Validation> {
   const repository = await readRepository(root);
+  const configuration = configurationOf(repository);
+  const chosen = chosenRules(configuration);
+  if (!configuration.layout) return validateDiscovered(root, repository, configuration, chosen, cache);
   const tags = await serviceTags(root, repository);
-  const inputs = inputsOf(root, renderedFrom);
+  const { rendered } = configuration.layout;
+  const inputs = inputsOf(root, rendered);
   const links = await trackedLinks(root);
   const key = digest(
     JSON.stringify(links),
@@ -68,14 +81,11 @@ export async function validate(
   );
   const known = inputs && cache.get<Validation>("validation", key);
   if (known) return known;
-  const { result, isFollowed } = await validateAll(root, repository, tags, links, cache);
+  const { result, isFollowed } = await validateAll(root, repository, tags, links, cache, chosen);
   // A finding may be of a tool or a chart that was not at hand.
   if (inputs && isFollowed && result.findings.length === 0) cache.set("validation", key, result);
   return result;
 }
-
-// What lies here counts with every byte, whether Git has it or not.
-const renderedFrom = ["gitops", "bootstrap/argocd"];
 
 async function validateAll(
   root: string,
@@ -83,6 +93,7 @@ async function validateAll(
   tags: GraphInput["tags"],
   links: Link[],
   cache: Cache,
+  chosen: readonly Rule[],
 ): Promise<{ result: Validation; isFollowed: boolean }> {
   const result: Validation = {
     findings: [],
@@ -100,7 +111,7 @@ async function validateAll(
   for (const graph of graphs) {
     graph.input.used = used;
     graph.input.links = links;
-    result.findings.push(...runRules(graph));
+    result.findings.push(...runRules(graph, chosen));
     result.applications += graph.input.applications.length - 1;
     result.objects += graph.manifests.length;
     for (const { name, skipped } of graph.input.applications)
@@ -112,17 +123,17 @@ async function validateAll(
   const variants = await concurrently(pairs, ({ name, graph }) =>
     loadVariant(root, graph, name, result.overlays, cache),
   );
-  for (const variant of variants) if (variant) result.findings.push(...runRules(variant));
+  for (const variant of variants) if (variant) result.findings.push(...runRules(variant, chosen));
   result.findings = sortFindings(result.findings);
   const looked = [...graphs, ...variants].flatMap((graph) => graph?.input.applications ?? []);
-  return { result, isFollowed: looked.every(isFollowedHere) };
+  const { rendered } = layoutOf(repository);
+  return { result, isFollowed: looked.every((application) => isFollowedHere(application, rendered)) };
 }
 
-function isFollowedHere({ manifest, isFollowed }: Application): boolean {
+// What lies in the rendered directories counts with every byte, whether Git has it or not.
+function isFollowedHere({ manifest, isFollowed }: Application, rendered: string[]): boolean {
   const paths = manifest ? sourcesOf(manifest.object).flatMap(({ path }) => path ?? []) : [];
-  return (
-    isFollowed && paths.every((path) => renderedFrom.some((place) => `${path}/`.startsWith(`${place}/`)))
-  );
+  return isFollowed && paths.every((path) => rendered.some((place) => `${path}/`.startsWith(`${place}/`)));
 }
 
 /** Renders one cluster and checks its objects against their schemas. */
@@ -202,7 +213,7 @@ export async function soundOf(
  * Wrong types in the files of an Application that does not render. Kustomize names its own file and a field of its
  * transformer, so the mistake is looked for where it was made. A patch holds part of an object: what it lacks is no mistake.
  */
-async function defectsInSources(
+export async function defectsInSources(
   { name, error, files }: Application,
   repository: Repository,
   cache: Cache,
@@ -228,10 +239,10 @@ function wrongTypes(document: unknown, validator: Validator): Defect[] {
   }
 }
 
-type Defects = { manifest: Manifest; defect: Defect }[];
+export type Defects = { manifest: Manifest; defect: Defect }[];
 
 /** Schema checks, remembered per Application; the schemas are only loaded when one has changed. */
-class Schemas {
+export class Schemas {
   readonly #cache: Cache;
   readonly #cluster: string;
   readonly #definitions: KubernetesObject[];
@@ -244,24 +255,35 @@ class Schemas {
     cluster: string,
     applications: Application[],
     platform: () => Promise<Validator>,
+    definitions: KubernetesObject[] = [],
   ) {
     this.#cache = cache;
     this.#cluster = cluster;
     this.#platform = platform;
-    this.#definitions = applications.flatMap(({ manifests }) =>
-      manifests.flatMap(({ object }) => (object.kind === "CustomResourceDefinition" ? [object] : [])),
-    );
+    this.#definitions = [
+      ...definitions,
+      ...applications.flatMap(({ manifests }) =>
+        manifests.flatMap(({ object }) => (object.kind === "CustomResourceDefinition" ? [object] : [])),
+      ),
+    ];
     this.#key = digest(platformSchemasKey(checkout), JSON.stringify(this.#definitions));
   }
 
+  /** Everything that objects are checked against. */
+  validator(): Promise<Validator> {
+    this.#validator ??= this.#load();
+    return this.#validator;
+  }
+
   async check(application: Application): Promise<Defects> {
+    for (const { object } of application.manifests)
+      if (object.kind !== "CustomResourceDefinition") removeNulls(object);
     const entry = `schema ${this.#cluster} ${application.name}`;
     const key = digest(this.#key, application.key);
     type Checked = { defects: { index: number; defect: Defect }[]; clusterWide: number[] };
     let checked = this.#cache.get<Checked>(entry, key);
     if (!checked) {
-      this.#validator ??= this.#load();
-      const validator = await this.#validator;
+      const validator = await this.validator();
       const objects = application.manifests.map(({ object }) => object);
       checked = {
         // A definition from a pinned module is as its project publishes it, and takes a second to check.
@@ -297,7 +319,7 @@ class Schemas {
 }
 
 /** What is read from the working tree, by a kustomization or as a plain manifest, and is not among the files of the repository. */
-async function ignoredFiles(
+export async function ignoredFiles(
   root: string,
   repository: Repository,
   cluster: string,
@@ -307,7 +329,7 @@ async function ignoredFiles(
     ...applications.flatMap(({ manifest }) =>
       manifest ? sourcesOf(manifest.object).flatMap(({ path }) => path ?? []) : [],
     ),
-    ...["root", "install"].map((stage) => `bootstrap/argocd/${stage}/${cluster}`),
+    ...startsOf(repository, cluster),
   ];
   const named = new Map<string, string>();
   for (const { file, by } of filesRead(root, directories)) if (!repository.has(file)) named.set(file, by);
@@ -318,8 +340,14 @@ async function ignoredFiles(
   });
 }
 
+function startsOf(repository: Repository, cluster: string): string[] {
+  const { layout } = configurationOf(repository);
+  return layout ? [layout.root, layout.install].map((place) => placeOf(place, cluster)) : [];
+}
+
 function pinsOf(root: string, repository: Repository, cluster: string): GraphInput["pins"] {
-  const home = sourceFile(cluster);
+  const { source: place, versions } = layoutOf(repository);
+  const home = placeOf(place, cluster);
   const { data } = readYaml<{ data?: unknown }>(repository, home) ?? {};
   const source = isMapping(data) ? data : {};
   const pins: GraphInput["pins"] = [];
@@ -327,11 +355,9 @@ function pinsOf(root: string, repository: Repository, cluster: string): GraphInp
     pins.push({ name: "the repository", value: source.repository, home });
   if (typeof source.branch === "string" && source.branch !== "")
     pins.push({ name: "the branch", value: `targetRevision: ${source.branch}`, home });
-  for (const [name, value] of Object.entries(
-    readYaml<Record<string, unknown>>(repository, "versions.yaml") ?? {},
-  )) {
+  for (const [name, value] of Object.entries(readYaml<Record<string, unknown>>(repository, versions) ?? {})) {
     // A word such as a distribution's name is part of other words and says nothing by itself.
-    if (/^\d+(\.\d+)+$/.test(String(value))) pins.push({ name, value: String(value), home: "versions.yaml" });
+    if (/^\d+(\.\d+)+$/.test(String(value))) pins.push({ name, value: String(value), home: versions });
   }
   for (const module of pinnedModules) {
     const file = moduleFile(module);

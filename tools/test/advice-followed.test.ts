@@ -7,6 +7,7 @@ import { examine } from "../../lib/cluster/doctor.ts";
 import { waitForCommit } from "../../lib/cluster/wait.ts";
 import { findBuilder } from "../../lib/images/builder.ts";
 import { checkout } from "../../lib/repository.ts";
+import { bundle } from "../../lib/test/bundle.ts";
 import { editCommand } from "../src/git/scalar.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
@@ -20,12 +21,12 @@ const overlay = (name: string): string => `gitops/apps/shop/overlays/${name}/kus
 const entry = (tag: string): string =>
   `images:\n  - name: registry.example/shop/cart\n    newTag: "${tag}"\n`;
 
+const cli = await bundle(join(checkout, "tools/src/cli.ts"));
 /** The command line itself, and what it says is next. */
 async function gitops(
   ...args: string[]
 ): Promise<{ exitCode: number | undefined; next: string; all: string }> {
-  const cli = ["--import", import.meta.resolve("tsx"), join(checkout, "tools/src/cli.ts"), ...args];
-  const { exitCode, all } = await execa(process.execPath, cli, {
+  const { exitCode, all } = await execa(process.execPath, [cli, ...args], {
     cwd: clone.directory,
     all: true,
     reject: false,

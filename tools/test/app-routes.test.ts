@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { renderObjects } from "../../lib/render/kustomize.ts";
 import { checkout } from "../../lib/repository.ts";
+import { bundle } from "../../lib/test/bundle.ts";
 
 interface Route {
   name: string;
@@ -22,10 +23,11 @@ let url = "";
 
 /** Starts the app on a port of its own. */
 async function startApp(): Promise<void> {
+  const program = await bundle(join(checkout, "services/app/src/main.ts"));
   const settings = { PORT: "0", METRICS_PORT: "0", DRAIN_SECONDS: "0", LOG_DIR: join(directory, "logs") };
   for (const name of ["config", "logs"]) mkdirSync(join(directory, name));
   for (const [name, value] of Object.entries(settings)) writeFileSync(join(directory, "config", name), value);
-  app = spawn(process.execPath, ["--import", "tsx", "src/main.ts"], {
+  app = spawn(process.execPath, [program], {
     cwd: join(checkout, "services/app"),
     env: { PATH: process.env.PATH, CONFIG_DIR: join(directory, "config") },
     stdio: ["ignore", "pipe", "inherit"],
@@ -85,6 +87,12 @@ function operationsOf(method: string, target: string): string[] {
   });
 }
 
+/** What the app answers where it stores a line → the route and the operation that such a request is to have. */
+const stored = new Map([
+  ['{"status":"ok"}', ["append", "POST /log"]],
+  ['{"status":"ok","lines":1}', ["append-many", "POST /logs"]],
+]);
+
 describe.each([
   "/log",
   "/log/",
@@ -97,13 +105,27 @@ describe.each([
   "/log//",
   "/logger",
   "/lo%67",
+  "/logs/",
+  "/LOGS",
+  "/Logs/?a=b",
+  "/logs//",
+  "/logs/x",
+  "/logss",
 ])("POST %s", (target) => {
   it("has the delay and the timeout exactly where the app stores it", async () => {
-    const { status } = await fetch(url + target, { method: "POST", body: '{"message":"hello"}' });
-    for (const environment of environments)
-      expect(routeOf(environment, "POST", target)).toBe(status === 200 ? "append" : "everything-else");
-    expect(new Set(operationsOf("POST", target))).toEqual(new Set([status === 200 ? "POST /log" : "other"]));
+    const answer = await fetch(url + target, { method: "POST", body: '{"message":"hello"}' });
+    const [route, operation] = stored.get(await answer.text()) ?? ["everything-else", "other"];
+    for (const environment of environments) expect(routeOf(environment, "POST", target)).toBe(route);
+    expect(new Set(operationsOf("POST", target))).toEqual(new Set([operation]));
   });
+});
+
+it("stores one line at /log and many at /logs", async () => {
+  for (const [body, [, operation = ""]] of stored) {
+    const [method, path] = operation.split(" ");
+    const answer = await fetch(url + path, { method: method as string, body: '{"message":"hello"}' });
+    expect(await answer.text()).toBe(body);
+  }
 });
 
 describe.each(["/logs", "/logs/", "/LOGS", "/Logs/", "/logs?lines=1", "/log", "/logs/x"])(

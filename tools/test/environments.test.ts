@@ -42,7 +42,8 @@ test("the agent has the same environments as the app", () => {
 
 test.each(environments)("%s delays the share that its one file says", (environment) => {
   const [, share] =
-    /^DELAY_PERCENT=(\d+)$/m.exec(readFileSync(join(checkout, faultFile(environment)), "utf8")) ?? [];
+    /^DELAY_PERCENT=(\d+)$/m.exec(readFileSync(join(checkout, faultFile(checkout, environment)), "utf8")) ??
+    [];
   const [append] = find(environment, "VirtualService", "app").spec.http;
   expect(append.headers.request.set["x-envoy-fault-delay-request-percentage"]).toBe(share);
 });
@@ -73,7 +74,7 @@ interface Collector {
 }
 
 test("production delays nothing", () => {
-  expect(readFileSync(join(checkout, faultFile("production")), "utf8")).toBe("DELAY_PERCENT=0\n");
+  expect(readFileSync(join(checkout, faultFile(checkout, "production")), "utf8")).toBe("DELAY_PERCENT=0\n");
 });
 
 test.each(environments)("%s keeps to Pod Security as the base does", (environment) => {
@@ -138,13 +139,41 @@ describe.skipIf(!collector)("the agent", () => {
   mkdirSync(join(directory, "checkpoint"));
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-  test.each(environments)("accepts its configuration in %s", async (environment) => {
+  const embedded = "the embedded cluster";
+  beforeAll(async () => {
+    const objects = await renderObjects(join(checkout, "gitops/clusters/embedded/log-agent"));
+    rendered.set(`log-agent ${embedded}`, objects);
+  }, coldStart);
+
+  test("of the embedded cluster is that of its environment but for the encoding", () => {
+    const [own, local] = [embedded, defaultEnvironment].map((name) =>
+      structuredClone(rendered.get(`log-agent ${name}`) ?? []).map((object) => {
+        const text = JSON.stringify(object).replaceAll(/log-agent-config-\w+/g, "log-agent-config");
+        return text
+          .replace('"--config=/etc/log-agent/line-encoding.yaml",', "")
+          .replace(/(opentelemetry-collector-contrib:[\d.]+)-\w+/, "$1");
+      }),
+    );
+    const changed = own?.filter((object) => !local?.includes(object)).map((text) => JSON.parse(text));
+    expect(changed).toHaveLength(1);
+    expect(changed?.[0]).toMatchObject({
+      kind: "ConfigMap",
+      data: { "line-encoding.yaml": expect.stringContaining("log_line_encoding") },
+    });
+    expect(own).toHaveLength(local?.length ?? 0);
+  });
+
+  test.each([...environments, embedded])("accepts its configuration in %s", async (environment) => {
     const [container] = find(environment, "DaemonSet", "log-agent", "log-agent").spec.template.spec
       .containers;
     const base = join(checkout, "gitops/apps/log-agent");
     const args = (container.args as string[]).map((arg) =>
       arg
         .replace("/etc/log-agent/collector.yaml", join(base, "base/agent/collector.yaml"))
+        .replace(
+          "/etc/log-agent/line-encoding.yaml",
+          join(base, "components/line-encoding/line-encoding.yaml"),
+        )
         .replace("/etc/log-agent/", join(base, `overlays/${environment}/`)),
     );
     const { exitCode, stderr } = await execa(collector ?? "", ["validate", ...args], {

@@ -17,19 +17,22 @@ import { afterEach, describe, expect, test } from "vitest";
 import { isSsh, sshAddress } from "../../bootstrap/existing/src/credentials.ts";
 import { probeAddress } from "../../bootstrap/existing/src/probe.ts";
 import { checkout } from "../../lib/repository.ts";
+import { bundle } from "../../lib/test/bundle.ts";
 import { replaceYamlScalar } from "../src/git/scalar.ts";
 import { release, setFault } from "../src/release/release.ts";
 import { clone, fault, kustomization, openShop, shop } from "./shop.ts";
 
 openShop();
 
+const cli = await bundle(join(checkout, "tools/src/cli.ts"));
 /** Runs the command as a process of its own, from a shell. */
 const gitops = (line: string) =>
-  execa(
-    "sh",
-    ["-c", `${line.replace("gitops", `${checkout}/node_modules/.bin/tsx ${checkout}/tools/src/cli.ts`)}`],
-    { cwd: clone.directory, reject: false, all: true, env: { REGISTRY: "http://127.0.0.1:9" } },
-  );
+  execa("sh", ["-c", `${line.replace("gitops", `node ${cli}`)}`], {
+    cwd: clone.directory,
+    reject: false,
+    all: true,
+    env: { REGISTRY: "http://127.0.0.1:9" },
+  });
 const here = (): string => `--directory ${clone.directory} --remote origin --no-validate`;
 
 describe("under umask 077", () => {

@@ -201,6 +201,19 @@ describe("what was rolled back is remembered", () => {
     await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
   });
 
+  test("of one that was merged by git merge --squash, whose message is moved to the right", async () => {
+    await clone.change("one\n");
+    await release(clone.options());
+    const two = await clone.change("two\n");
+    await release(clone.options());
+    await clone.person("switch", "--quiet", "--create", "side");
+    await rollback(clone.options());
+    await clone.person("switch", "--quiet", "main");
+    await clone.person("merge", "--quiet", "--squash", "side");
+    await clone.person("commit", "--quiet", "--no-edit");
+    await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
+  });
+
   test("of one that was picked from another branch and signed off", async () => {
     const two = await rolledBack(clone);
     const picked = await head();
@@ -217,6 +230,110 @@ describe("what was rolled back is remembered", () => {
     clone.write("notes.txt", "why\n");
     await clone.commit(`docs: why\n\n${message}\n\nMore prose.`);
     expect((await release(clone.options())).outcome).toBe("unchanged");
+  });
+
+  describe("where a deployment was squashed with its rollback, so that no file tells of them,", () => {
+    /** Squashes all commits since one tag was deployed as a person or a page does, and returns the second. */
+    async function squashed(how: (since: string, messages: string[]) => Promise<unknown>): Promise<string> {
+      await clone.change("one\n");
+      await release(clone.options());
+      const since = await head();
+      const two = await clone.change("two\n");
+      await release(clone.options());
+      await rollback(clone.options());
+      const log = await clone.git.run("log", "-z", "--reverse", "--format=%B", `${since}..`);
+      await how(since, log.split("\0"));
+      expect(await clone.git.run("rev-list", "--count", `${since}..`)).toBe("1");
+      expect(await clone.git.run("diff", "--name-only", since)).toBe("services/cart/main.ts");
+      return two;
+    }
+    const commitAs = async (since: string, message: string): Promise<void> => {
+      await clone.person("reset", "--quiet", "--soft", since);
+      await clone.person("commit", "--quiet", "--message", message);
+    };
+
+    test.each<[string, (since: string, messages: string[]) => Promise<unknown>]>([
+      [
+        "by the page of a Git server",
+        (since, messages) =>
+          commitAs(since, `Try two (#12)\n\n${messages.map((m) => `* ${m}`).join("\n\n")}`),
+      ],
+      [
+        "by git rebase",
+        async (since) => {
+          const editor = "sed -i '2,$s/^pick/squash/'";
+          await clone.person("-c", `sequence.editor=${editor}`, "rebase", "--quiet", "--interactive", since);
+        },
+      ],
+      [
+        "by git merge --squash",
+        async (since) => {
+          await clone.person("branch", "side");
+          await clone.person("reset", "--quiet", "--hard", since);
+          await clone.person("merge", "--quiet", "--squash", "side");
+          await clone.person("commit", "--quiet", "--no-edit");
+        },
+      ],
+      [
+        "by git merge --squash, with words of one's own and a signature",
+        async (since) => {
+          await clone.person("branch", "side");
+          await clone.person("reset", "--quiet", "--hard", since);
+          await clone.person("merge", "--quiet", "--squash", "side");
+          const log = clone.read(".git/SQUASH_MSG");
+          await clone.person("commit", "--quiet", "--signoff", "--message", `feat: try two\n\n${log}`);
+        },
+      ],
+    ])("%s", async (_, how) => {
+      const two = await squashed(how);
+      expect(await lastRolledBack(clone.directory, "cart")).toBe(two);
+      await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
+    });
+
+    test("and another tag was deployed in between", async () => {
+      await clone.change("one\n");
+      await release(clone.options());
+      const since = await head();
+      const one = await clone.tag();
+      await clone.change("two\n");
+      await release(clone.options());
+      const three = await clone.change("three\n");
+      await release(clone.options());
+      await rollback({ ...clone.options(), to: one });
+      const log = await clone.git.run("log", "--reverse", "--format=%B", `${since}..`);
+      await commitAs(since, `Try things\n\n${log}`);
+      await expect(release(clone.options())).rejects.toThrow(`${three} was rolled back`);
+    });
+
+    test("and sources that were changed since are released", async () => {
+      await squashed((since, messages) => commitAs(since, `Try two\n\n${messages.join("\n")}`));
+      const three = await clone.change("three\n");
+      expect((await release(clone.options())).message).toBe(`deploy(cart): ${three}`);
+      expect(await lastRolledBack(clone.directory, "cart")).toBeUndefined();
+    });
+
+    test("and not of an environment or a service that the message does not name", async () => {
+      await squashed((since, messages) => commitAs(since, `Try two\n\n${messages.join("\n")}`));
+      expect(await lastRolledBack(clone.directory, "cart", "staging")).toBeUndefined();
+      expect(await lastRolledBack(clone.directory, "other")).toBeUndefined();
+    });
+
+    test("and not of a rollback alone, which some message only quotes", async () => {
+      await clone.change("one\n");
+      await release(clone.options());
+      const two = await clone.change("two\n");
+      await release(clone.options());
+      await rollback(clone.options());
+      const quote = await clone.git.run("log", "-1", "--format=%B");
+      await release({ ...clone.options(), force: true });
+      const three = await clone.change("three\n");
+      await release(clone.options());
+      const one = /Image: .*:(.*)/.exec(quote)?.[1] ?? "";
+      await rollback({ ...clone.options(), to: one });
+      clone.write("notes.txt", "why\n");
+      await clone.commit(`docs: why ${two} did not do\n\n${quote}`);
+      await expect(release(clone.options())).rejects.toThrow(`${three} was rolled back`);
+    });
   });
 
   test.each(["blob:none", "tree:0"])("in a clone that fetches what it needs (%s)", async (filter) => {

@@ -35,11 +35,12 @@ afterAll(() => sample.remove());
 const shown = ({ object, kind, path, value }: Recorded): string =>
   `${kind}: ${object} ${path.join(".")} = ${JSON.stringify(value)}`;
 
-test("at least 95 % of what a server refuses is found", () => {
+// Each one: a share of them, such as 95 %, would leave room for a rule that finds nothing any more.
+test("what a server refuses is found", () => {
   const refused = tried.filter((mistake) => mistake.refused);
   const missed = refused.filter(({ findings }) => findings.length === 0);
   expect(refused.length).toBeGreaterThan(200);
-  expect(missed.length / refused.length, missed.map(shown).join("\n")).toBeLessThan(0.05);
+  expect(missed.map(shown)).toEqual([]);
 });
 
 test("what a server accepts is found only by what is stricter on purpose", () => {

@@ -5,6 +5,7 @@ import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { parseRegistry } from "../../lib/images/build.ts";
 import { checkout } from "../../lib/repository.ts";
+import { bundle } from "../../lib/test/bundle.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { type PromoteOptions, promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
@@ -166,8 +167,8 @@ describe("an environment", () => {
 });
 
 describe("on the command line", () => {
-  const gitops = (...args: string[]) =>
-    execa(join(checkout, "node_modules/.bin/tsx"), [join(checkout, "tools/src/cli.ts"), ...args], {
+  const gitops = async (...args: string[]) =>
+    execa("node", [await bundle(join(checkout, "tools/src/cli.ts")), ...args], {
       reject: false,
       env: { REGISTRY: "" },
     });

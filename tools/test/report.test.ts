@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, test } from "vitest";
 import { checkout } from "../../lib/repository.ts";
+import { bundle } from "../../lib/test/bundle.ts";
 import { explain, listRules, report } from "../src/report.ts";
 import { rules } from "../src/rules/index.ts";
 import type { Validation } from "../src/validate.ts";
@@ -70,8 +71,8 @@ test("every rule explains itself", () => {
 });
 
 describe("the command line", () => {
-  const run = (...args: string[]) =>
-    execa("node", ["--import", "tsx", join(checkout, "tools/src/cli.ts"), ...args], {
+  const run = async (...args: string[]) =>
+    execa("node", [await bundle(join(checkout, "tools/src/cli.ts")), ...args], {
       cwd: checkout,
       reject: false,
     });

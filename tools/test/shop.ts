@@ -1,5 +1,14 @@
 /** Real repositories with one service: a bare one that is pushed to, and clones of it. */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
@@ -8,6 +17,7 @@ import type { Failure } from "../../lib/failure.ts";
 import { Git } from "../../lib/git/git.ts";
 import { parseRegistry } from "../../lib/images/build.ts";
 import { checkout } from "../../lib/repository.ts";
+import { bundle } from "../../lib/test/bundle.ts";
 import { type Followed, follow } from "../../lib/test/follow.ts";
 import { spelledOut } from "../src/cli/usage.ts";
 import type { ReleaseOptions } from "../src/release/release.ts";
@@ -17,6 +27,7 @@ export const example = "docs/examples/cart-pod.yaml";
 export const fault = "gitops/apps/logging/base/mesh/fault.env";
 
 const files: Record<string, string> = {
+  "gitops.yaml": readFileSync(join(checkout, "gitops.yaml"), "utf8"),
   "services/cart/Dockerfile": "FROM scratch\nCOPY . .\n",
   "services/cart/main.ts": "export {};\n",
   // Odd on purpose: what a bump does not mean it leaves as it is.
@@ -44,6 +55,8 @@ export function openShop(): void {
   });
 }
 
+let prepared: Promise<string> | undefined;
+
 /** A directory with a bare repository, to be removed at the end. */
 export class Shop {
   readonly directory = mkdtempSync(join(tmpdir(), "shop-"));
@@ -52,40 +65,48 @@ export class Shop {
   readonly bare = new Git(join(this.directory, "bare.git"));
 
   static async open(): Promise<Shop> {
+    prepared ??= Shop.#prepare();
+    const template = await prepared;
     const shop = new Shop();
+    for (const name of ["bare.git", "first"])
+      cpSync(join(template, name), join(shop.directory, name), { recursive: true, verbatimSymlinks: true });
+    const configuration = join(shop.directory, "first/.git/config");
+    writeFileSync(configuration, readFileSync(configuration, "utf8").replaceAll(template, shop.directory));
     // Stands in for docker: it writes down what it is asked and builds nothing.
     writeFileSync(shop.builder, `#!/bin/sh\necho "$@" >> ${shop.calls}\n`);
     chmodSync(shop.builder, 0o755);
-    mkdirSync(shop.bare.directory);
     const bin = join(shop.directory, "bin");
     mkdirSync(bin);
-    const cli = join(checkout, "tools/src/cli.ts");
+    const cli = await bundle(join(checkout, "tools/src/cli.ts"));
     // Its sources are no Argo CD repository that could be validated.
     const npm = `#!/bin/sh
 shift; name=$1; shift; [ "$1" = -- ] && shift
 case $name in release | rollback | fault) set -- "$@" --directory "$PWD" --no-validate ;; esac
-exec ${process.execPath} --import ${import.meta.resolve("tsx")} ${cli} "$name" "$@"
+exec ${process.execPath} ${cli} "$name" "$@"
 `;
     writeFileSync(join(bin, "npm"), npm, { mode: 0o755 });
+    return shop;
+  }
+
+  /** Makes the repositories once for all tests of a process; each shop has a copy. */
+  static async #prepare(): Promise<string> {
+    const shop = new Shop();
+    process.once("exit", () => shop.close());
+    mkdirSync(shop.bare.directory);
     await shop.bare.run("init", "--quiet", "--bare", "--initial-branch=main");
     const first = await shop.clone("first", false);
     for (const [file, text] of Object.entries(files)) first.write(file, text);
     await first.commit("a shop");
     await first.git.run("push", "--quiet", "origin", "HEAD:main");
-    return shop;
+    return shop.directory;
   }
 
   /** A clone with the remote's commits. */
   async clone(name: string, filled = true): Promise<Clone> {
     const clone = new Clone(join(this.directory, name));
-    await this.bare.run("clone", "--quiet", this.bare.directory, clone.directory);
-    for (const [key, value] of Object.entries({
-      "user.name": name,
-      "user.email": `${name}@localhost`,
-      "commit.gpgSign": "false",
-    })) {
-      await clone.git.run("config", key, value);
-    }
+    const own = [`user.name=${name}`, `user.email=${name}@localhost`, "commit.gpgSign=false"];
+    const settings = own.flatMap((setting) => ["--config", setting]);
+    await this.bare.run("clone", "--quiet", ...settings, this.bare.directory, clone.directory);
     if (!filled) await clone.git.run("checkout", "--quiet", "-B", "main");
     return clone;
   }

@@ -1,9 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { checkout } from "../../lib/repository.ts";
+import { bundle } from "../../lib/test/bundle.ts";
 
 // "0 findings in 0 objects" would be a verdict about something that nobody read.
 let directory: string;
@@ -17,8 +18,9 @@ const write = (file: string, text: string): void => {
   mkdirSync(dirname(join(directory, file)), { recursive: true });
   writeFileSync(join(directory, file), text);
 };
+const cli = await bundle(join(checkout, "tools/src/cli.ts"));
 const gitops = (...args: string[]) =>
-  execa("node", ["--import", "tsx", join(checkout, "tools/src/cli.ts"), ...args], {
+  execa("node", [cli, ...args], {
     cwd: checkout,
     reject: false,
   });
@@ -32,10 +34,9 @@ spec:
 `;
 
 describe("validate ends with 3 and says what it looked for", () => {
-  const said = "gitops/clusters/NAME";
+  const said = "nothing that Argo CD would render";
   test.each<[string, () => void, string[]]>([
     ["in an empty repository", () => {}, []],
-    ["in one whose Applications lie in apps/", () => write("apps/shop.yaml", application), []],
     [
       "in one with a kustomization at its root",
       () => write("kustomization.yaml", "resources: [shop.yaml]\n"),
@@ -43,8 +44,8 @@ describe("validate ends with 3 and says what it looked for", () => {
     ],
     ["in one whose clusters lie in clusters/", () => write("clusters/one/kustomization.yaml", "{}\n"), []],
     [
-      "in one whose cluster has no kustomization",
-      () => write("gitops/clusters/one/application.yaml", application),
+      "in one whose layout has no cluster",
+      () => write("gitops.yaml", readFileSync(join(checkout, "gitops.yaml"), "utf8")),
       [],
     ],
     ["in a directory of a repository", () => write("docs/a.md", "a\n"), ["docs"]],
@@ -71,13 +72,28 @@ describe("validate ends with 3 and says what it looked for", () => {
   });
 });
 
-test("diff does not call a repository of another layout unchanged", async () => {
-  write("apps/shop.yaml", application);
+test("diff does not call a repository unchanged in which nothing is rendered", async () => {
+  write("docs/a.md", "a\n");
   await execa("git", ["add", "--all"], { cwd: directory });
   const identity = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgSign=false"];
-  await execa("git", [...identity, "commit", "--quiet", "--message", "apps"], { cwd: directory });
+  await execa("git", [...identity, "commit", "--quiet", "--message", "docs"], { cwd: directory });
   const { exitCode, stdout, stderr } = await gitops("diff", "-C", directory, "--base", "HEAD");
   expect(stdout).toBe("");
-  expect(stderr).toContain("gitops/clusters/NAME");
+  expect(stderr).toContain("nothing that Argo CD would render");
   expect(exitCode).toBe(3);
+});
+
+test("an Application that makes nothing is counted, and one whose source is not there is a finding", async () => {
+  await execa("git", ["remote", "add", "origin", "git@git.example:r"], { cwd: directory });
+  write("apps/shop.yaml", application);
+  write("apps/shop/README.md", "a\n");
+  const empty = await gitops("validate", directory);
+  expect(empty.stdout).toContain("not looked at: apps/shop holds no manifest");
+  expect(empty.exitCode).toBe(0);
+  rmSync(join(directory, "apps/shop"), { recursive: true });
+  const gone = await gitops("validate", directory);
+  expect(gone.stdout).toContain(
+    "apps/shop.yaml:5:42: Application shop does not render: there is no directory",
+  );
+  expect(gone.exitCode).toBe(1);
 });

@@ -1,4 +1,5 @@
 /** What the cluster needs before Argo CD: names, storage, and the Git server that Argo CD reads. */
+import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { progress } from "../../../lib/progress.ts";
@@ -58,4 +59,18 @@ export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
   const data = { "webhook.github.secret": webhook, "accounts.viewer.password": viewerHash };
   await apply(secretObject({ namespace: "argocd", name: "argocd-secret" }, data), "deploy-secrets");
   await apply(secretObject({ namespace: "argocd", name: "argocd-viewer" }, { password: viewer }));
+}
+
+/**
+ * The password that the door before Alertmanager asks for, and the line of its user that nginx reads. Of so many random
+ * digits a plain hash gives nothing away, and each run makes the same.
+ */
+export async function applyMonitoringSecrets(): Promise<void> {
+  const { silences } = credentials();
+  // Argo CD gives the namespace its labels with the rest of `monitoring-stack`.
+  await apply(JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: "monitoring" } }));
+  const users = `admin:{SHA}${createHash("sha1").update(silences).digest("base64")}\n`;
+  await apply(
+    secretObject({ namespace: "monitoring", name: "alertmanager-door" }, { password: silences, users }),
+  );
 }

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
 import { run } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
+import { quoted } from "../../../lib/quoted.ts";
 import { repository } from "./layout.ts";
 
 /** What the pages are built with, beside Argo CD's Dockerfile. */
@@ -77,7 +78,7 @@ export async function addPages(module: string, version: string): Promise<void> {
   });
   const built = join(directory, "dist/app");
   if (!existsSync(join(built, "index.html")))
-    throw new Failure(`webpack left no index.html in ${built}`, `ls ${built}`);
+    throw new Failure(`webpack left no index.html in ${built}`, `ls ${quoted(built)}`);
   // What stands there are links into Go's cache: written over, the cache would change.
   rmSync(join(module, "ui/dist/app"), { recursive: true, force: true });
   cpSync(built, join(module, "ui/dist/app"), { recursive: true });

@@ -16,9 +16,11 @@ export interface Credentials {
   /** Password of Argo CD's user `viewer`, who may only look, and what of it Argo CD is given. */
   viewer: string;
   viewerHash: string;
+  /** Password of the user `admin` of Alertmanager's door, who may silence alerts. */
+  silences: string;
 }
 
-const names = ["platform", "argocd", "webhook", "registry", "viewer"] as const;
+const names = ["platform", "argocd", "webhook", "registry", "viewer", "silences"] as const;
 
 /** A path in the directory of secrets, which is made for root alone. */
 export function secretFile(name: string): string {

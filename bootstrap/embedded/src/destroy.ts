@@ -43,7 +43,8 @@ export async function destroy(purge: boolean): Promise<void> {
     if (mounts(directory).length > 0)
       throw new Failure(
         `still mounted: ${mounts(directory).join(" ")}`,
-        `grep -lF ${quoted(mounts(directory)[0] ?? "")} /proc/[0-9]*/mountinfo`,
+        // What has a directory or a file there: a mount in another namespace keeps nobody from taking this one off.
+        `find /proc/[0-9]* -maxdepth 2 -lname ${quoted(`${mounts(directory)[0]}*`)} 2>/dev/null`,
       );
   }
   progress("removing network");

@@ -8,14 +8,14 @@ import { tailCommand } from "../../../lib/process.ts";
 import { readSource } from "../../../lib/render/source.ts";
 import type { Cluster, Component, Istioctl, Options, Stage } from "../../src/cluster.ts";
 import { waitForWorkloads } from "../../src/kubectl.ts";
-import { applyAddon, applyArgocdSecrets, startGitServer } from "./addons.ts";
+import { applyAddon, applyArgocdSecrets, applyMonitoringSecrets, startGitServer } from "./addons.ts";
 import { backup, unpack } from "./backup.ts";
 import { builderEnvironment, writeBuilderSettings } from "./builder.ts";
 import { startCluster } from "./cluster.ts";
 import { requireNoCollisions } from "./collisions.ts";
 import { startCompiling, stopCompiling } from "./compiling.ts";
 import { destroy, remains } from "./destroy.ts";
-import { ensureImages } from "./images.ts";
+import { ensureImages, serviceImages } from "./images.ts";
 import { examineMachine, plan } from "./inspect.ts";
 import { endpoints, repository, state } from "./layout.ts";
 import { installBinaries } from "./modules.ts";
@@ -39,6 +39,8 @@ function settings(): Settings {
 
 /** The address of one of the cluster's endpoints on this machine. */
 export function url(name: string): string {
+  // One of the pages that the dashboards' server has.
+  if (name === "alerts") return `${url("dashboards")}/alerts`;
   const endpoint = endpoints(settings().httpPort).find((e) => e.name === name);
   if (!endpoint) throw new Failure(`no endpoint named ${name}`);
   const base = `http://127.0.0.1${endpoint.port === 80 ? "" : `:${endpoint.port}`}`;
@@ -53,8 +55,7 @@ const imagesOfPackages = [
   "docker.io/library/nginx",
   "docker.io/library/redis",
   "docker.io/logging-platform/git-server",
-  "docker.io/logging-platform/app",
-  "docker.io/logging-platform/log-archiver",
+  ...serviceImages,
 ];
 
 const parts: Record<Component, { images: string[]; programs: string[] }> = {
@@ -72,6 +73,7 @@ const parts: Record<Component, { images: string[]; programs: string[] }> = {
       "quay.io/prometheus/alertmanager",
       "quay.io/prometheus/node-exporter",
       "registry.k8s.io/kube-state-metrics/kube-state-metrics",
+      "docker.io/victoriametrics/victoria-logs",
       "docker.io/logging-platform/dashboards",
     ],
     programs: [],
@@ -131,8 +133,9 @@ export class EmbeddedCluster implements Cluster {
     return { program: "istioctl", install };
   }
 
-  applyCredentials(): Promise<void> {
-    return applyArgocdSecrets(readSource(repository, this.name).repository);
+  async applyCredentials(): Promise<void> {
+    await applyArgocdSecrets(readSource(repository, this.name).repository);
+    await applyMonitoringSecrets();
   }
 
   publishedCommit(): string | undefined {
@@ -152,16 +155,20 @@ export class EmbeddedCluster implements Cluster {
   }
 
   async summary(): Promise<Record<string, string>> {
-    const password = (secret: string): string =>
-      `kubectl -n argocd get secret ${secret} -o jsonpath='{.data.password}' | base64 -d`;
+    const password = (secret: string, namespace = "argocd"): string =>
+      `kubectl -n ${namespace} get secret ${secret} -o jsonpath='{.data.password}' | base64 -d`;
     return {
+      pages: `${url("dashboards")}  the front page: where the others are`,
       platform: `curl ${url("app")}/`,
       tools: 'eval "$(./deploy.sh env)"',
       deploy: "git push platform HEAD:main",
       "Argo CD": `${url("argocd")}  Applications, their pods and logs`,
       "to look": `user viewer, password: ${password("argocd-viewer")}`,
       "to change": `user admin, password: ${password("argocd-initial-admin-secret")}`,
-      dashboards: `${url("dashboards")}  the platform, the cluster, the mesh`,
+      dashboards: `${url("dashboards")}/platform  the platform; the cluster, the mesh beside it`,
+      lines: `${url("logs")}  find any line, live too; or npm run logs -- --help`,
+      alerts: `${url("alerts")}  what is wrong now, and silences`,
+      "to silence": `user admin, password: ${password("alertmanager-door", "monitoring")}`,
       Prometheus: `${url("prometheus")}  graphs, targets, rules, alerts`,
       status: "./deploy.sh status",
     };
@@ -199,6 +206,7 @@ export class EmbeddedCluster implements Cluster {
       KUBECONFIG: state("kubeconfig", "admin.yaml"),
     };
     for (const endpoint of endpoints(settings().httpPort)) lines[endpoint.variable] = url(endpoint.name);
+    lines.ALERTS_URL = url("alerts");
     Object.assign(lines, builderEnvironment());
     // Of a shell with a proxy: deploy.sh has put the cluster's addresses there.
     for (const name of ["NO_PROXY", "no_proxy"])

@@ -16,6 +16,7 @@ import {
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { Failure } from "../../../lib/failure.ts";
+import { Git } from "../../../lib/git/git.ts";
 import { sourceTag, unpackCommitted } from "../../../lib/git/source-tag.ts";
 import { plainMode, setModes } from "../../../lib/modes.ts";
 import {
@@ -54,6 +55,31 @@ export interface Image {
 const meshTag = (): string => istioTag(moduleVersion("istio"));
 const debianTag = (): string => `${pinnedVersions().debian}-slim`;
 
+/** An image for each directory below services/ that has a Dockerfile in the commit that is checked out. */
+const services: Image[] = (await committedDockerfiles()).map((file) => {
+  const context = file.slice(0, -"/Dockerfile".length);
+  const service = context.slice("services/".length);
+  const bases = readFileSync(join(repository, file), "utf8").matchAll(/^FROM ([^\s:@]+)/gm);
+  return {
+    name: `docker.io/logging-platform/${service}`,
+    tag: () => serviceTag(service),
+    context,
+    from: [...new Set([...bases].map(([, base = ""]) => base))],
+  };
+});
+
+/** Names of the images of services. */
+export const serviceImages: string[] = services.map(({ name }) => name);
+
+// What no commit has yet runs nowhere, and has no tag.
+async function committedDockerfiles(): Promise<string[]> {
+  const listed = await new Git(repository).try("ls-tree", "-r", "--name-only", "HEAD", "services/");
+  const found = listed === undefined ? readdirSync(join(repository, "services")) : [];
+  return (listed?.split("\n") ?? found.map((service) => `services/${service}/Dockerfile`)).filter(
+    (file) => /^services\/[^/]+\/Dockerfile$/.test(file) && existsSync(join(repository, file)),
+  );
+}
+
 /** Every image of the embedded cluster, bases first. */
 export const images: Image[] = [
   {
@@ -89,12 +115,7 @@ export const images: Image[] = [
     context: "git-server",
     from: ["docker.io/library/node"],
   },
-  {
-    name: "docker.io/logging-platform/app",
-    tag: () => serviceTag("app"),
-    context: "services/app",
-    from: ["docker.io/library/node"],
-  },
+  ...services,
   {
     name: "registry.k8s.io/pause",
     tag: () => pinnedVersions().pause ?? "",
@@ -145,21 +166,15 @@ export const images: Image[] = [
   },
   {
     name: "docker.io/otel/opentelemetry-collector-contrib",
-    tag: () => moduleVersion("opentelemetry-collector").slice(1),
+    tag: () => manifestTag("clusters/embedded/log-agent", "docker.io/otel/opentelemetry-collector-contrib"),
     context: "opentelemetry-collector-contrib",
     modules: ["opentelemetry-collector"],
   },
   {
     name: "docker.io/library/nginx",
-    tag: () => manifestTag("log-agent/base/store", "nginx"),
+    tag: () => manifestTag("apps/log-agent/base/store", "nginx"),
     context: "nginx",
     from: ["docker.io/library/debian"],
-  },
-  {
-    name: "docker.io/logging-platform/log-archiver",
-    tag: () => serviceTag("log-archiver"),
-    context: "services/log-archiver",
-    from: ["docker.io/library/node"],
   },
   {
     name: "quay.io/prometheus-operator/prometheus-operator",
@@ -202,6 +217,12 @@ export const images: Image[] = [
     stage: stageTimeZones,
   },
   {
+    name: "docker.io/victoriametrics/victoria-logs",
+    tag: () => moduleVersion("victoria-logs"),
+    context: "victoria-logs",
+    modules: ["victoria-logs"],
+  },
+  {
     name: "docker.io/logging-platform/dashboards",
     tag: () => contentTag("dashboards"),
     context: "dashboards",
@@ -235,8 +256,8 @@ const contentTag = (context: string): string =>
   sha(contentOf(join(repository, "bootstrap/embedded/images", context))).slice(0, 12);
 
 /** The tag that a manifest asks for: that of an image whose version nothing else pins. */
-function manifestTag(component: string, name: string): string {
-  const file = join(repository, "gitops/apps", component, "kustomization.yaml");
+function manifestTag(kustomization: string, name: string): string {
+  const file = join(repository, "gitops", kustomization, "kustomization.yaml");
   const { images } = load(readFileSync(file, "utf8")) as { images?: { name: string; newTag?: string }[] };
   const tag = images?.find((image) => image.name === name)?.newTag;
   if (!tag) throw new Failure(`${file} gives ${name} no newTag`);

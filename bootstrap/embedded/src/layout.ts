@@ -82,6 +82,7 @@ export const endpoints = (httpPort: number): Endpoint[] => [
   { name: "git", variable: "GIT_URL", port: 3000, nodePort: 30300, healthPath: "/healthz" },
   { name: "argocd", variable: "ARGOCD_URL", port: 8080, nodePort: 30808, healthPath: "/healthz" },
   { name: "dashboards", variable: "DASHBOARDS_URL", port: 9091, nodePort: 30900, healthPath: "/.healthz" },
+  { name: "logs", variable: "LOGS_URL", port: 9428, nodePort: 30942, healthPath: "/.healthz" },
   { name: "prometheus", variable: "PROMETHEUS_URL", port: 9090, nodePort: 30909, healthPath: "/-/ready" },
 ];
 

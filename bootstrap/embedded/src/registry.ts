@@ -8,6 +8,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "../../../lib/failure.ts";
+import { lookUp } from "../../../lib/images/registry.ts";
 import { run, tailCommand } from "../../../lib/process.ts";
 import { credentials, secretFile } from "./credentials.ts";
 import { writeIfChanged } from "./files.ts";
@@ -76,17 +77,16 @@ export async function registryPrograms(): Promise<Program[]> {
   });
 }
 
-const manifestTypes = [
-  "application/vnd.oci.image.manifest.v1+json",
-  "application/vnd.docker.distribution.manifest.v2+json",
-];
-
-/** What the mirror holds under an image's name, given as `docker.io/library/node:24`: its digest. */
-export async function mirrorDigest(reference: string): Promise<string | undefined> {
-  const split = reference.lastIndexOf(":");
-  const url = `http://${registryAddress}/v2/${reference.slice(0, split)}/manifests/${reference.slice(split + 1)}`;
-  const response = await fetch(url, { method: "HEAD", headers: { accept: manifestTypes.join(", ") } });
-  return response.ok ? (response.headers.get("docker-content-digest") ?? undefined) : undefined;
+/**
+ * What the mirror holds under an image's name, given as `docker.io/library/node:24`: its digest. Undefined where it has none or
+ * cannot say, as after a disk was full: what is pushed then is whole again.
+ */
+export async function mirrorDigest(
+  reference: string,
+  address = registryAddress,
+): Promise<string | undefined> {
+  const answer = await lookUp(`${address}/${reference}`, { insecure: true, withDigest: true });
+  return answer.state === "there" ? answer.digest : undefined;
 }
 
 /** Starts the registries where they do not answer yet, with the network they listen on. */

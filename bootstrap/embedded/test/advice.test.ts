@@ -1,12 +1,20 @@
 /** What the embedded cluster says is next, done where it is said, with a kubectl that only writes down what it is asked. */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { follow } from "../../../lib/test/follow.ts";
-import { adviceIn } from "../../../tools/test/advice.ts";
 import { failureOf, Shop } from "../../../tools/test/shop.ts";
 import { kubectl, waitForWorkloads } from "../../src/kubectl.ts";
 
@@ -20,7 +28,9 @@ const { EmbeddedCluster } = await import("../src/embedded.ts");
 const { waitForApiServer, waitForNodes } = await import("../src/controlplane.ts");
 const { diskCollisions, routeCollisions } = await import("../src/collisions.ts");
 const { examineMachine } = await import("../src/inspect.ts");
-const { state } = await import("../src/layout.ts");
+const { addPages } = await import("../src/argocd-pages.ts");
+const { integrityOf, requireIntegrity } = await import("../src/integrity.ts");
+const { repository, state } = await import("../src/layout.ts");
 const { publish } = await import("../src/publish.ts");
 const { waitForPrograms } = await import("../src/supervisor.ts");
 
@@ -123,76 +133,100 @@ describe("doctor", () => {
   });
 });
 
-// Their states are those of a machine in trouble, which a test does not make: their words with the values of now.
-describe("a hint for the machine", () => {
-  const wordsIn = (file: string, beginning: string): string =>
-    adviceIn(file)
-      .find(({ text }) => text.slice(1).startsWith(beginning))
-      ?.text.slice(1, -1) ?? "";
+it("a build of Argo CD's pages that leaves none shows what was built", async () => {
+  // Fetches what snapshot.json names, empty, and a webpack that builds another page.
+  const npm = `#!${process.execPath}
+const { mkdirSync, readFileSync, writeFileSync } = require("node:fs");
+const { dirname, extname } = require("node:path");
+const write = (file, text) => (mkdirSync(dirname(file), { recursive: true }), writeFileSync(file, text));
+const { copied, renamed, changed } = JSON.parse(readFileSync("snapshot.json", "utf8"));
+for (const path of [...copied, ...Object.keys(renamed)]) {
+  const target = "node_modules/argo-ui-snapshot/src/" + path;
+  extname(path) ? write(target, "") : mkdirSync(target, { recursive: true });
+}
+for (const [path, words] of Object.entries(changed))
+  write("node_modules/argo-ui-snapshot/src/" + path, words.map(([before]) => before).join(""));
+write("node_modules/webpack-cli/bin/cli.js", 'require("node:fs").mkdirSync("dist/app/other.html", { recursive: true })');
+`;
+  writeFileSync(state("bin/npm"), npm, { mode: 0o755 });
+  vi.stubEnv("PATH", `${state("bin")}:${process.env.PATH}`);
+  mkdirSync(state("argo cd/ui/src"), { recursive: true });
+  const failure = await failureOf(addPages(state("argo cd"), "v1"));
+  expect(failure.message).toContain("no index.html");
+  expect(await follow(failure.next)).toMatchObject({ exitCode: 0, all: "other.html" });
+});
 
-  it("shows the processes that do not end", async () => {
-    const words = wordsIn("bootstrap/embedded/src/cgroups.ts", "ps ");
-    expect((await follow(words.replace(/\$\{.*\}/, `1,${process.pid}`))).all).toContain(`${process.pid} `);
-  });
-
-  it("shows what is in a control group", async () => {
-    const words = wordsIn("bootstrap/embedded/src/cgroups.ts", "cat ");
-    writeFileSync(state("cgroup.procs"), "4711\n");
-    const next = words.replace(/\$\{.*\}/, `'${directory}'`);
-    expect(await follow(next)).toMatchObject({ exitCode: 0, all: "4711" });
-  });
-
-  it("shows who has something mounted", async () => {
-    const words = wordsIn("bootstrap/embedded/src/destroy.ts", "grep ");
-    expect((await follow(words.replace(/\$\{.*\}/, "'/proc'"))).all).toContain(
-      `/proc/${process.pid}/mountinfo`,
+it.each([
+  ["is not known", () => integrityOf("left-pad")],
+  ["is another", () => requireIntegrity("npm", "1.0.0", state("log/etcd.log"))],
+])("where the hash of a package %s, the registry is asked for it", async (_, look) => {
+  const asked: string[] = [];
+  const registry = createServer(({ url = "" }, response) => {
+    asked.push(url);
+    response.end(
+      JSON.stringify({
+        name: url.slice(1),
+        "dist-tags": { latest: "1.0.0" },
+        versions: { "1.0.0": { version: "1.0.0", dist: { integrity: "sha512-ours" } } },
+      }),
     );
   });
-
-  it("shows what was built", async () => {
-    const words = wordsIn("bootstrap/embedded/src/argocd-pages.ts", "ls ");
-    expect((await follow(words.replace(/\$\{.*\}/, `'${directory}'`))).all).toContain("bin");
-  });
-
-  it("shows what the registry says of a package", async () => {
-    // An npm that says what it is asked, for the registry's answer is not the test's.
-    writeFileSync(state("bin/npm"), '#!/bin/sh\necho "$@"\n', { mode: 0o755 });
-    const env = { PATH: `${state("bin")}:/usr/bin:/bin` };
-    const file = "bootstrap/embedded/src/integrity.ts";
-    const lines = adviceIn(file).map(({ text }) => text.slice(1, -1).replaceAll(/\$\{\w+\}/g, "x"));
-    const answers = await Promise.all(lines.map((line) => follow(line, { env })));
-    expect(answers.map(({ all }) => all)).toEqual(["view x dist.integrity", "view x@x dist.integrity"]);
-  });
-
-  it("shows the resolvers", async () => {
-    const words = wordsIn("bootstrap/embedded/src/node.ts", "cat ");
-    expect(await follow(words)).toMatchObject({ exitCode: 0 });
-  });
+  await new Promise<void>((done) => registry.listen(0, "127.0.0.1", done));
+  const { port } = registry.address() as AddressInfo;
+  try {
+    const { next } = await failureOf((async () => look())());
+    const env = { npm_config_registry: `http://127.0.0.1:${port}`, npm_config_cache: state("npm") };
+    expect(await follow(next, { env })).toMatchObject({ exitCode: 0, all: "sha512-ours" });
+    expect(asked).toHaveLength(1);
+  } finally {
+    registry.close();
+  }
 });
+
+/** A Git server that only hands out what it has, in the simplest way that there is. */
+async function serve(repository: string) {
+  const server = createServer(({ url = "" }, response) => {
+    const file = join(repository, url.split("?")[0]?.replace("/platform.git", "") ?? "");
+    if (url === "/healthz" || (existsSync(file) && statSync(file).isFile()))
+      response.end(url === "/healthz" ? "ok" : readFileSync(file));
+    else response.writeHead(404).end();
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/platform.git` };
+}
 
 it("a checkout that has diverged from the platform is brought there, with what is not committed", async () => {
   const shop = await Shop.open();
+  const { server, url } = await serve(shop.bare.directory);
   try {
     const clone = await shop.clone("clone");
+    // What is published is the checkout that the code lies in.
+    for (const part of ["lib", "bootstrap", "package.json", "versions.yaml"])
+      cpSync(join(repository, part), join(clone.directory, part), { recursive: true });
+    symlinkSync(join(repository, "node_modules"), join(clone.directory, "node_modules"));
+    clone.write(".gitignore", "node_modules\n");
     clone.write("deploy.sh", "#!/bin/sh\necho deployed\n");
-    await clone.commit("ours");
-    await clone.git.run("update-index", "--chmod=+x", "deploy.sh");
     await execa("chmod", ["+x", join(clone.directory, "deploy.sh")]);
-    await clone.commit("ours, to be run");
+    await clone.commit("ours");
     await shop.move();
+    await shop.bare.run("update-server-info");
     clone.write("notes.txt", "mine\n");
-    const words =
-      adviceIn("bootstrap/embedded/src/publish.ts").find(({ text }) => text.includes("git pull"))?.text ?? "";
-    const next = words
-      .slice(1, -1)
-      .replace(/\$\{remote\}/, "origin")
-      .replace(/\$\{branch\}/, "main");
-    expect(await clone.follow({ next })).toMatchObject({
+    const script = `import { publish } from "./bootstrap/embedded/src/publish.ts";
+await publish("${url}").catch(({ message, next }) => process.stdout.write(JSON.stringify({ message, next })));`;
+    const { stdout } = await execa(
+      process.execPath,
+      ["--import", "tsx", "--input-type=module", "--eval", script],
+      { cwd: clone.directory },
+    );
+    const failure = JSON.parse(stdout) as { message: string; next: string };
+    expect(failure.message).toContain("have diverged");
+    expect(await clone.follow(failure)).toMatchObject({
       exitCode: 0,
       all: expect.stringContaining("deployed"),
     });
     expect([clone.read("theirs.txt"), clone.read("notes.txt")]).toEqual(["theirs\n", "mine\n"]);
   } finally {
+    server.close();
     shop.close();
   }
 });

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, describe, expect, it } from "vitest";
+import { bundle } from "../../../lib/test/bundle.ts";
 import { bridge, endpoints, podCIDR, registryAddress, repository, serviceCIDR } from "../src/layout.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "env-"));
@@ -10,7 +11,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 /** What `env` exports, as a shell has it afterwards. */
 async function exported(environment: Record<string, string | undefined>): Promise<Record<string, string>> {
-  const command = ["--import", "tsx", join(repository, "bootstrap/src/cli.ts"), "env"];
+  const command = [await bundle(join(repository, "bootstrap/src/cli.ts")), "env"];
   const env = {
     STATE_DIR: directory,
     CACHE_DIR: directory,

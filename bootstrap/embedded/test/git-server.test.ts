@@ -9,11 +9,13 @@ import { dirname, join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { bundle } from "../../../lib/test/bundle.ts";
 import { type PushEvent, parseCommits, parseUpdates, sign } from "../images/git-server/push-event.ts";
 
 const image = resolve(import.meta.dirname, "../images/git-server");
 // The image's Node runs TypeScript by itself; the one that runs the tests may be older.
-const tsx = ["--import", import.meta.resolve("tsx")];
+const postReceive = await bundle(join(image, "post-receive.ts"));
+const prepareRepository = await bundle(join(image, "prepare-repository.ts"));
 const lighttpd = process.env.LIGHTTPD ?? "/usr/sbin/lighttpd";
 const secret = "the secret of the webhook";
 const zero = "0".repeat(40);
@@ -55,7 +57,7 @@ async function layOut(webhookUrl: string) {
   await writeFile(path("etc/auth/webhook-secret"), secret);
   await writeFile(path("etc/config/host"), "git.example");
   await writeFile(path("etc/config/webhook-url"), `${webhookUrl}\n`);
-  const hook = `#!/bin/sh\nexec '${process.execPath}' ${tsx.join(" ")} '${image}/post-receive.ts'\n`;
+  const hook = `#!/bin/sh\nexec '${process.execPath}' '${postReceive}'\n`;
   await writeFile(path("hooks/post-receive"), hook, { mode: 0o755 });
   const config = `[include]\n\tpath = ${image}/gitconfig\n[core]\n\thooksPath = ${path("hooks")}\n`;
   await writeFile(path("gitconfig"), config);
@@ -77,7 +79,7 @@ async function layOut(webhookUrl: string) {
     clone,
     repository,
     git: (...args: string[]) => execa("git", ["-C", clone, ...author, ...args], options),
-    prepare: () => execa("node", [...tsx, join(image, "prepare-repository.ts"), repository], options),
+    prepare: () => execa("node", [prepareRepository, repository], options),
     /** Writes files (removes those given as undefined), commits and returns the commit's hash. */
     commit: async (files: Record<string, string | undefined>) => {
       for (const [name, content] of Object.entries(files)) {

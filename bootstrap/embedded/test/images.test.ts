@@ -1,8 +1,10 @@
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -105,6 +107,23 @@ describe.each(images)("the image $name", (image) => {
     for (const [, name = ""] of dockerfile(image).matchAll(/^ARG (\w+)/gm))
       expect(Object.keys(pinnedVersions())).toContain(name.toLowerCase());
   });
+});
+
+it("the collector's tag says which version it is and which code of ours is in it, as nodes keep an image by its tag", async () => {
+  const directory = join(import.meta.dirname, "../modules/opentelemetry-collector");
+  const own = ["main.go", "open_regular.go.in"].concat(
+    readdirSync(join(directory, "lineencoding"))
+      .filter((name) => !name.endsWith("_test.go"))
+      .sort()
+      .map((name) => join("lineencoding", name)),
+  );
+  const hash = createHash("sha256");
+  for (const file of own) hash.update(`${file}\0`).update(readFileSync(join(directory, file)));
+  const version = /otelcol v(\S+)/.exec(readFileSync(join(directory, "go.mod"), "utf8"))?.[1];
+  const collector = images.find(({ context }) => context === "opentelemetry-collector-contrib");
+  expect(await collector?.tag(), "newTag in gitops/clusters/embedded/log-agent/kustomization.yaml").toBe(
+    `${version}-${hash.digest("hex").slice(0, 8)}`,
+  );
 });
 
 describe("a directory that an image is made of", () => {

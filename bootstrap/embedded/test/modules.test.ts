@@ -110,6 +110,7 @@ describe("a module's key", () => {
     ["coredns", "go.mod"],
     ["coredns", "go.sum"],
     ["coredns", "main.go"],
+    ["opentelemetry-collector", "lineencoding/line.go"],
   ])("of %s changes with its %s", (name, file) => {
     const before = moduleKey(name);
     const others = moduleKey("etcd");
@@ -146,6 +147,12 @@ describe("a module's key", () => {
     cpSync(join(directory, "pause", "other.go"), join(directory, "pause", "another.go"));
     rmSync(join(directory, "pause", "other.go"));
     expect(new Set([before, added, moduleKey("pause")]).size).toBe(3);
+  });
+
+  it("stays where only a test changes", () => {
+    const before = moduleKey("opentelemetry-collector");
+    appendFileSync(join(directory, "opentelemetry-collector/lineencoding/encoding_test.go"), "\n");
+    expect(moduleKey("opentelemetry-collector")).toBe(before);
   });
 
   it("changes with the linker's flags", () => {
@@ -230,5 +237,32 @@ describe("a patch of a required module", () => {
       expect(moduleKey(name)).toBe(before);
     }
     expect(modules.some(({ patch }) => patch)).toBe(true);
+  });
+});
+
+describe("kube-state-metrics", () => {
+  const required = (name: string): Map<string, string> => {
+    const text = readFileSync(join(source, name, "go.mod"), "utf8").replace(/^replace[\s\S]*/m, "");
+    return new Map(
+      [...text.matchAll(/^\s+(\S+) (v\S+)/gm)].map(([, path = "", version = ""]) => [path, version]),
+    );
+  };
+
+  // A package is compiled again where anything below it is another version: nearly all of it for one of these.
+  it.each(["k8s.io/", "sigs.k8s.io/", "golang.org/x/", "google.golang.org/", "github.com/go-logr/logr"])(
+    "has Argo CD's versions of %s, and compiles nothing of it again",
+    (prefix) => {
+      const [ours, theirs] = [required("kube-state-metrics"), required("argocd")];
+      const shared = [...ours].filter(([path]) => path.startsWith(prefix) && theirs.has(path));
+      expect(shared.length).toBeGreaterThan(0);
+      expect(shared).toEqual(shared.map(([path]) => [path, theirs.get(path)]));
+    },
+  );
+
+  it("is compiled by the same Go, after Argo CD", () => {
+    const go = (name: string) => /^go (\S+)$/m.exec(readFileSync(join(source, name, "go.mod"), "utf8"))?.[1];
+    expect(go("kube-state-metrics")).toBe(go("argocd"));
+    const order = modules.map(({ name }) => name);
+    expect(order.indexOf("argocd")).toBeLessThan(order.indexOf("kube-state-metrics"));
   });
 });

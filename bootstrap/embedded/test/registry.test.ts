@@ -12,7 +12,7 @@ const directory = mkdtempSync(join(tmpdir(), "registry-"));
 vi.stubEnv("STATE_DIR", join(directory, "state"));
 vi.stubEnv("CACHE_DIR", join(directory, "cache"));
 const { bridge, pushAddress, registryAddress } = await import("../src/layout.ts");
-const { loginFile, registryPrograms } = await import("../src/registry.ts");
+const { loginFile, mirrorDigest, registryPrograms } = await import("../src/registry.ts");
 const { builderEnvironment } = await import("../src/builder.ts");
 
 const programs = await registryPrograms();
@@ -148,5 +148,24 @@ describe("docker-registry under these settings", () => {
   it("hands nothing out on loopback without the password", async () => {
     expect((await fetch(`${push}/${blob}`)).status).toBe(401);
     expect((await fetch(`${push}/${blob}`, { headers: login() })).status).toBe(200);
+  });
+
+  it("says which digest an image has, and of one that it lacks or has lost a part of that it has none", async () => {
+    const at = new URL(pull).host;
+    await put(push, login());
+    const part = { mediaType: "application/vnd.oci.image.config.v1+json", digest, size: manifest.length };
+    const type = "application/vnd.oci.image.manifest.v1+json";
+    const image = JSON.stringify({ schemaVersion: 2, mediaType: type, config: part, layers: [] });
+    const headers = { ...login(), "content-type": type };
+    const url = `${push}/docker.io/e2e/doors/manifests/1`;
+    expect(await mirrorDigest("docker.io/e2e/doors:1", at)).toBeUndefined();
+    expect((await fetch(url, { method: "PUT", headers, body: image })).status).toBe(201);
+    const made = createHash("sha256").update(image).digest("hex");
+    expect(await mirrorDigest("docker.io/e2e/doors:1", at)).toBe(`sha256:${made}`);
+    expect(await mirrorDigest("docker.io/e2e/doors:2", at)).toBeUndefined();
+    const store = join(directory, "cache/registry/docker/registry/v2/blobs/sha256");
+    writeFileSync(join(store, made.slice(0, 2), made, "data"), "");
+    expect(await mirrorDigest("docker.io/e2e/doors:1", at)).toBeUndefined();
+    expect(await mirrorDigest("docker.io/e2e/doors:1", "127.0.0.1:9")).toBeUndefined();
   });
 });

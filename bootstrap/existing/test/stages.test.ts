@@ -418,6 +418,8 @@ describe("the Applications", () => {
       "AppProject logging",
       "AppProject monitoring",
       "AppProject root",
+      "AppProject search",
+      "AppProject services",
       "Application root",
     ]);
     const { source } = objects.at(-1)?.spec ?? {};

@@ -1,6 +1,7 @@
 // POST /log in each sync mode beside bare echoes of the same JSON. Prints tables in Markdown.
 // The servers take turns, round by round, so that what else the machine does hits all of them; figures are medians.
-// Usage: npm run bench -- [--rounds 5] [--seconds 2] [--connections 1,10,100,1000] [--bytes 100,4096] [--only name,name]
+// With --lines N, POST /logs with N messages in a request too; its columns are of requests, not of lines.
+// Usage: npm run bench -- [--lines N] [--rounds 5] [--seconds 2] [--connections 1,10,100,1000] [--bytes 100,4096] [--only name,name]
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,19 +26,32 @@ const { values } = parseArgs({
     connections: { type: "string", default: "1,10,100,1000" },
     bytes: { type: "string", default: "100,4096" },
     only: { type: "string" },
+    lines: { type: "string" },
     directory: { type: "string", default: tmpdir() },
   },
 });
 const logs = mkdtempSync(join(values.directory, "app-bench-"));
-const service = (SYNC: string) => ({ args: ["--max-semi-space-size=8", "dist/main.js"], env: { SYNC } });
-const echo = (name: string) => ({ args: ["--import", "tsx", "bench/servers.ts", name], env: {} });
+const service = (SYNC: string, lines?: number, ACCESS_LOG = "problems") => ({
+  args: ["--max-semi-space-size=8", "dist/main.js"],
+  env: { SYNC, ACCESS_LOG },
+  lines,
+});
+const echo = (name: string) => ({
+  args: ["--import", "tsx", "bench/servers.ts", name],
+  env: {},
+  lines: undefined,
+});
 const servers = Object.entries({
   "Fastify 5 echo": echo("fastify"),
   "node:http echo": echo("node"),
   "Express 5 echo": echo("express"),
   "POST /log, always": service("always"),
+  "POST /log, always, each logged": service("always", undefined, "all"),
   "POST /log, interval": service("interval"),
   "POST /log, never": service("never"),
+  ...(values.lines && {
+    [`POST /logs, ${values.lines} lines, always`]: service("always", Number(values.lines)),
+  }),
 }).filter(([name]) => values.only?.split(",").some((part) => name.includes(part)) ?? true);
 
 console.log(
@@ -60,16 +74,17 @@ rmSync(logs, { recursive: true });
 /** Lets all servers take turns under the same load; a row of the table for each. */
 async function compare(bytes: number, connections: number): Promise<string[]> {
   const common = { PATH: process.env.PATH, NODE_ENV: "production", PORT: "0", METRICS_PORT: "0" };
-  const running: { name: string; server: ServerProcess; turns: Turn[] }[] = [];
-  for (const [name, { args, env }] of servers) {
+  const running: { name: string; server: ServerProcess; lines: number | undefined; turns: Turn[] }[] = [];
+  for (const [name, { args, env, lines }] of servers) {
     const LOG_DIR = mkdtempSync(join(logs, "server-"));
     const server = await ServerProcess.start(args, { ...common, LOG_DIR, DRAIN_SECONDS: "0", ...env });
-    running.push({ name, server, turns: [] });
+    running.push({ name, server, lines, turns: [] });
   }
   // The first turn warms up.
-  for (const { server } of running) await measure(server, bytes, connections);
+  for (const { server, lines } of running) await measure(server, bytes, connections, lines);
   for (let round = 0; round < Number(values.rounds); round++) {
-    for (const { server, turns } of running) turns.push(await measure(server, bytes, connections));
+    for (const { server, lines, turns } of running)
+      turns.push(await measure(server, bytes, connections, lines));
   }
   const fastify = running.find(({ name }) => name.startsWith("Fastify"))?.turns ?? [];
   const rows = running.map(({ name, server, turns }) => {
@@ -85,13 +100,19 @@ async function compare(bytes: number, connections: number): Promise<string[]> {
   return rows;
 }
 
-async function measure(server: ServerProcess, bytes: number, connections: number): Promise<Turn> {
+async function measure(
+  server: ServerProcess,
+  bytes: number,
+  connections: number,
+  lines?: number,
+): Promise<Turn> {
+  const message = JSON.stringify({ message: "x".repeat(bytes) });
   const [start, before] = [performance.now(), server.cpuSeconds];
   const { latency, requests, non2xx, errors } = await autocannon({
-    url: `http://127.0.0.1:${server.port}/log`,
+    url: `http://127.0.0.1:${server.port}/log${lines === undefined ? "" : "s"}`,
     method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ message: "x".repeat(bytes) }),
+    headers: { "content-type": lines === undefined ? "application/json" : "application/x-ndjson" },
+    body: Array.from({ length: lines ?? 1 }, () => message).join("\n"),
     connections,
     duration: Number(values.seconds),
   });

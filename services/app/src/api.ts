@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import express, { type Express, type RequestHandler } from "express";
 import { answerAppend } from "./append.ts";
+import { answerAppendMany } from "./append-many.ts";
 import type { Context } from "./context.ts";
 import { sendLines } from "./logs.ts";
 import type { Metrics } from "./metrics.ts";
@@ -12,18 +13,23 @@ import { answerProblems, notFound, onlyMethods, Problem } from "./problem.ts";
 const description = readFileSync(new URL("../openapi.yaml", import.meta.url), "utf8");
 
 /**
- * The API. `POST /log` is answered ahead of Express's router, which costs more than the rest of the request; every
- * other spelling of that path reaches the same handler through it.
+ * The API. `POST /log` and `POST /logs` are answered ahead of Express's router, which costs more than the rest of the request;
+ * every other spelling of those paths reaches the same handlers through it.
  */
 export function createApi(context: Context): RequestListener {
   const routes = createRoutes(context);
-  const log = { path: "/log" };
-  return (req: IncomingMessage & { route?: typeof log }, res: ServerResponse) => {
-    if (req.url !== "/log" || req.method !== "POST") return routes(req, res);
-    req.route = log;
+  const { logRequests, manyRequests } = context.metrics;
+  const shortcuts = new Map([
+    ["/log", { route: { path: "/log" }, calls: logRequests, answer: answerAppend }],
+    ["/logs", { route: { path: "/logs" }, calls: manyRequests, answer: answerAppendMany }],
+  ]);
+  return (req: IncomingMessage & { route?: { path: string } }, res: ServerResponse) => {
+    const shortcut = req.method === "POST" ? shortcuts.get(req.url ?? "") : undefined;
+    if (!shortcut) return routes(req, res);
+    req.route = shortcut.route;
     const requestId = observe(context, req, res);
-    context.metrics.logRequests.inc();
-    void answerAppend(context, req, res, requestId);
+    shortcut.calls.inc();
+    void shortcut.answer(context, req, res, requestId);
   };
 }
 
@@ -45,10 +51,16 @@ function createRoutes(context: Context): Express {
     .all(reads);
   app
     .route("/log")
-    .all(countCall(context.metrics))
+    .all(countCall(context.metrics.logRequests))
     .post((req, res) => answerAppend(context, req, res, res.locals.requestId))
     .all(onlyMethods("POST"));
-  app.route("/logs").get(sendLines(context)).all(reads);
+  app
+    .route("/logs")
+    .get(sendLines(context))
+    .post(countCall(context.metrics.manyRequests), (req, res) =>
+      answerAppendMany(context, req, res, res.locals.requestId),
+    )
+    .all(onlyMethods("GET", "HEAD", "POST"));
   app
     .route("/livez")
     .get((_req, res) => void res.json({ status: "ok" }))
@@ -79,9 +91,9 @@ function createExpress(): Express {
   return express().disable("x-powered-by").disable("etag");
 }
 
-function countCall({ logRequests }: Metrics): RequestHandler {
+function countCall(calls: Metrics["logRequests"]): RequestHandler {
   return (_req, _res, next) => {
-    logRequests.inc();
+    calls.inc();
     next();
   };
 }

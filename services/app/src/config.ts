@@ -38,12 +38,14 @@ const defaults = {
   PORT: "8080",
   METRICS_PORT: "9090",
   LOG_LEVEL: "info",
+  ACCESS_LOG: "all",
   GREETING: "Welcome to the custom app",
   LOG_DIR: "/app/logs",
   DRAIN_SECONDS: "3",
   SYNC: "always",
   MAX_BODY_BYTES: String(64 * kib),
   MAX_MESSAGE_BYTES: String(32 * kib),
+  MAX_LINES_BYTES: String(mib),
   MAX_FILE_BYTES: String(64 * mib),
   KEPT_FILES: "4",
 };
@@ -53,6 +55,10 @@ const schema = z
     PORT: port,
     METRICS_PORT: port,
     LOG_LEVEL: level,
+    ACCESS_LOG: z
+      .string()
+      .trim()
+      .pipe(z.enum(["all", "problems"])),
     GREETING: text,
     LOG_DIR: text,
     DRAIN_SECONDS: number(0, 999, "seconds"),
@@ -62,6 +68,7 @@ const schema = z
       .pipe(z.enum(["always", "interval", "never"])),
     MAX_BODY_BYTES: bytes(kib, 4 * mib),
     MAX_MESSAGE_BYTES: bytes(1, 4 * mib),
+    MAX_LINES_BYTES: bytes(kib, 16 * mib),
     MAX_FILE_BYTES: bytes(kib, 1024 * 1024 * mib),
     KEPT_FILES: number(1, 100, "files"),
   })
@@ -71,7 +78,8 @@ const schema = z
   });
 
 /**
- * The service's settings. Ports are TCP ports (0: any free one); LOG_DIR is the directory of `app.log`;
+ * The service's settings. Ports are TCP ports (0: any free one); ACCESS_LOG is of which requests there is a line in the
+ * service's own log (see observe); MAX_BODY_BYTES limits the body of POST /log, MAX_LINES_BYTES that of POST /logs; LOG_DIR is the directory of `app.log`;
  * DRAIN_SECONDS is how long a stopping service still accepts connections while it reports itself unready; SYNC is
  * what an answer to POST /log waits for (see LogSettings). A message's bytes are those of its UTF-8, before escaping,
  * which makes up to four of one. The log takes at most MAX_FILE_BYTES x (1 + KEPT_FILES), which has to stay below the

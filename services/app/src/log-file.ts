@@ -84,12 +84,12 @@ export class LogFile {
   }
 
   /**
-   * Appends one line, which ends in its only newline. Resolves once it is stored as `SYNC` says, in the order of the
-   * lines in the file. Rejects with the system's error if it could not be stored, while too many lines wait, and
-   * after `close`.
+   * Appends so many lines, each of which ends in its only newline. Resolves once they are stored as `SYNC` says, in the order
+   * of the lines in the file. Rejects with the system's error if they could not be stored, while too many lines wait, and
+   * after `close`; then none of them is in the file.
    */
-  append(line: string): Promise<void> {
-    return this.#queue.add(line);
+  append(text: string, lines = 1): Promise<void> {
+    return this.#queue.add(text, lines);
   }
 
   /** The stored whole lines of this moment, the generations' first, to be closed. Rejects with the system's error if they cannot be read. */

@@ -61,29 +61,57 @@ export class LogView {
     return Readable.from(chunks, { objectMode: false, highWaterMark: 1 });
   }
 
-  /** The same in chunks of one buffer: each is overwritten when the next one is asked for. */
+  /** The same in chunks of two buffers by turns: each is overwritten when the one after the next is asked for. */
   chunks(start: number, end: number): AsyncGenerator<Buffer> {
-    const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, end - start));
-    return this.#read(start, end, () => buffer);
+    const size = Math.min(chunkBytes, end - start);
+    let [used, free]: (Buffer | undefined)[] = [];
+    return this.#read(start, end, () => {
+      const buffer = free ?? Buffer.allocUnsafe(size);
+      [used, free] = [buffer, used];
+      return buffer;
+    });
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#parts.map(({ handle }) => handle.close()));
   }
 
+  /** Reads one chunk ahead: while a caller hands on what it was given, a thread reads the next. */
   async *#read(start: number, end: number, next: () => Buffer): AsyncGenerator<Buffer> {
+    const reads = this.#reads(start, end, next);
+    for (let ahead = begun(reads); ahead; ) {
+      const bytes = await ahead;
+      ahead = begun(reads);
+      yield bytes;
+    }
+  }
+
+  *#reads(start: number, end: number, next: () => Buffer): Generator<Promise<Buffer>> {
     let before = 0;
     for (const { handle, size } of this.#parts) {
       const last = Math.min(size, end - before);
-      for (let position = Math.max(0, start - before); position < last; ) {
+      for (let position = Math.max(0, start - before); position < last; position += chunkBytes) {
         const buffer = next();
-        const wanted = Math.min(buffer.length, last - position);
-        const { bytesRead } = await handle.read(buffer, 0, wanted, position);
-        if (bytesRead === 0) throw new Error("the log became shorter while it was being read");
-        yield buffer.subarray(0, bytesRead);
-        position += bytesRead;
+        const wanted = Math.min(buffer.length, chunkBytes, last - position);
+        yield filled(handle, buffer.subarray(0, wanted), position);
       }
       before += size;
     }
   }
+}
+
+/** Begins the next read. Whoever asks for its bytes learns of its failure; where nobody does any more, it is none. */
+function begun(reads: Generator<Promise<Buffer>>): Promise<Buffer> | undefined {
+  const read = reads.next().value as Promise<Buffer> | undefined;
+  read?.catch(() => undefined);
+  return read;
+}
+
+async function filled(handle: FileHandle, buffer: Buffer, position: number): Promise<Buffer> {
+  for (let read = 0; read < buffer.length; ) {
+    const { bytesRead } = await handle.read(buffer, read, buffer.length - read, position + read);
+    if (bytesRead === 0) throw new Error("the log became shorter while it was being read");
+    read += bytesRead;
+  }
+  return buffer;
 }

@@ -5,6 +5,8 @@ export interface Metrics {
   registry: Registry;
   /** Calls of /log, whatever came of them. */
   logRequests: Counter;
+  /** Calls of POST /logs, whatever came of them. */
+  manyRequests: Counter;
   /** Lines that were to be written, by result. A call refused before that counts in neither. */
   logWrites: Counter<"result">;
   /** Requests that repeated an earlier one and were answered with its outcome. */
@@ -40,6 +42,11 @@ export function createMetrics(): Metrics {
     logRequests: new Counter({
       name: "log_requests_total",
       help: "Requests to /log, whatever their outcome.",
+      registers,
+    }),
+    manyRequests: new Counter({
+      name: "log_many_requests_total",
+      help: "Requests to POST /logs, whatever their outcome.",
       registers,
     }),
     logWrites: new Counter({

@@ -4,7 +4,13 @@ import type { Context } from "./context.ts";
 
 const quietRoutes = new Set(["/livez", "/readyz", "/metrics"]);
 
-/** Gives the request its id and returns it; measures and logs the request when its answer has ended or broken off. */
+const slowSeconds = 1;
+
+/**
+ * Gives the request its id and returns it; measures and logs the request when its answer has ended or broken off. With
+ * `ACCESS_LOG=problems` a line is for those that failed (400 and above, or without an answer) or took a second and more:
+ * behind a mesh the gateway has a line for each. The others are logged at level debug.
+ */
 export function observe(
   context: Context,
   req: IncomingMessage & { route?: { path: string } },
@@ -22,10 +28,14 @@ export function observe(
     const { method = "" } = req;
     context.metrics.requestDuration.observe({ method, route, status_code: status }, seconds);
     const fields = { requestId, method, route, status, seconds };
-    context.logger[quietRoutes.has(route) ? "debug" : "info"](fields, "request");
+    const isQuiet =
+      quietRoutes.has(route) || (onlyProblems(context) && status < 400 && seconds < slowSeconds);
+    context.logger[isQuiet ? "debug" : "info"](fields, "request");
   });
   return requestId;
 }
+
+const onlyProblems = ({ config }: Context): boolean => config.ACCESS_LOG === "problems";
 
 /** The id that a header gives the request; undefined if it could not stand in a line as one word. */
 export function idIn(req: IncomingMessage, header: string): string | undefined {

@@ -2,18 +2,31 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:ht
 import type { ErrorRequestHandler, RequestHandler } from "express";
 import type { Logger } from "pino";
 
+/** What is wrong with a part of a request. */
+export interface Mistake {
+  /** The line of the body, from 1, where it has many. */
+  line?: number;
+  /** The member of the request body, or the query parameter, at fault. */
+  field?: string | undefined;
+  /** For the caller to read. */
+  detail: string;
+}
+
 /** An answer other than success, sent as RFC 9457 problem+json. */
 export class Problem extends Error {
   override name = "Problem";
   readonly status: number;
-  /** The member of the request body, or the query parameter, at fault. */
-  readonly field: string | undefined;
+  readonly errors: Mistake[] | undefined;
 
-  /** `detail` is for the caller to read; `cause` goes to the service's log only. */
-  constructor(status: number, detail: string, options: { field?: string; cause?: unknown } = {}) {
-    super(detail, { cause: options.cause });
+  /** `detail` is for the caller to read, `field` is at fault for it; `cause` goes to the service's log only. */
+  constructor(
+    status: number,
+    detail: string,
+    { cause, field, errors }: { field?: string; errors?: Mistake[]; cause?: unknown } = {},
+  ) {
+    super(detail, { cause });
     this.status = status;
-    this.field = options.field;
+    this.errors = field === undefined ? errors : [{ field, detail }];
   }
 }
 
@@ -43,8 +56,7 @@ export function sendProblem(logger: Logger, req: IncomingMessage, res: ServerRes
   }
   // Too late for another answer: breaking the connection is the only sign left.
   if (res.headersSent) return void req.socket.destroy();
-  const { status, message: detail, field } = problem;
-  const errors = field === undefined ? undefined : [{ field, detail }];
+  const { status, message: detail, errors } = problem;
   const body = JSON.stringify({ type: "about:blank", title: STATUS_CODES[status], status, detail, errors });
   res.statusCode = status;
   res.setHeader("Content-Type", "application/problem+json; charset=utf-8");

@@ -2,12 +2,15 @@ import { hash } from "node:crypto";
 import { printable } from "./line.ts";
 
 const minRemembered = 10_000;
+/** How many lines one request may bring: the lines of the last one are all known after a restart. */
+export const maxLines = minRemembered;
 // Up to here, in characters, keeping a message costs less than its digest.
 const shortMessage = 256;
 
 /**
  * Which lines were written lately, so that a retry is answered instead of written a second time.
- * A line is known by its request id and its message, or a long message's digest. It keeps the last 10,000 to 20,000 lines.
+ * A line is known by its request id and its message, or a long message's digest; the lines of one request are known as one. It
+ * keeps the last 10,000 to 20,000 of them.
  */
 export class RetryWindow {
   // Two maps, and the older one goes as a whole: a map that loses its first key each time searches ever longer for it.
@@ -40,6 +43,12 @@ export class RetryWindow {
       if (id !== undefined && escaped !== undefined) this.remember(retryKey(id, escaped), done);
     }
   }
+}
+
+/** The key of a request with many lines: its id and the digest of its messages, escaped as in the file. */
+export function manyKey(id: string, escapedMessages: string[]): string {
+  // Neither an id nor an escaped message holds these separators.
+  return `${id}\r\r${hash("sha256", escapedMessages.join("\n"), "base64")}`;
 }
 
 /** The key of a line: its request's id and its message, escaped as in the file; of a long message the digest. */

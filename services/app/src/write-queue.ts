@@ -2,7 +2,8 @@
 import { setImmediate } from "node:timers/promises";
 
 interface Waiting {
-  line: string;
+  text: string;
+  lines: number;
   resolve: () => void;
   reject: (reason: unknown) => void;
 }
@@ -16,6 +17,7 @@ export class WriteQueue {
   readonly #write: (bytes: Buffer) => Promise<void>;
   readonly #written: (lines: number) => void;
   #waiting: Waiting[] = [];
+  #lines = 0;
   #characters = 0;
   #closed = false;
   #flushing: Promise<void> | undefined;
@@ -31,18 +33,19 @@ export class WriteQueue {
 
   /** How many lines wait for a write. */
   get length(): number {
-    return this.#waiting.length;
+    return this.#lines;
   }
 
-  /** Resolves once the line is written. Rejects with what `write` rejects with, while too many wait, and after `close`. */
-  add(line: string): Promise<void> {
+  /** Resolves once the lines are written, all in one write. Rejects with what `write` rejects with, while too many wait, and after `close`. */
+  add(text: string, lines = 1): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new Error("the log file is closed"));
-      if (this.#characters + line.length > queuedCharacters) {
+      if (this.#characters + text.length > queuedCharacters) {
         return reject(new Error("too many lines wait for the disk"));
       }
-      this.#waiting.push({ line, resolve, reject });
-      this.#characters += line.length;
+      this.#waiting.push({ text, lines, resolve, reject });
+      this.#characters += text.length;
+      this.#lines += lines;
       this.#flushing ??= this.#flush();
     });
   }
@@ -58,8 +61,8 @@ export class WriteQueue {
       await this.#gather();
       const batch = this.#takeBatch();
       try {
-        await this.#write(Buffer.from(batch.map(({ line }) => line).join("")));
-        this.#written(batch.length);
+        await this.#write(Buffer.from(batch.map(({ text }) => text).join("")));
+        this.#written(batch.reduce((sum, { lines }) => sum + lines, 0));
         for (const { resolve } of batch) resolve();
       } catch (error) {
         for (const { reject } of batch) reject(error);
@@ -70,20 +73,23 @@ export class WriteQueue {
 
   /** Waits for lines to share the write, as long as every turn of the event loop brings some, until they are enough. */
   async #gather(): Promise<void> {
-    for (let before = 0; before < this.#waiting.length && this.#waiting.length < enoughLines; ) {
-      before = this.#waiting.length;
+    for (let before = 0; before < this.#lines && this.#lines < enoughLines; ) {
+      before = this.#lines;
       await setImmediate();
     }
   }
 
   #takeBatch(): Waiting[] {
     let characters = 0;
-    const end = this.#waiting.findIndex(({ line }, index) => {
-      characters += line.length;
+    const end = this.#waiting.findIndex(({ text }, index) => {
+      characters += text.length;
       return characters > batchCharacters && index > 0;
     });
     const batch = this.#waiting.splice(0, end < 0 ? this.#waiting.length : end);
-    for (const { line } of batch) this.#characters -= line.length;
+    for (const { text, lines } of batch) {
+      this.#characters -= text.length;
+      this.#lines -= lines;
+    }
     return batch;
   }
 }

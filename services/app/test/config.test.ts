@@ -23,6 +23,8 @@ test("defaults where nothing is set", async () => {
     MAX_MESSAGE_BYTES: 32_768,
     MAX_FILE_BYTES: 67_108_864,
     KEPT_FILES: 4,
+    ACCESS_LOG: "all",
+    MAX_LINES_BYTES: 1024 * 1024,
   };
   expect(loadConfig(await temporaryDirectory(), {})).toEqual(expected);
   expect(loadConfig("/nonexistent", {})).toEqual(expected);

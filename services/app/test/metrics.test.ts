@@ -17,6 +17,8 @@ test("names, types and help texts", async () => {
   expect(own).toEqual([
     "# HELP log_requests_total Requests to /log, whatever their outcome.",
     "# TYPE log_requests_total counter",
+    "# HELP log_many_requests_total Requests to POST /logs, whatever their outcome.",
+    "# TYPE log_many_requests_total counter",
     "# HELP log_writes_total Log lines by the result of writing them to disk.",
     "# TYPE log_writes_total counter",
     "# HELP log_retries_total Retried requests that were answered with the outcome of the first, and not written again.",

@@ -111,6 +111,28 @@ test.each([
 });
 
 test.each([
+  [200, { body: '{"message":"hello"}\n{"message":"again"}\n' }],
+  [400, { body: "{}\n{}" }],
+  [400, { body: "" }],
+  [400, { body: '{"message":"hello"}\nno JSON\n' }],
+  [413, { body: `{"message":"${"x".repeat(1_100_000)}"}` }],
+  [415, { body: "{}", headers: { "content-encoding": "gzip" } }],
+])("POST /logs: %i", async (status, init) => {
+  const { url } = await startHere();
+  expect((await send(url, "POST", "/logs", init)).status).toBe(status);
+});
+
+test.each([
+  ["/dev/full", 507],
+  ["/dev/null", 503],
+])("POST /logs to %s: %i", async (device, status) => {
+  const LOG_DIR = await temporaryDirectory();
+  await symlink(device, join(LOG_DIR, "app.log"));
+  const { url } = await startHere({ LOG_DIR });
+  expect((await send(url, "POST", "/logs", { body: '{"message":"hello"}' })).status).toBe(status);
+});
+
+test.each([
   [200, {}],
   [200, { query: "?tail=1" }],
   [200, { query: "?from=1" }],

@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { pino } from "pino";
 import { expect, onTestFinished } from "vitest";
+import { bundle } from "../../../lib/test/bundle.ts";
 import { type Config, loadConfig } from "../src/config.ts";
 import { type Entry, parseLine } from "../src/line.ts";
 import { startService } from "../src/service.ts";
@@ -65,8 +66,8 @@ export class ServiceProcess {
     await mkdir(LOG_DIR, { recursive: true });
     const values = { PORT: "0", METRICS_PORT: "0", LOG_DIR, ...settings };
     await mountConfig(CONFIG_DIR, values);
-    const imports = ["tsx", "./test/sync-gate.ts"].flatMap((module) => ["--import", module]);
-    const child = spawn(process.execPath, [...imports, "src/main.ts"], {
+    const [gate, program] = await Promise.all([bundle("test/sync-gate.ts"), bundle("src/main.ts")]);
+    const child = spawn(process.execPath, ["--import", gate, program], {
       env: { PATH: process.env.PATH, CONFIG_DIR, ...env },
       stdio: ["ignore", "pipe", "inherit"],
     });

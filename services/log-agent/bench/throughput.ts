@@ -19,13 +19,12 @@ import {
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findCollector, memoryLimit } from "../test/agent.ts";
+import { configurations, type Encoding, findCollector, memoryLimit } from "../test/agent.ts";
 
 const files = Number(process.env.FILES ?? 6);
 const total = Number(process.env.LINES ?? 600_000);
 const rounds = Number(process.env.ROUNDS ?? 3);
 const perFile = Math.floor(total / files);
-const configuration = join(import.meta.dirname, "../../../gitops/apps/log-agent/base/agent/collector.yaml");
 
 interface Result {
   seconds: number;
@@ -103,16 +102,18 @@ async function measure(start: (state: string, out: number) => Promise<ChildProce
 const collector = findCollector();
 if (!collector) throw new Error("there is no collector: run ./deploy.sh, or name one with COLLECTOR");
 
-async function startAgent(state: string, out: number): Promise<ChildProcess[]> {
+async function startAgent(encoding: Encoding, state: string, out: number): Promise<ChildProcess[]> {
+  const { files: configured, processors } = configurations[encoding];
   for (const name of ["checkpoint", "store"]) mkdirSync(join(state, name));
   const [metrics, health, own] = [await freePort(), await freePort(), await freePort()];
   const set = [
-    "service::pipelines::logs::processors=[memory_limiter, transform/identity, filter/app, transform/line]",
+    `service::pipelines::logs::processors=${processors}`,
     `exporters::prometheus::endpoint=127.0.0.1:${metrics}`,
     `extensions::health_check::endpoint=127.0.0.1:${health}`,
     `service::telemetry::metrics::readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: ${own}}}}}]`,
   ];
-  const args = [`--config=${configuration}`, "--feature-gates=stanza.synchronousLogEmitter"];
+  const args = configured.map((file) => `--config=${file}`);
+  args.push("--feature-gates=stanza.synchronousLogEmitter");
   const env = {
     GOMEMLIMIT: memoryLimit,
     NODE_NAME: "n",
@@ -157,7 +158,8 @@ ruleset(name="out") { action(type="omfile" file="${state}/store" template="json"
 }
 
 const contenders: [string, (state: string, out: number) => Promise<ChildProcess[]>][] = [
-  ["agent", startAgent],
+  ["agent", (...of) => startAgent("log_line_encoding", ...of)],
+  ["agent without log_line_encoding", (...of) => startAgent("json_log_encoding", ...of)],
   ["tail -F \\| cat", startTail],
 ];
 if (existsSync(rsyslogd)) contenders.push(["rsyslog imfile", startRsyslog]);

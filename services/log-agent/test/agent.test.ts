@@ -18,13 +18,11 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Agent, findCollector, type Printed } from "./agent.ts";
+import { Agent, configurations, type Encoding, findCollector, type Printed } from "./agent.ts";
 
+const encodings = Object.keys(configurations) as Encoding[];
 let agent: Agent;
 let count = 0;
-beforeEach(() => {
-  agent = new Agent();
-});
 afterEach(() => agent.remove());
 
 /** A line as the API writes it, with a number of its own. */
@@ -40,7 +38,13 @@ const settled = async (amount: number): Promise<void> =>
   expect.poll(() => agent.printed().length, { timeout: 30_000 }).toBeGreaterThanOrEqual(amount);
 
 // Built by `./deploy.sh`, which a machine that only runs the tests has not done.
-describe.skipIf(findCollector() === undefined)("the agent", () => {
+const made = describe.skipIf(findCollector() === undefined);
+
+made.each(encodings)("the agent with %s", (encoding) => {
+  beforeEach(() => {
+    agent = new Agent(encoding);
+  });
+
   test.each(["::1", "0:0:0:0:0:0:0:1", "::ffff:127.77.0.1", "127.77.0.1"])(
     "starts on the pod address %s, and says there what it has done",
     async (address) => {
@@ -288,6 +292,17 @@ describe.skipIf(findCollector() === undefined)("the agent", () => {
     await expect.poll(() => agent.counted(), { timeout: 10_000 }).toBe(2000);
   });
 
+  test("has the lag of every line while it catches up with many files", async () => {
+    const amount = 5000;
+    for (let pod = 0; pod < 6; pod++)
+      appendFileSync(join(agent.volume(`uid-${pod}`), "app.log"), lines(amount));
+    appendFileSync(join(agent.volume("uid-1"), "app.log"), "no line of the API, and of no time\nshort\n");
+    await agent.start();
+    await settled(6 * amount + 2);
+    await expect.poll(() => agent.counted(), { timeout: 10_000 }).toBe(6 * amount + 2);
+    expect(await agent.lags()).toBe(6 * amount);
+  });
+
   test("counts its lines and says how far it lags", async () => {
     await agent.start("receivers::file_stats::collection_interval=1s");
     const file = join(agent.volume("uid-1"), "app.log");
@@ -299,7 +314,7 @@ describe.skipIf(findCollector() === undefined)("the agent", () => {
     const value = async (name: string): Promise<number> =>
       Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)`, "m").exec(await figures())?.[1]);
     await expect.poll(() => agent.counted(), { timeout: 10_000 }).toBe(10);
-    expect(await value("log_agent_lag_seconds_count")).toBe(10);
+    expect(await agent.lags()).toBe(10);
     await expect
       .poll(async () => (await value("log_agent_file_size_b")) - (await value("log_agent_file_read_bytes")), {
         timeout: 10_000,
@@ -307,6 +322,86 @@ describe.skipIf(findCollector() === undefined)("the agent", () => {
       .toBe("half a line".length);
   });
 });
+
+/** Bytes that a file may hold: what an API writes, and what else may come into it. */
+function hardBytes(): Buffer {
+  const start = "2026-01-01T00:00:00.000Z id-1 ";
+  const texts = [
+    "",
+    " ",
+    "no line of the API",
+    start,
+    `${start}message`,
+    `${start}"quotes" \\\\ \\n <b>&amp;</b> \t\t /`,
+    `${start}${Array.from({ length: 0x3000 }, (_, code) => (code === 10 ? "" : String.fromCharCode(code))).join("")}`,
+    `${start}\u2028 \u2029 \u0085 \ufeff \ufffd größer 😀`,
+    `${start}1e400 -0 NaN null true {"a":[1,"b"]}`,
+    "2026-01-01T00:00:00Z 1 2",
+    "2026-01-01T00:00:00.000Z  two spaces",
+    "2026-01-01T00:00:00.000Z id\tmessage",
+    "2026-01-01T00:00:00.000Z",
+    "2026-01-01t00:00:00.000Z id message",
+    "1",
+    "null",
+    '{"time":"2026-01-01T00:00:00Z"}',
+    `carriage\rreturn\r`,
+    `${start}${'\\\\x00é"<'.repeat(512 * 1024)}`,
+  ].map((text) => Buffer.from(text));
+  const broken = [0x80, 0xbf, 0xc0, 0xc3, 0xe2, 0xed, 0xf0, 0xf4, 0xff].flatMap((byte) =>
+    [[byte], [byte, 0x80], [byte, 0xa0, 0x80], [byte, 0x9f, 0xbf, 0xbf]].flatMap((bytes) => [
+      Buffer.from(bytes),
+      Buffer.concat([Buffer.from(start), Buffer.from(bytes), Buffer.from(" after")]),
+    ]),
+  );
+  return Buffer.concat(
+    [...texts, ...broken, Buffer.from("the end")].flatMap((line) => [line, Buffer.from("\n")]),
+  );
+}
+
+made("the two encodings", () => {
+  test("print and store the same bytes, whatever a file holds", async () => {
+    const results: Buffer[][] = [];
+    for (const encoding of encodings) {
+      agent = new Agent(encoding);
+      const bytes = hardBytes();
+      writeFileSync(join(agent.volume("uid-1"), "app.log"), bytes);
+      await agent.start();
+      await expect.poll(() => agent.output().includes('"message":"the end"'), { timeout: 60_000 }).toBe(true);
+      await agent.stop();
+      results.push([agent.output(), readFileSync(join(agent.state, "store/lines.jsonl"))]);
+      // The receiver leaves out the one empty line.
+      const lines = bytes.toString("latin1").split("\n").length - 1;
+      expect(agent.output().toString().split("\n")).toHaveLength(lines);
+      await agent.remove();
+    }
+    const [[printed, stored] = [], ...others] = results;
+    expect(stored?.equals(printed ?? Buffer.alloc(0))).toBe(true);
+    for (const [other, otherStored] of others) {
+      expect(firstDifference(other, printed)).toBeUndefined();
+      expect(firstDifference(otherStored, stored)).toBeUndefined();
+    }
+  });
+
+  const seriesOf = (file: string): string[] =>
+    [...readFileSync(file, "utf8").matchAll(/- name: (\S+)\n +(description: .*)\n(?: +(unit: .*)\n)?/g)].map(
+      ([, ...said]) => said.join(" "),
+    );
+
+  test("have the same metrics", () => {
+    const [base = "", own = ""] = configurations.log_line_encoding.files;
+    expect(seriesOf(own)).toHaveLength(3);
+    expect(seriesOf(own)).toEqual(seriesOf(base));
+    const buckets = (file: string) => /buckets: .*/.exec(readFileSync(file, "utf8"))?.[0];
+    expect(buckets(own)).toBe(buckets(base));
+  });
+});
+
+/** What stands where two outputs differ first; undefined where they are equal. */
+function firstDifference(a: Buffer = Buffer.alloc(0), b: Buffer = Buffer.alloc(0)): string[] | undefined {
+  if (a.equals(b)) return undefined;
+  const at = a.findIndex((byte, index) => byte !== b[index]);
+  return [a, b].map((bytes) => bytes.subarray(Math.max(0, at - 60), at + 60).toString("latin1"));
+}
 
 test("runs the version that the module pins", () => {
   const root = join(import.meta.dirname, "../../..");

@@ -17,7 +17,22 @@ import { join, resolve } from "node:path";
 
 const repository = resolve(import.meta.dirname, "../../..");
 const deployed = join(repository, "gitops/apps/log-agent/base/agent");
-const configuration = join(deployed, "collector.yaml");
+const component = join(repository, "gitops/apps/log-agent/components/line-encoding");
+
+/** The configurations that are deployed: with our own encoding, and for a collector that has none. */
+export const configurations = {
+  log_line_encoding: {
+    files: [join(deployed, "collector.yaml"), join(component, "line-encoding.yaml")],
+    // Without what asks an API server.
+    processors: "[memory_limiter, transform/identity, filter/app]",
+  },
+  json_log_encoding: {
+    files: [join(deployed, "collector.yaml")],
+    processors: "[memory_limiter, transform/identity, filter/app, transform/line]",
+  },
+};
+
+export type Encoding = keyof typeof configurations;
 
 /** How much memory the collector's runtime is to keep to, as it is deployed. */
 export const memoryLimit =
@@ -74,9 +89,11 @@ export class Agent {
   #host = "127.0.0.1";
   #process: ChildProcess | undefined;
   #run = 0;
+  readonly #encoding: Encoding;
   #stdout: number | undefined;
 
-  constructor() {
+  constructor(encoding: Encoding = "log_line_encoding") {
+    this.#encoding = encoding;
     for (const name of ["checkpoint", "store"]) mkdirSync(join(this.state, name), { recursive: true });
     mkdirSync(this.pods, { recursive: true });
   }
@@ -119,7 +136,7 @@ export class Agent {
   async #collect(podIP: string, healthPort: number, settings: string[]): Promise<void> {
     this.#healthPort = healthPort;
     this.#host = podIP.includes(":") ? `[${podIP}]` : podIP;
-    const processors = "[memory_limiter, transform/identity, filter/app, transform/line]";
+    const { files, processors } = configurations[this.#encoding];
     const set = [`service::pipelines::logs::processors=${processors}`, ...settings];
     this.#run++;
     const out = openSync(this.#output(this.#run), "a");
@@ -127,7 +144,7 @@ export class Agent {
     this.#process = spawn(
       findCollector() ?? "",
       [
-        `--config=${configuration}`,
+        ...files.map((file) => `--config=${file}`),
         "--feature-gates=stanza.synchronousLogEmitter",
         ...set.map((setting) => `--set=${setting}`),
       ],
@@ -189,9 +206,19 @@ export class Agent {
   }
 
   /** Lines that the agent's own metric counts. */
-  async counted(): Promise<number> {
+  counted(): Promise<number> {
+    return this.#total("log_agent_lines_total");
+  }
+
+  /** Lines whose lag is in its histogram. */
+  lags(): Promise<number> {
+    return this.#total("log_agent_lag_seconds_count");
+  }
+
+  /** The sum of a metric over its series. */
+  async #total(name: string): Promise<number> {
     const page = await (await fetch(`http://${this.#host}:${this.metricsPort}/metrics`)).text();
-    const samples = [...page.matchAll(/^log_agent_lines_total\{.*\} (\S+)$/gm)];
+    const samples = [...page.matchAll(new RegExp(`^${name}\\{.*\\} (\\S+)$`, "gm"))];
     return samples.reduce((sum, [, value]) => sum + Number(value), 0);
   }
 
@@ -201,6 +228,11 @@ export class Agent {
     return Number(
       /^otelcol_exporter_sent_log_records\{.*exporter="file\/stdout".*\} (\S+)$/m.exec(page)?.[1] ?? 0,
     );
+  }
+
+  /** The bytes that all runs have printed. */
+  output(): Buffer {
+    return Buffer.concat(Array.from({ length: this.#run }, (_, run) => readFileSync(this.#output(run + 1))));
   }
 
   /** What all runs have printed. */

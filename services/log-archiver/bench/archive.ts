@@ -7,7 +7,6 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import build from "../test/build.ts";
 import { Platform } from "../test/platform.ts";
 
 const { values } = parseArgs({
@@ -118,7 +117,6 @@ async function withPlatform(use: (platform: Platform) => Promise<void>): Promise
   }
 }
 
-await build();
 const idle: number[] = [];
 for (const stored of [10_000, Number(values.stored)])
   await withPlatform(async (platform) => {

@@ -1,34 +1,26 @@
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { execa } from "execa";
 import { archive } from "./archive.ts";
 import { sourcesOf } from "./endpoints.ts";
 import { exitCode, Failure, reasonOf } from "./failure.ts";
+import { Feeder } from "./feed.ts";
 import { importArchives } from "./import.ts";
 import { withLock } from "./lock.ts";
 import type { Manifest } from "./manifest.ts";
+import { moment } from "./moment.ts";
+import { refill } from "./refill.ts";
 import { directoryShelf, type Restored, remoteShelf, restore, type Shelf, unreadableIn } from "./restore.ts";
-import { serve } from "./serve.ts";
+import { SearchStore } from "./search-store.ts";
+import { serve, serveFigures } from "./serve.ts";
 import { StoreWatch } from "./store-watch.ts";
 
 const whole = (text: string): number => {
   if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError("must be a whole number.");
   return Number(text);
-};
-
-const moment = (text: string): Date => {
-  const [, amount, unit = ""] = /^(\d+)([smhd])$/.exec(text) ?? [];
-  const seconds = { s: 1, m: 60, h: 3600, d: 86_400 }[unit];
-  // Date would take 5 for the year 2001.
-  const named = /^\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?)?$/.test(text)
-    ? text
-    : "";
-  const time = amount && seconds ? new Date(Date.now() - Number(amount) * seconds * 1000) : new Date(named);
-  if (Number.isNaN(time.getTime()))
-    throw new InvalidArgumentError("must be a time such as 2026-01-31T12:00:00Z, or an age such as 2h.");
-  return time;
 };
 
 const pattern = (text: string): RegExp => {
@@ -70,6 +62,8 @@ const stores = (): Option =>
     "STORES",
     "log-agent/log-store",
   );
+const search = (flags: string): Option =>
+  setting(flags, "the search store", "SEARCH_URL", "http://victoria-logs.search.svc.cluster.local:9428");
 
 const program = new Command("log-archiver")
   .description("Archives every line of the logging API's pods, and restores them.")
@@ -135,6 +129,19 @@ program
   .option("--list", "list the archives instead")
   .option("--verify", "verify only, print no lines")
   .option("--skip-damaged", "go on without damaged archives; exits with 3 if there are some")
+  .addOption(
+    new Option("--into <where>", "hand lines to the search store instead, those of the nodes' stores too")
+      .choices(["search"])
+      .conflicts(["fromDir", "fromRemote", "grep", "list", "verify"]),
+  )
+  .addOption(search("--search <url>"))
+  .addOption(
+    count("--keep-days <days>", "how old a line may be that goes into the search store", "KEEP_DAYS", 30),
+  )
+  .addOption(api())
+  .addOption(tokenFile())
+  .addOption(podHost())
+  .addOption(stores())
   .addOption(temporary())
   .addOption(archives())
   .action(
@@ -149,6 +156,8 @@ program
       skipDamaged = false,
       temporary,
       archives,
+      into,
+      ...places
     }) => {
       const scratch = await mkdtemp(join(temporary, "shelf-"));
       try {
@@ -158,6 +167,7 @@ program
             : directoryShelf(fromDir)
           : remoteShelf(fromRemote, scratch));
         if (list) return printList(shelf);
+        if (into !== undefined) return await fillAgain(shelf, temporary, { since, skipDamaged, ...places });
         const none = verify ? /(?!)/ : grep;
         const print = (line: string): Promise<void> | undefined =>
           process.stdout.write(`${line}\n`, "latin1") ? undefined : once(process.stdout, "drain").then();
@@ -200,6 +210,34 @@ program
     }
   });
 
+interface FillOptions {
+  since: Date | undefined;
+  skipDamaged: boolean;
+  search: string;
+  keepDays: number;
+  stores: string;
+  api: string;
+  tokenFile: string;
+  podHost: string;
+}
+
+async function fillAgain(shelf: Shelf, temporary: string, options: FillOptions): Promise<void> {
+  const { namespace, service } = serviceName(options.stores);
+  const oldest = new Date(Date.now() - options.keepDays * 86_400_000);
+  const { added, archives, leftOut } = await refill({
+    shelf,
+    temporary,
+    sources: () => sourcesOf(options, namespace, service),
+    search: new SearchStore(options.search),
+    since: options.since ?? oldest,
+    skipDamaged: options.skipDamaged,
+    say: (line) => console.log(line),
+  });
+  console.log(`${archives} archives and the nodes' stores: ${added} lines were missing, and are found now`);
+  for (const reason of leftOut) console.error(`left out: ${reason}`);
+  if (leftOut.length > 0) process.exitCode = exitCode.incomplete;
+}
+
 function report({ lines, repeats, read, damaged }: Restored, verifiedOnly: boolean): void {
   const names = (manifests: Manifest[]): string =>
     manifests.length > 3
@@ -230,6 +268,38 @@ program
     watch.start((reason) => console.error(`log-archiver: ${reason}`));
     const server = await serve(archives, port, watch);
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => server.close());
+  });
+
+program
+  .command("feed")
+  .description("hand what the nodes' stores have to the search store, until it is stopped")
+  .addOption(count("--port <port>", "port of GET /metrics", "PORT", 9090))
+  .addOption(search("--into <url>"))
+  .addOption(
+    setting("--state <directory>", "where it is kept how far the stores were read", "STATE_DIR", "/state"),
+  )
+  .addOption(count("--interval <ms>", "how often the stores are looked at", "INTERVAL_MS", 500))
+  .addOption(api())
+  .addOption(tokenFile())
+  .addOption(podHost())
+  .addOption(stores())
+  .action(async ({ port, into, state, interval, api, tokenFile, podHost, stores }) => {
+    const { namespace, service } = serviceName(stores);
+    const cluster = { api, tokenFile, podHost };
+    const feeder = new Feeder(
+      () => sourcesOf(cluster, namespace, service),
+      new SearchStore(into),
+      state,
+      (reason) => console.error(`log-archiver: ${reason}`),
+    );
+    const server = await serveFigures(port, feeder);
+    const stop = new AbortController();
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop.abort());
+    while (!stop.signal.aborted)
+      if (await feeder.round())
+        await sleep(interval, undefined, { signal: stop.signal }).catch(() => undefined);
+    server.close();
+    server.closeAllConnections();
   });
 
 function printList(shelf: Shelf): void {

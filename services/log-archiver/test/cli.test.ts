@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { bundle } from "../../../lib/test/bundle.ts";
 import { idlePod, kubectlCommand, needsNoPlatform } from "../cli/place.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "the shell of "));
@@ -14,9 +15,10 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
+const program = await bundle(join(import.meta.dirname, "../cli/main.ts"));
 /** The operator's command line, with a kubectl that says what it is asked. */
 const operator = (...args: string[]) =>
-  execa(process.execPath, ["--import", "tsx", join(import.meta.dirname, "../cli/main.ts"), ...args], {
+  execa(process.execPath, [program, ...args], {
     env: { PATH: `${directory}:${process.env.PATH}`, KUBECONFIG: join(directory, "config") },
     reject: false,
   });

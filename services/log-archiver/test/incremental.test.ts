@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { amount } from "../../../lib/test/long.ts";
 import { manifestName } from "../src/manifest.ts";
 import { age, archived, idsOf, manifestsOf, newestOf, removePod } from "./archives.ts";
 import { Platform, type Pod, post } from "./platform.ts";
@@ -43,7 +44,7 @@ test("fourteen runs, the store emptied after each: every line is restored, once"
 });
 
 test("pods that come and go, stores that turn over and runs killed at random moments lose nothing", async () => {
-  const kills = Number(process.env.KILLS ?? 50);
+  const kills = Number(process.env.KILLS ?? amount(8, 50));
   const stores = [1, 2].map(
     async (n) => new Store(await platform.startStore(`store-${n}`), { size: 20_000, backups: 2 }),
   );
@@ -232,10 +233,11 @@ describe("archives of closed days", () => {
     const began = Date.now();
     await archive();
     const took = Date.now() - began;
-    for (let kill = 0; kill < 8; kill++) {
+    const kills = amount(3, 8);
+    for (let kill = 0; kill < kills; kill++) {
       await execa("sh", ["-c", 'rm -f "$1"/*; cp "$2"/* "$1"', "sh", platform.archives, saved]);
       const run = platform.run("archive");
-      setTimeout(() => run.kill("SIGKILL"), took * (0.55 + kill * 0.06));
+      setTimeout(() => run.kill("SIGKILL"), took * (0.55 + (kill * 0.48) / kills));
       await run;
       expect(idsOf(await platform.restored())).toEqual(sent);
       await archive();

@@ -8,12 +8,15 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pipeline } from "node:stream";
 import { execa } from "execa";
+import { bundle } from "../../../lib/test/bundle.ts";
 import { linesIn } from "../src/lines.ts";
-import { compiled } from "./build.ts";
 
 const service = resolve(import.meta.dirname, "..");
 const api = resolve(service, "../app");
-const tsx = import.meta.resolve("tsx");
+const [apiProgram, program] = await Promise.all([
+  bundle(join(api, "src/main.ts")),
+  bundle(join(service, "src/main.ts")),
+]);
 
 /** A pod of the API. */
 export interface Pod {
@@ -83,7 +86,7 @@ export class Platform {
 
   /** Starts a real pod of the API; `env` overrides its configuration. */
   async startPod(name: string, env: Record<string, string> = {}): Promise<Pod> {
-    const child = spawn(process.execPath, ["--import", tsx, join(api, "src/main.ts")], {
+    const child = spawn(process.execPath, [apiProgram], {
       cwd: api,
       env: {
         PATH: process.env.PATH,
@@ -122,7 +125,7 @@ export class Platform {
 
   /** The same, with something on standard input, or as the head of a process group that a test kills as a whole. */
   runWith(options: { inputFile?: string; detached?: boolean }, ...args: string[]) {
-    return execa(process.execPath, [join(compiled, "main.js"), ...args], {
+    return execa(process.execPath, [program, ...args], {
       reject: false,
       ...options,
       env: {

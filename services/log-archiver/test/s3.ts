@@ -8,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
+import { goProgram } from "./go-program.ts";
 import { installRclone } from "./rclone.ts";
-import { s3Server } from "./s3/binary.ts";
 
 /** A running S3 server with one bucket. */
 export interface S3 {
@@ -33,7 +33,10 @@ export interface S3 {
  * @throws an error with the server's last words where it does not answer
  */
 export async function startS3({ host = "127.0.0.1" }: { host?: string } = {}): Promise<S3> {
-  const [binary] = await Promise.all([s3Server(), installRclone()]);
+  const [binary] = await Promise.all([
+    goProgram("versitygw", join(import.meta.dirname, "s3")),
+    installRclone(),
+  ]);
   const directory = mkdtempSync(join(tmpdir(), "s3-"));
   const [access, secret] = [randomBytes(10).toString("hex"), randomBytes(20).toString("hex")];
   const address = `${host.includes(":") ? `[${host}]` : host}:${await freePort(host)}`;

@@ -14,6 +14,8 @@ export interface Graph extends Titled {
   kind: "graph";
   /** Expressions by the legend of their series. */
   queries: Record<string, string>;
+  /** LogsQL that finds the lines which the graph counts. */
+  lines?: string;
 }
 
 /** A number; six fit into a row. */
@@ -43,7 +45,15 @@ export const graph = (
   description: string,
   unit: Unit,
   queries: Record<string, string>,
-): Graph => ({ kind: "graph", title, description, unit, queries });
+  lines?: string,
+): Graph => ({ kind: "graph", title, description, unit, queries, ...(lines === undefined ? {} : { lines }) });
+
+/** Where a graph leads to its lines: the search page's address on the machine that the pages are looked at from. */
+export function linesLink({ kind, ...panel }: Panel): { title: string; url: string } | undefined {
+  if (kind !== "graph" || !("lines" in panel) || panel.lines === undefined) return undefined;
+  const query = `query=${encodeURIComponent(panel.lines)}&g0.range_input=1h&g0.relative_time=last_1_hour`;
+  return { title: "Its lines", url: `http://127.0.0.1:9428/select/vmui/#/?${query}` };
+}
 
 /** Describes a number. */
 export const figure = (title: string, description: string, unit: Unit, expression: string): Figure => ({

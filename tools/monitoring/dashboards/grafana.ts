@@ -1,13 +1,15 @@
 /** Draws a dashboard for Grafana, which existing clusters have. */
 import {
   DashboardBuilder,
+  DashboardLinkBuilder,
+  DashboardLinkType,
   type Dashboard as Drawn,
   RowBuilder,
 } from "@grafana/grafana-foundation-sdk/dashboard";
 import { DataqueryBuilder } from "@grafana/grafana-foundation-sdk/prometheus";
 import { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
 import { PanelBuilder as Timeseries } from "@grafana/grafana-foundation-sdk/timeseries";
-import type { Dashboard, Panel } from "./description.ts";
+import { type Dashboard, linesLink, type Panel } from "./description.ts";
 
 const targets = (queries: Record<string, string>): DataqueryBuilder[] =>
   Object.entries(queries).map(([legend, expression], index) =>
@@ -25,6 +27,11 @@ function draw(panel: Panel): Timeseries | Stat {
     return target ? stat.withTarget(target.instant()) : stat;
   }
   const series = new Timeseries().title(title).description(description).unit(unit).min(0).span(8).height(7);
+  const link = linesLink(panel);
+  if (link)
+    series.links([
+      new DashboardLinkBuilder(link.title).type(DashboardLinkType.Link).url(link.url).targetBlank(true),
+    ]);
   return targets(panel.queries).reduce((built, target) => built.withTarget(target), series);
 }
 

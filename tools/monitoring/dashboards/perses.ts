@@ -1,5 +1,5 @@
 /** Draws a dashboard for Perses, whose page the embedded cluster serves. */
-import type { Dashboard, Panel, Unit } from "./description.ts";
+import { type Dashboard, linesLink, type Panel, type Unit } from "./description.ts";
 
 const columns = 24;
 const sizes = { figure: { width: 4, height: 4 }, graph: { width: 8, height: 8 } };
@@ -40,7 +40,9 @@ function draw(panel: Panel): object {
           },
           Object.entries(panel.queries).map(([legend, expression]) => query(expression, legend)),
         ];
-  return { kind: "Panel", spec: { display: { name: title, description }, plugin, queries } };
+  const link = linesLink(panel);
+  const links = link ? { links: [{ name: link.title, url: link.url, targetBlank: true }] } : {};
+  return { kind: "Panel", spec: { display: { name: title, description }, plugin, queries, ...links } };
 }
 
 /** Returns a dashboard as Perses reads it. */

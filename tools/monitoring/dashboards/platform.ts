@@ -1,6 +1,14 @@
 /** The platform's dashboard: the way of a log line from the gateway to the archive, and what it stands on. */
 import { type Dashboard, figure, graph } from "./description.ts";
 
+// What `npm run new -- service` makes lives in namespaces that begin like this.
+const ofServices = 'reporter="source", destination_service_namespace=~"service-.+"';
+
+const rateOf = (more = ""): string =>
+  `sum by (destination_service_name) (rate(istio_requests_total{${ofServices}${more}}[5m]))`;
+
+const everyLine = '{namespace="logging"}';
+
 export const platform: Dashboard = {
   name: "platform",
   title: "Logging platform",
@@ -58,9 +66,15 @@ export const platform: Dashboard = {
     {
       title: "2. In the app",
       panels: [
-        graph("Lines written", "By result", "ops", {
-          "{{result}}": "sum by (result) (rate(log_writes_total[$__rate_interval]))",
-        }),
+        graph(
+          "Lines written",
+          "By result",
+          "ops",
+          {
+            "{{result}}": "sum by (result) (rate(log_writes_total[$__rate_interval]))",
+          },
+          everyLine,
+        ),
         graph("Time", "Mean by route, without what gateway and mesh add; and of the disk", "s", {
           "{{method}} {{route}}": "method_route:http_request_duration_seconds:mean5m",
           "fdatasync p99":
@@ -72,11 +86,23 @@ export const platform: Dashboard = {
     {
       title: "3. Collected by the agent",
       panels: [
-        graph("Lines", "Acknowledged by the app, collected by the agent", "ops", {
-          acknowledged: "sum(rate(pod:log_lines_acknowledged:sum[5m]))",
-          collected: "sum(rate(pod:log_lines_collected:sum[5m]))",
-        }),
-        graph("Not collected", "Per pod", "none", { "{{pod}}": "pod:log_lines_missing:sum" }),
+        graph(
+          "Lines",
+          "Acknowledged by the app, collected by the agent",
+          "ops",
+          {
+            acknowledged: "sum(rate(pod:log_lines_acknowledged:sum[5m]))",
+            collected: "sum(rate(pod:log_lines_collected:sum[5m]))",
+          },
+          everyLine,
+        ),
+        graph(
+          "Not collected",
+          "Per pod",
+          "none",
+          { "{{pod}}": "pod:log_lines_missing:sum" },
+          `${everyLine} | stats by (pod) count() lines`,
+        ),
         graph("Delay", "From a line's writing to its collection: 99 of 100", "s", {
           p99: "histogram_quantile(0.99, sum by (le) (rate(log_agent_lag_seconds_bucket[$__rate_interval])))",
         }),
@@ -100,6 +126,40 @@ export const platform: Dashboard = {
         }),
         graph("Dropped unarchived", "Bytes in an hour, by what dropped them", "bytes", {
           "{{kind}}": "sum by (kind) (increase(log_archive_dropped_bytes_total[1h]))",
+        }),
+      ],
+    },
+    {
+      title: "5. Found",
+      panels: [
+        graph(
+          "Handed on",
+          "Lines by node, to where they are searched",
+          "ops",
+          {
+            "{{node}}": "sum by (node) (rate(log_search_lines_total[$__rate_interval]))",
+          },
+          everyLine,
+        ),
+        graph("Not found yet", "Bytes of each node's store that are not handed on", "bytes", {
+          "{{node}}": "log_search_unread_bytes",
+        }),
+        graph("On disk", "What the lines take there", "bytes", {
+          compressed: "sum(vl_data_size_bytes)",
+        }),
+      ],
+    },
+    {
+      title: "Services beside it",
+      panels: [
+        graph("Requests", "To each service, as its callers' proxies count them", "reqps", {
+          "{{destination_service_name}}": `sum by (destination_service_name) (rate(istio_requests_total{${ofServices}}[$__rate_interval]))`,
+        }),
+        graph("Failed", "Share of 5xx, by service", "percentunit", {
+          "{{destination_service_name}}": `(${rateOf(', response_code=~"5.."')} or 0 * ${rateOf()}) / (${rateOf()} > 0)`,
+        }),
+        graph("Time", "What 99 of 100 stay below, by service", "s", {
+          "{{destination_service_name}}": `histogram_quantile(0.99, sum by (destination_service_name, le) (rate(istio_request_duration_milliseconds_bucket{${ofServices}}[5m]))) / 1000`,
         }),
       ],
     },

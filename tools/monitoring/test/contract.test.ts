@@ -49,7 +49,7 @@ test("every metric and label of the app in a rule or dashboard is one that it ex
     for (const [, label = ""] of labels.matchAll(/(\w+)=/g)) known.add(label);
     exported.set(name, known);
   }
-  const own = /^(log_(?!agent_|archive|store)|http_request_|config_|nodejs_)/;
+  const own = /^(log_(?!agent_|archive|store|search)|http_request_|config_|nodejs_)/;
   const used = expressions(checkout).flatMap(({ where, expression }) =>
     selectorsIn(expression)
       .filter(({ metric }) => own.test(metric))

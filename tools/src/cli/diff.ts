@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { WrongConfiguration } from "../../../lib/configuration.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { followedBranches } from "../../../lib/git/followed.ts";
 import { Git } from "../../../lib/git/git.ts";
@@ -8,8 +9,8 @@ import { cacheDirectory, checkout, UnreadableRepository } from "../../../lib/rep
 import { blastRadius, formatBlastRadius } from "../diff.ts";
 import { exitCodes } from "./usage.ts";
 
-/** Adds `diff`. */
-export function addDiff(program: Command): void {
+/** Adds `diff`. @param home the repository that is looked at where none is named */
+export function addDiff(program: Command, home = checkout): void {
   program
     .command("diff")
     .description("print as Markdown what the working tree changes on the clusters")
@@ -17,16 +18,11 @@ export function addDiff(program: Command): void {
       "--base <revision>",
       "what to compare with (default: where HEAD left the branch that the cluster follows)",
     )
-    .option(
-      "-C, --directory <directory>",
-      "root of the repository",
-      (path: string) => resolve(path),
-      checkout,
-    )
+    .option("-C, --directory <directory>", "root of the repository", (path: string) => resolve(path), home)
     .option("--no-cache", "render everything anew")
     .addHelpText(
       "after",
-      "\nExit codes: 0 fine, 1 objects are deleted that no commit's trailer names, 2 wrong command line, 3 no cluster to look at",
+      "\nExit codes: 0 fine, 1 objects are deleted that no commit's trailer names (preset platform), or an Application does not render any more, 2 wrong command line, 3 nothing to look at",
     )
     .action(async ({ base, directory, cache }: { base?: string; directory: string; cache: boolean }) => {
       const git = new Git(directory);
@@ -35,11 +31,12 @@ export function addDiff(program: Command): void {
       if (!commit) throw new Failure(`no commit named ${found} in this checkout`, "git log --oneline -5");
       const kept = new Cache(cache ? cacheDirectory : undefined);
       const radius = await blastRadius(directory, commit, kept).catch((error: Error) => {
-        if (error instanceof UnreadableRepository) process.exitCode = exitCodes.broken;
+        if (error instanceof UnreadableRepository || error instanceof WrongConfiguration)
+          process.exitCode = exitCodes.broken;
         throw error;
       });
       process.stdout.write(formatBlastRadius({ ...radius, base: found }));
-      if (radius.unacknowledged.length > 0) process.exitCode = exitCodes.failed;
+      if (radius.unacknowledged.length > 0 || radius.broken.length > 0) process.exitCode = exitCodes.failed;
     });
 }
 

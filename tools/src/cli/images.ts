@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { concurrently } from "../../../lib/concurrency.ts";
+import { layoutOf } from "../../../lib/configuration.ts";
 import { parseImage } from "../../../lib/images/names.ts";
 import { resolveDigest } from "../../../lib/images/registry.ts";
 import { note } from "../../../lib/progress.ts";
@@ -29,7 +30,7 @@ export function addImages(program: Command): void {
       const repository = await readRepository(checkout);
       const clusters = clusterNames(repository);
       if (cluster && !clusters.includes(cluster))
-        throw new WrongUsage(`gitops/clusters has no cluster named ${cluster}`);
+        throw new WrongUsage(`${layoutOf(repository).clusters} has no cluster named ${cluster}`);
       const cache = new Cache(cacheDirectory);
       const { images, skipped } = await clusterImages(
         checkout,

@@ -15,7 +15,8 @@ import { release, rollback, setFault, type Target } from "../release/release.ts"
 import { validate } from "../validate.ts";
 import { seconds, spelledOut, WrongUsage } from "./usage.ts";
 
-interface Options {
+/** What the command line of a command that commits says. */
+export interface Options {
   directory: string;
   environment?: string;
   push?: boolean;
@@ -106,7 +107,8 @@ async function promoteAll(
   }
 }
 
-function publishing(command: Command): Command {
+/** Gives a command the options of one that commits and may push. */
+export function publishing(command: Command): Command {
   return command
     .option(
       "-C, --directory <directory>",
@@ -128,7 +130,8 @@ function publishing(command: Command): Command {
     );
 }
 
-async function target(options: Options): Promise<Target> {
+/** Where a command's commit goes, by its options. @throws WrongUsage */
+export async function target(options: Options): Promise<Target> {
   if (options.wait && !options.push) throw new WrongUsage("--wait waits for what is pushed: add --push");
   const git = new Git(options.directory);
   const remote = options.remote ?? (await platformRemote(git));
@@ -152,7 +155,8 @@ async function refuseFindings(directory: string): Promise<void> {
     );
 }
 
-async function follow(
+/** Says what came of a commit, and waits for it where that is asked for. */
+export async function follow(
   { outcome, commit, message }: Published,
   options: Options,
   service?: string,

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { layoutAt } from "../../../lib/configuration.ts";
 import { renderYaml } from "../../../lib/render/kustomize.ts";
 import type { Overrides } from "../../../lib/render/overrides.ts";
 import { readSource } from "../../../lib/render/source.ts";
@@ -14,13 +15,13 @@ export function addRender(program: Command): void {
   render
     .command("argocd")
     .description("Argo CD itself")
-    .requiredOption("--cluster <name>", "a directory of gitops/clusters", existingCluster)
+    .requiredOption("--cluster <name>", "a cluster of the layout in gitops.yaml", existingCluster)
     .option("--ha", "the one that outlives a node")
     .action(async ({ cluster, ha }) => print(await renderInstall(checkout, cluster, ha === true)));
   render
     .command("root")
     .description("the AppProjects and the root Application")
-    .requiredOption("--cluster <name>", "a directory of gitops/clusters", existingCluster)
+    .requiredOption("--cluster <name>", "a cluster of the layout in gitops.yaml", existingCluster)
     .option("--repo <url>", "another repository than Git says")
     .option("--revision <ref>", "another branch, tag or commit than Git says")
     .option("--registry <host/path>", "another registry for the images of services/* than Git says")
@@ -36,7 +37,7 @@ export function addRender(program: Command): void {
   program
     .command("source")
     .description("print the repository that Argo CD reads and the branch, separated by a space")
-    .requiredOption("--cluster <name>", "a directory of gitops/clusters", existingCluster)
+    .requiredOption("--cluster <name>", "a cluster of the layout in gitops.yaml", existingCluster)
     .action(({ cluster }) => {
       const { repository, branch } = readSource(checkout, cluster);
       print(`${repository} ${branch}\n`);
@@ -44,8 +45,9 @@ export function addRender(program: Command): void {
 }
 
 function existingCluster(name: string): string {
-  if (existsSync(join(checkout, "gitops/clusters", name, "kustomization.yaml"))) return name;
-  throw new WrongUsage(`gitops/clusters has no cluster named ${name}`);
+  const { clusters } = layoutAt(checkout);
+  if (existsSync(join(checkout, clusters, name, "kustomization.yaml"))) return name;
+  throw new WrongUsage(`${clusters} has no cluster named ${name}`);
 }
 
 function print(text: string): void {

@@ -8,12 +8,12 @@ import { explain, type Format, formats, listRules, report } from "../report.ts";
 import { type Validation, validate } from "../validate.ts";
 import { exitCodes, WrongUsage } from "./usage.ts";
 
-/** Adds `validate`. */
-export function addValidate(program: Command): void {
+/** Adds `validate`. @param home the repository that is looked at where none is named */
+export function addValidate(program: Command, home = checkout): void {
   program
     .command("validate")
     .description("render everything that Argo CD would render and check it")
-    .argument("[directory]", "root of the repository", checkout)
+    .argument("[directory]", "root of the repository", home)
     .addOption(new Option("--format <form>", "how findings are printed").choices(formats).default("people"))
     .option("--explain [rule]", "print what a rule checks and why, or list all rules")
     .option("--no-cache", "render and check everything anew")
@@ -44,14 +44,14 @@ async function looked(root: string, cache: boolean): Promise<Validation> {
   if ((await new Git(root).try("rev-parse", "--git-dir")) === undefined)
     throw new UnreadableRepository(
       `${root} is in no Git repository: the files to look at are those that Git has or could have`,
-      `git init ${root}, or name the root of a repository with gitops/clusters/NAME/kustomization.yaml`,
+      `git init ${root}, or name the root of a repository`,
     );
   const validation = await validate(root, cache ? {} : { cache: new Cache(undefined) });
   if (validation.clusters.length === 0) throw nothingToRead(root);
   // Every cluster has a root Application; one that makes no object at all says nothing of what should run there.
   if (validation.objects === 0 && validation.findings.length === 0)
     throw new UnreadableRepository(
-      `${validation.clusters.join(", ")}: nothing is rendered there: no Application under gitops/clusters/NAME, and no object`,
+      `${validation.clusters.join(", ")}: nothing is rendered there: no Application makes an object`,
       "npm run validate -- --explain renders",
     );
   return validation;

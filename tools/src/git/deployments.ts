@@ -1,8 +1,9 @@
 /** What Git remembers of a service: the tags of its sources, and what was deployed and taken back. */
+import { serviceDirectory } from "../../../lib/configuration.ts";
 import { defaultEnvironment, environmentTrailer } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { Git, GitFailure } from "../../../lib/git/git.ts";
-import { sourceTag } from "../../../lib/git/source-tag.ts";
+import { futureTag, sourceTag } from "../../../lib/git/source-tag.ts";
 import { parseImage } from "../../../lib/images/names.ts";
 import { type Repository, serviceNames } from "../../../lib/repository.ts";
 import type { ServiceTag } from "../graph.ts";
@@ -15,20 +16,30 @@ export const imageTrailer = "Image";
 /** The trailer of a commit that puts an earlier image back, with the tag that it replaces. */
 export const rolledBackTrailer = "Rolled-Back";
 
-/** The tags of every service of a repository that has a Dockerfile; one without commits has none. */
+/** The tags of every service of a repository that has a Dockerfile; of one in no commit it is the one that it will have. */
 export async function serviceTags(root: string, repository: Repository): Promise<Map<string, ServiceTag>> {
   const tags = new Map<string, ServiceTag>();
   const git = new Git(root);
   const complete = (await git.resolve("HEAD")) !== undefined && !(await git.isShallow());
   for (const service of serviceNames(repository)) {
-    const directory = `services/${service}`;
-    const expected = await sourceTag(root, directory).catch(() => undefined);
+    const directory = serviceDirectory(root, service);
+    const found = await sourceTag(root, directory).catch(() => undefined);
+    const uncommitted = found === undefined;
+    const expected = found ?? (await futureTag(root, sourcesOf(repository, directory)));
     const committed = complete ? new Set((await committedTags(root, directory)).keys()) : undefined;
-    const deployment = expected === undefined ? undefined : await lastDeployment(git, service);
-    tags.set(service, { expected, rolledBack: deployment?.rolledBack, committed });
+    if (uncommitted) committed?.add(expected);
+    const deployment = uncommitted ? undefined : await lastDeployment(git, service);
+    tags.set(service, { expected, uncommitted, rolledBack: deployment?.rolledBack, committed });
   }
   return tags;
 }
+
+const sourcesOf = (repository: Repository, directory: string): Map<string, string> =>
+  new Map(
+    [...repository].flatMap(([path, text]) =>
+      path.startsWith(`${directory}/`) ? [[path.slice(directory.length + 1), text]] : [],
+    ),
+  );
 
 /**
  * The tag that the newest deployment of a service in an environment rolled back from; undefined where it is no rollback.
@@ -60,16 +71,29 @@ async function lastDeployment(
 ): Promise<{ rolledBack: string | undefined } | undefined> {
   for (const { commit, parent, groups } of await trailedCommits(git, "HEAD", imageTrailer)) {
     // Of commits that were squashed into one, the last says what came of it.
-    for (const trailers of groups.reverse()) {
-      const image = parseImage(trailers.get(imageTrailer.toLowerCase()) ?? "");
-      if (image.name.split("/").pop() !== service) continue;
-      if ((trailers.get(environmentTrailer.toLowerCase()) || defaultEnvironment) !== environment) continue;
-      if ((await tagIn(git, service, environment, commit)) !== image.tag) continue;
-      if (parent && (await tagIn(git, service, environment, parent)) === image.tag) continue;
-      return { rolledBack: trailers.get(rolledBackTrailer.toLowerCase()) || undefined };
+    const told = groups.reverse().flatMap((trailers) => toldOf(trailers, service, environment));
+    const tag = told.length > 0 ? await tagIn(git, service, environment, commit) : undefined;
+    const isNew = !parent || (await tagIn(git, service, environment, parent)) !== tag;
+    for (const [index, { rolledBack, ...now }] of told.entries()) {
+      if (now.tag !== tag) continue;
+      // A deployment that was squashed with its rollback changes no file: a message that tells of both is believed.
+      const tellsOfBoth = told.slice(index).some((earlier) => earlier.tag === rolledBack);
+      if (isNew || (rolledBack !== undefined && tellsOfBoth)) return { rolledBack };
     }
   }
   return undefined;
+}
+
+/** What trailers say of a service in an environment: the tag that it was given, and the one that it was rolled back from. */
+function toldOf(
+  trailers: Map<string, string>,
+  service: string,
+  environment: string,
+): { tag: string | undefined; rolledBack: string | undefined }[] {
+  const image = parseImage(trailers.get(imageTrailer.toLowerCase()) ?? "");
+  if (image.name.split("/").pop() !== service) return [];
+  if ((trailers.get(environmentTrailer.toLowerCase()) || defaultEnvironment) !== environment) return [];
+  return [{ tag: image.tag, rolledBack: trailers.get(rolledBackTrailer.toLowerCase()) || undefined }];
 }
 
 async function tagIn(

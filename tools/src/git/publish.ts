@@ -27,8 +27,11 @@ import { readTrailers } from "./trailers.ts";
 export interface Change {
   /** New texts of files, by path. */
   files: Map<string, string>;
+  /** Files that go. */
+  removed?: string[];
   subject: string;
-  trailers: Record<string, string>;
+  /** One with several values has a line for each. */
+  trailers: Record<string, string | string[]>;
 }
 
 /** What a plan sees: a worktree at the commit that the change goes on top of. */
@@ -302,13 +305,15 @@ async function refuseLostMerges(
 
 async function commit(
   git: Git,
-  { files, subject, trailers }: Change,
+  { files, removed = [], subject, trailers }: Change,
   check: PublishOptions["check"],
 ): Promise<void> {
   for (const [file, text] of files) writeFileSync(join(git.directory, file), text);
-  const lines = Object.entries(trailers).map(([name, value]) => `${name}: ${value}`);
+  for (const file of removed) rmSync(join(git.directory, file), { force: true });
+  const lines = linesOf(trailers);
   const message = ["--message", subject, ...(lines.length > 0 ? ["--message", lines.join("\n")] : [])];
-  await git.with({ hooks: true }).run("commit", "--quiet", ...message, "--only", "--", ...files.keys());
+  const paths = [...files.keys(), ...removed];
+  await git.with({ hooks: true }).run("commit", "--quiet", ...message, "--only", "--", ...paths);
   await keepTrailers(git, lines);
   // Only now: a rule reads the trailers too. Where it throws, the commit goes with the worktree.
   await check?.(git.directory);
@@ -399,10 +404,13 @@ async function keepCommand(checkout: Git, from: string, to: string): Promise<str
 
 function describe(plan: Change | { done: string }): string {
   if ("done" in plan) return plan.done;
-  const trailers = Object.entries(plan.trailers).map(([name, value]) => `${name}: ${value}`);
   return [
     plan.subject,
     ...[...plan.files.keys()].map((file) => `  edits ${file}`),
-    ...trailers.map((line) => `  ${line}`),
+    ...(plan.removed ?? []).map((file) => `  removes ${file}`),
+    ...linesOf(plan.trailers).map((line) => `  ${line}`),
   ].join("\n");
 }
+
+const linesOf = (trailers: Change["trailers"]): string[] =>
+  Object.entries(trailers).flatMap(([name, values]) => [values].flat().map((value) => `${name}: ${value}`));

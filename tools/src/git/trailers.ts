@@ -35,12 +35,19 @@ export async function trailedCommits(git: Git, revision: string, name: string): 
     const [hashes = "", ...text] = record.split("\n");
     const [commit = "", parent] = hashes.trim().split(" ");
     const groups: string[][] = [];
-    for (const line of trailerLines(text.join("\n"))) {
+    for (const line of messages(text.join("\n")).flatMap(trailerLines)) {
       if (trailerMap([line]).has(name.toLowerCase())) groups.push([line]);
       else groups.at(-1)?.push(line);
     }
     return groups.length > 0 ? [{ commit, parent, groups: groups.map(trailerMap) }] : [];
   });
+}
+
+// `git merge --squash` writes what `git log` prints: the newest commit first, and each message moved to the right. The pages of
+// Git servers and `git rebase` write messages as they are, the oldest first.
+function messages(body: string): string[] {
+  const [before = "", ...logged] = body.split(/^commit [0-9a-f]{40,64}\n(?=(?:Merge|Author): )/m);
+  return [before, ...logged.reverse().map((entry) => entry.replace(/^ {4}/gm, ""))];
 }
 
 /** Every value that a trailer has in some commits. */

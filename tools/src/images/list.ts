@@ -1,6 +1,7 @@
 /** Every image that a cluster runs, and every image that an overlay would. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { layoutAt } from "../../../lib/configuration.ts";
 import { imagesIn } from "../../../lib/images/names.ts";
 import { istio, istioTag, pinnedVersion } from "../../../lib/modules.ts";
 import type { KubernetesObject } from "../../../lib/object.ts";
@@ -26,7 +27,7 @@ export interface ImageList {
 
 /**
  * Lists the images of clusters: of what deploy.sh applies, of Istio and of every Application.
- * @param clusters directories of gitops/clusters
+ * @param clusters names of clusters of the layout
  */
 export async function clusterImages(
   root: string,
@@ -50,7 +51,7 @@ export async function clusterImages(
   return list.result();
 }
 
-/** Lists the images of every overlay below gitops, whether a cluster uses it or not. */
+/** Lists the images of every overlay, whether a cluster uses it or not. */
 export async function overlayImages(root: string, repository: Repository): Promise<ImageList> {
   const list = new Listing();
   for (const directory of overlaysIn(repository)) {
@@ -60,10 +61,10 @@ export async function overlayImages(root: string, repository: Repository): Promi
   return list.result();
 }
 
-// What `istioctl install` runs under bootstrap/istio/operator.yaml; its hub is stamped into istioctl.
+// What `istioctl install` runs; its hub is stamped into istioctl.
 function istioImages(root: string, cluster: string): string[] {
   // A cluster with settings of its own there has an Istio that is built from the pinned module.
-  const built = existsSync(join(root, `bootstrap/istio/${cluster}.yaml`));
+  const built = existsSync(join(root, layoutAt(root).istio, `${cluster}.yaml`));
   const tag = built ? istioTag(pinnedVersion(root, istio)) : pinnedVersions(root).istio;
   return ["install-cni", "pilot", "proxyv2"].map((name) => `docker.io/istio/${name}:${tag}`);
 }

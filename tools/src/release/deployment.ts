@@ -1,4 +1,5 @@
 /** Where the repository says which image of a service runs. */
+import { layoutAt } from "../../../lib/configuration.ts";
 import { defaultEnvironment, environmentOf } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
 import type { Git } from "../../../lib/git/git.ts";
@@ -26,7 +27,7 @@ export interface Where {
 }
 
 /**
- * Finds a service's entry among the kustomizations under gitops: in an overlay of the environment, or for the default one
+ * Finds a service's entry among the kustomizations that are rendered: in an overlay of the environment, or for the default one
  * in a base.
  * @throws Failure where there is none, or more than one
  */
@@ -36,6 +37,7 @@ export async function deployedImage(
   { environment = defaultEnvironment, revision = "HEAD" }: Where = {},
 ): Promise<DeployedImage> {
   const entries = await imageEntries(git, service, revision);
+  const [below = "."] = layoutAt(git.directory).rendered;
   const own = entries.filter(({ file }) => environmentOf(file) === environment);
   const shared = entries.filter(({ file }) => environmentOf(file) === undefined);
   const found = own.length === 0 && environment === defaultEnvironment ? shared : own;
@@ -43,14 +45,14 @@ export async function deployedImage(
   if (!only && environment !== defaultEnvironment) {
     const known = entries.flatMap(({ file }) => environmentOf(file) ?? []);
     throw new Failure(
-      `no overlay ${environment} under gitops has an images entry for ${service}`,
+      `no overlay ${environment} under ${below} has an images entry for ${service}`,
       `name one of ${[...new Set([defaultEnvironment, ...known])].join(", ")}`,
     );
   }
   if (!only)
     throw new Failure(
-      `no kustomization under gitops has an images entry for ${service}`,
-      `git grep --line-number newTag: ${revision} -- gitops`,
+      `no kustomization under ${below} has an images entry for ${service}`,
+      `git grep --line-number newTag: ${revision} -- ${below}`,
     );
   if (others.length > 0) {
     throw new Failure(
@@ -62,7 +64,9 @@ export async function deployedImage(
 }
 
 async function imageEntries(git: Git, service: string, revision: string): Promise<DeployedImage[]> {
-  const files = (await git.files(revision, "gitops/")).filter(({ path }) => isKustomization(path));
+  const { rendered } = layoutAt(git.directory);
+  const below = await Promise.all(rendered.map((place) => git.files(revision, `${place}/`)));
+  const files = below.flat().filter(({ path }) => isKustomization(path));
   const texts = await git.texts(files.map(({ object }) => object));
   return files.flatMap(({ path: file }, at) => {
     const text = texts[at] ?? "";
@@ -89,9 +93,8 @@ export async function withTag(
 ): Promise<Map<string, string>> {
   const before = new Map([[file, await git.textAt(revision, file)]]);
   if ((environmentOf(file) ?? defaultEnvironment) === defaultEnvironment) {
-    const examples = (await git.files(revision, "docs/examples/")).filter(({ path }) =>
-      /\.ya?ml$/.test(path),
-    );
+    const place = `${layoutAt(git.directory).examples}/`;
+    const examples = (await git.files(revision, place)).filter(({ path }) => /\.ya?ml$/.test(path));
     const texts = await git.texts(examples.map(({ object }) => object));
     for (const [at, { path }] of examples.entries()) before.set(path, texts[at] ?? "");
   }

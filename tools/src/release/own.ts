@@ -1,4 +1,5 @@
 /** The commits that the tool itself makes, and how they are told from those of people. */
+import { layoutAt, placeOf } from "../../../lib/configuration.ts";
 import { defaultEnvironment, environmentTrailer } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { type Git, GitFailure } from "../../../lib/git/git.ts";
@@ -18,11 +19,9 @@ export const faultTrailer = "Delay-Percent";
 export const faultKey = "DELAY_PERCENT";
 
 /** The one number that says which share of POST /log is delayed in an environment, in percent. */
-export function faultFile(environment: string): string {
-  const app = "gitops/apps/logging";
-  return environment === defaultEnvironment
-    ? `${app}/base/mesh/fault.env`
-    : `${app}/overlays/${environment}/fault.env`;
+export function faultFile(root: string, environment: string): string {
+  const { base, overlay } = layoutAt(root).fault;
+  return environment === defaultEnvironment ? base : placeOf(overlay, environment);
 }
 
 /**
@@ -61,7 +60,7 @@ async function expectedFiles(git: Git, commit: string): Promise<Map<string, stri
       return tag && deployed.name === name ? await withTag(git, deployed, tag, parent) : undefined;
     }
     if (percent === undefined) return undefined;
-    const file = faultFile(environment);
+    const file = faultFile(git.directory, environment);
     return new Map([[file, replaceSetting(file, await git.textAt(parent, file), faultKey, percent)]]);
   } catch (error) {
     // Its parent has no such image or setting.

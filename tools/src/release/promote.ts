@@ -1,4 +1,5 @@
 /** Promotion: an environment gets the image that another one runs. Nothing is built. */
+import { serviceDirectory } from "../../../lib/configuration.ts";
 import { defaultEnvironment, environmentOption, environmentTrailers } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { type Registry, registryOption, requireImage } from "../../../lib/images/build.ts";
@@ -30,7 +31,7 @@ export async function promote(options: PromoteOptions): Promise<Published> {
     const { tag } = await deployedImage(base, service, { environment: from });
     const target = await deployedImage(base, service, { environment: to });
     if (target.tag === tag) return { done: `${service} is at ${tag} in ${to} already` };
-    const tags = await committedTags(base.git.directory, `services/${service}`);
+    const tags = await committedTags(base.git.directory, serviceDirectory(base.git.directory, service));
     if (!force) {
       await refuseDowngrade(base, options, { present: target.tag, tag }, tags);
       await refuseRolledBack(base, options, tag);

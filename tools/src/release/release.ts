@@ -1,6 +1,7 @@
 /** Releasing a service, taking a release back, and the share of delayed requests: commits of one scalar. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { serviceDirectory } from "../../../lib/configuration.ts";
 import { defaultEnvironment, environmentOption, environmentTrailers } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { pullCommand } from "../../../lib/git/followed.ts";
@@ -41,7 +42,7 @@ export interface ReleaseOptions extends Target {
  */
 export async function release(options: ReleaseOptions): Promise<Published> {
   const { root, service, registry, environment = defaultEnvironment } = options;
-  const directory = `services/${service}`;
+  const directory = serviceDirectory(root, service);
   if (!existsSync(join(root, directory, "Dockerfile")))
     throw new Failure(`${directory} has no Dockerfile`, "ls services");
   await refuseUncommitted(root, [directory]);
@@ -127,7 +128,7 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
     // What was promoted is told by the tag alone; the default environment has what the sources are.
     const current =
       environment === defaultEnvironment
-        ? await sourceTag(base.git.directory, `services/${service}`)
+        ? await sourceTag(base.git.directory, serviceDirectory(base.git.directory, service))
         : deployed.tag;
     // The sources stay as they are, so the tag is no longer theirs; the trailer says that this is meant.
     const trailers = {
@@ -150,7 +151,7 @@ async function otherRollback(
   for (const tag of tags)
     if ((await askRegistry(`${name}:${tag}`, registry)).state === "there")
       return `the same command with --to ${tag}`;
-  const sources = `services/${service}`;
+  const sources = serviceDirectory(git.directory, service);
   const changed = await git.run("rev-list", "-1", "--no-merges", "HEAD", "--", sources);
   const again = `npm run release -- ${service}${environmentOption(environment)}${registryOption(registry)}`;
   return `git revert --no-edit ${changed.slice(0, 12)} && ${again}`;
@@ -159,7 +160,7 @@ async function otherRollback(
 /** Sets an environment's share of delayed requests, in percent. */
 export async function setFault(percent: number, options: Target): Promise<Published> {
   const { environment = defaultEnvironment } = options;
-  const file = faultFile(environment);
+  const file = faultFile(options.root, environment);
   const plan: Plan = async (base) => {
     if (!existsSync(join(base.git.directory, file)))
       throw new Failure(`there is no ${file}`, `commit one with the line ${faultKey}=10`);

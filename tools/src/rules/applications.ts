@@ -1,5 +1,5 @@
 import type { KubernetesObject, Manifest } from "../../../lib/object.ts";
-import { bootstrap, selfManagement } from "../../../lib/render/cluster.ts";
+import { bootstrap } from "../../../lib/render/cluster.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 const finalizer = "resources-finalizer.argocd.argoproj.io";
@@ -10,12 +10,14 @@ export const applicationPolicy: Rule = {
   summary: "Applications are pruned, healed and retried alike, and deleted with what they made",
   explanation: `What differs between Applications should be their source and destination. Each one syncs by itself with prune, selfHeal and
 retry.refresh (or a failed retry keeps an old commit in front of a newer one). Applications have the finalizer ${finalizer}, so that
-deleting one deletes what it made; the root and ${selfManagement} have none: deleting them must leave the platform and Argo CD running. The
+deleting one deletes what it made; the root and the one that Argo CD manages itself by have none: deleting them must leave the platform and Argo CD running. The
 project default allows nothing, so that an Application without a project does nothing.`,
   check: (graph) => [
     ...graph
       .ofKind("Application")
-      .flatMap((manifest): Problem[] => (manifest.foreign ? [] : policyProblems(manifest))),
+      .flatMap((manifest): Problem[] =>
+        manifest.foreign ? [] : policyProblems(manifest, graph.layout?.selfManagement),
+      ),
     ...graph
       .ofKind("AppProject")
       .filter(({ object }) => object.metadata.name === "default" && !allowsNothing(object))
@@ -30,7 +32,7 @@ project default allows nothing, so that an Application without a project does no
   ],
 };
 
-function policyProblems(manifest: Manifest): Problem[] {
+function policyProblems(manifest: Manifest, selfManagement: string | undefined): Problem[] {
   const { metadata, spec = {} } = manifest.object;
   const { automated, retry } = spec.syncPolicy ?? {};
   const own = `Application ${metadata.name}`;

@@ -20,7 +20,7 @@ without a registry (app instead of docker.io/logging-platform/app) is one that n
       const { manifest } = source;
       return containersOf(source).flatMap(({ container, path }) => {
         const { name, image = "" } = container;
-        const flaw = flawOf(image);
+        const flaw = imageFlaw(image);
         if (!flaw) return [];
         const message = `${describeObject(manifest.object)}: container ${name}: image ${image || "is missing"}${flaw.what}`;
         return [{ manifest, path: [...path, "image"], message, fix: flaw.fix }];
@@ -28,7 +28,8 @@ without a registry (app instead of docker.io/logging-platform/app) is one that n
     }),
 };
 
-function flawOf(image: string): { what: string; fix: string } | undefined {
+/** What keeps an image from being the same one tomorrow; undefined for one with its registry and a fixed version. */
+export function imageFlaw(image: string): { what: string; fix: string } | undefined {
   const [, registry, tag, hash] =
     /^(?:([^/]+[.:][^/]*|localhost)\/)?[^:@]+(?::([^@]+))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(image) ?? [];
   if (!registry)
@@ -53,11 +54,17 @@ directory services/NAME with a Dockerfile. An environment besides ${defaultEnvir
 were ever committed, and must stand in its overlay, or a release to ${defaultEnvironment} would be one there too. After npm run rollback the older tag is right until the sources change: the commit of a rollback
 says in its trailer Rolled-Back from which tag it went back.`,
   check: (graph) => {
-    const { input } = graph;
+    const { input, layout } = graph;
+    if (!layout) return [];
     const images = new Set<string>();
     const problems: Problem[] = [];
     for (const [file, text] of input.repository) {
-      if (!file.startsWith("gitops/") || !isKustomization(file) || !text.includes("newTag")) continue;
+      if (
+        !layout.rendered.some((place) => file.startsWith(`${place}/`)) ||
+        !isKustomization(file) ||
+        !text.includes("newTag")
+      )
+        continue;
       for (const { name, newName = name, newTag, index } of imagesEntries(readYaml(input.repository, file))) {
         const service = newName.split("/").pop() ?? "";
         const tag = input.tags.get(service);
@@ -71,12 +78,12 @@ says in its trailer Rolled-Back from which tag it went back.`,
         }
         if (newTag === tag.expected || (tag.rolledBack !== undefined && tag.rolledBack === tag.expected))
           continue;
-        problems.push({ at, ...verdict(service, newTag, tag.expected) });
+        problems.push({ at, ...verdict(service, newTag, tag) });
       }
     }
     problems.push(...inherited(graph, images));
     for (const [file, text] of input.repository) {
-      if (!/^docs\/examples\/.*\.ya?ml$/.test(file)) continue;
+      if (!file.startsWith(`${layout.examples}/`) || !/\.ya?ml$/.test(file)) continue;
       for (const image of images)
         problems.push(...exampleTags(file, text, image, input.tags.get(image.split("/").pop() ?? "")));
     }
@@ -126,22 +133,19 @@ function exampleTags(file: string, text: string, image: string, tag: ServiceTag 
     const found = column < 0 ? undefined : content.slice(column + image.length + 1).split(/[\s"']/)[0];
     if (found === undefined || found === tag.expected) return [];
     const service = image.split("/").pop() ?? "";
-    return [{ at: { file, line: index + 1, column: column + 1 }, ...verdict(service, found, tag.expected) }];
+    return [{ at: { file, line: index + 1, column: column + 1 }, ...verdict(service, found, tag) }];
   });
 }
 
 function verdict(
   service: string,
   found: unknown,
-  expected: string | undefined,
+  { expected, uncommitted }: ServiceTag,
 ): { message: string; fix: string } {
-  if (!expected)
-    return {
-      message: `services/${service} is in no commit, so it has no tag`,
-      fix: `commit services/${service}`,
-    };
   const quoted = typeof found === "string" ? found : `${found} (a number)`;
-  const message = `the image of ${service} has tag ${quoted}, its committed sources are ${expected}`;
+  const message = uncommitted
+    ? `the image of ${service} has tag ${quoted}, its sources, which no commit has yet, are ${expected}`
+    : `the image of ${service} has tag ${quoted}, its committed sources are ${expected}`;
   return {
     message,
     fix: `npm run release -- ${service}, or write newTag: "${expected}" (the quotes keep digits a string)`,

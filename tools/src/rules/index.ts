@@ -1,3 +1,10 @@
+import {
+  type Configuration,
+  configurationFile,
+  nearest,
+  type Preset,
+  WrongConfiguration,
+} from "../../../lib/configuration.ts";
 import { type Finding, sortFindings } from "../finding.ts";
 import type { Graph } from "../graph.ts";
 import { applicationPolicy } from "./applications.ts";
@@ -61,6 +68,39 @@ export const rules: readonly Rule[] = [
   recommendedLabels,
   metricExists,
 ];
+
+/** The rules that say what Argo CD, the API server and istiod refuse, whoever wrote the repository. */
+const ofArgocd: ReadonlySet<Rule> = new Set([
+  renders,
+  schema,
+  nameValid,
+  valueValid,
+  scheduleValid,
+  podValid,
+  meshValid,
+  entryOnce,
+  faultShare,
+  linkInside,
+  fileTracked,
+  singleOwner,
+  projectAllows,
+]);
+
+/** The preset that a rule is in: `platform` has those of `argocd` too. */
+export const presetOf = (rule: Rule): Preset => (ofArgocd.has(rule) ? "argocd" : "platform");
+
+/**
+ * The rules that hold in a repository: those of its preset, without those that it switches off, with those that it
+ * switches on. @throws WrongConfiguration for a rule that is not there
+ */
+export function chosenRules({ preset, rules: switched }: Configuration): readonly Rule[] {
+  for (const name of Object.keys(switched))
+    if (!rules.some(({ id }) => id === name)) {
+      const ids = rules.map(({ id }) => id);
+      throw new WrongConfiguration(`${configurationFile}: there is no rule ${name}`, nearest(name, ids));
+    }
+  return rules.filter((rule) => switched[rule.id]?.on ?? (preset === "platform" || ofArgocd.has(rule)));
+}
 
 /**
  * Applies rules to a cluster's objects; where something does not render, only those that look at files one by one.

@@ -15,7 +15,7 @@ const exporters: RegExp[] = [
   /^(envoy|pilot|citadel|galley|istio_agent|istiod|sidecar_injection)_\w+$/,
   /^(argocd|gitops|workqueue|rest_client|controller_runtime|grpc_server|grpc_client)_\w+$/,
   /^(apiserver|kubelet|kube|kubeproxy|container|machine|cadvisor|etcd|coredns|storage_operation|volume_manager|scheduler|authentication|kubernetes)_\w+$/,
-  /^(prometheus|alertmanager|node|go|process|nodejs|promhttp|net_conntrack|reloader|otelcol|http_server|http_client)_\w+$/,
+  /^(prometheus|alertmanager|node|go|process|nodejs|promhttp|net_conntrack|reloader|otelcol|http_server|http_client|vl)_\w+$/,
 ];
 
 export const metricExists: Rule = {
@@ -140,8 +140,10 @@ function parse(expression: string): Parsed {
 
 function knownMetrics(graph: Graph): Set<string> {
   const known = new Set<string>();
+  const services = graph.layout?.services ?? "services";
   for (const [file, text] of graph.input.repository) {
-    if (!/^services\/[^/]+\/src\/.*\.ts$/.test(file)) continue;
+    if (!file.startsWith(`${services}/`) || !/^[^/]+\/src\/.*\.ts$/.test(file.slice(services.length + 1)))
+      continue;
     if (!/prom-client|new (Counter|Gauge|Histogram|Summary)\b/.test(text)) continue;
     // Names may pass through a function of the service's own, so every text counts that looks like one.
     for (const [, name = ""] of text.matchAll(/"([a-z][a-z0-9]*(?:_[a-z0-9]+)+)"/g)) {

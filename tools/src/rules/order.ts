@@ -1,5 +1,5 @@
 import { describeObject, groupOf, type Manifest } from "../../../lib/object.ts";
-import { bootstrap, selfManagement } from "../../../lib/render/cluster.ts";
+import { bootstrap } from "../../../lib/render/cluster.ts";
 import type { Graph } from "../graph.ts";
 import type { Problem, Rule } from "./rule.ts";
 
@@ -14,7 +14,7 @@ anything: the Application that brings the definition or the namespace must be in
 the first sync of a fresh cluster fails. Inside an Application a later wave for the namespace or the definition is as wrong. A custom
 resource with the sync option ${skipDryRun} is left out: its sync is retried. So is a namespace that the Application's
 option CreateNamespace=true makes, and what is there before Argo CD: Kubernetes' own namespaces, what deploy.sh applies, and Argo CD's
-own definitions, which the Application ${selfManagement} takes over from it.`,
+own definitions, which the Application that it manages itself by takes over from it.`,
   check: (graph) => {
     const waves = new Map(graph.input.applications.map(({ name }) => [name, waveOf(graph, name)]));
     const definitions = new Map(
@@ -30,12 +30,12 @@ own definitions, which the Application ${selfManagement} takes over from it.`,
       const problems: Problem[] = [];
       const definition = definitions.get(`${groupOf(object)} ${object.kind}`);
       if (definition && !options(manifest).includes(skipDryRun)) {
-        problems.push(...late(manifest, definition, waves));
+        problems.push(...late(graph, manifest, definition, waves));
       }
       const { namespace } = object.metadata;
       if (namespace && !given.has(namespace) && !createsNamespace(graph, manifest)) {
         const owner = graph.find("Namespace", namespace);
-        if (owner) problems.push(...late(manifest, owner, waves));
+        if (owner) problems.push(...late(graph, manifest, owner, waves));
         else {
           problems.push({
             manifest,
@@ -50,10 +50,10 @@ own definitions, which the Application ${selfManagement} takes over from it.`,
   },
 };
 
-function late(manifest: Manifest, needed: Manifest, waves: Map<string, number>): Problem[] {
+function late(graph: Graph, manifest: Manifest, needed: Manifest, waves: Map<string, number>): Problem[] {
   const what = describeObject(needed.object);
   const own = describeObject(manifest.object);
-  if (needed.application === bootstrap || needed.application === selfManagement) return [];
+  if (needed.application === bootstrap || needed.application === graph.layout?.selfManagement) return [];
   if (needed.application === manifest.application) {
     const [mine, its] = [objectWave(manifest), objectWave(needed)];
     if (its <= mine) return [];

@@ -37,22 +37,24 @@ export const projectAllows: Rule = {
   explanation: `Argo CD refuses a whole sync for one object that the Application's project does not allow. Compared are the Application's own
 repository and destination, and of every rendered object its kind (clusterResourceWhitelist or namespaceResourceWhitelist, which take
 globs) and its namespace. A project without a namespaceResourceWhitelist allows all namespaced kinds. The project of an Application must
-exist; deploy.sh applies projects from bootstrap/argocd/root, outside of what they confine.`,
+exist where the repository has a layout; elsewhere it may stand in another one and is not looked at.`,
   check: (graph) => {
-    const projects = graph.ofKind("AppProject");
+    const projects = [...graph.ofKind("AppProject"), ...(graph.input.projects ?? [])];
     if (projects.length === 0) return [];
     return graph.input.applications.flatMap((application) => {
       const { manifest, name, manifests } = application;
       if (!manifest || name === bootstrap) return [];
       const project = graph.projectOf(application);
       if (!project) {
+        // In another repository, or the project that Argo CD makes itself.
+        if (!graph.layout) return [];
         const message = `Application ${name}: there is no AppProject ${manifest.object.spec?.project}`;
         return [
           {
             manifest,
             path: ["spec", "project"],
             message,
-            fix: "add it to bootstrap/argocd/root/base, or correct the name",
+            fix: `${graph.layout ? `add it to ${graph.layout.projects}` : "add it"}, or correct the name`,
           },
         ];
       }
@@ -66,11 +68,13 @@ exist; deploy.sh applies projects from bootstrap/argocd/root, outside of what th
         ...ownProblems(project.object, manifest.object).map(({ path, fix }) =>
           refuse(manifest, path, `Application ${name}`, fix),
         ),
-        ...manifests.flatMap((rendered) =>
-          objectProblems(project.object, manifest.object, rendered.object).map((fix) =>
-            refuse(rendered, ["kind"], describeObject(rendered.object), fix),
+        ...manifests
+          .filter(({ object }) => !graph.input.scopeless?.has(object))
+          .flatMap((rendered) =>
+            objectProblems(project.object, manifest.object, rendered.object).map((fix) =>
+              refuse(rendered, ["kind"], describeObject(rendered.object), fix),
+            ),
           ),
-        ),
       ];
     });
   },
@@ -82,25 +86,67 @@ function ownProblems(
 ): { path: FieldPath; fix: string }[] {
   const spec = project.spec as ProjectSpec;
   const problems: { path: FieldPath; fix: string }[] = sourcesOf(application)
-    .filter(({ repoURL }) => repoURL && !(spec.sourceRepos ?? []).some((pattern) => glob(pattern, repoURL)))
+    .filter(({ repoURL }) => repoURL && !allowsRepository(spec.sourceRepos ?? [], repoURL))
     .map(({ repoURL }) => ({
       path: ["spec", "source", "repoURL"],
       fix: `add ${repoURL} to its sourceRepos`,
     }));
   const destination = (application.spec.destination ?? {}) as Destination;
-  const allowed = (spec.destinations ?? []).some(
-    (entry) =>
-      glob(entry.namespace ?? "", destination.namespace ?? "") &&
-      (entry.server
-        ? glob(entry.server, destination.server ?? "")
-        : glob(entry.name ?? "*", destination.name ?? "")),
-  );
+  const allowed = allowsDestination(spec.destinations ?? [], destination);
   if (!allowed) {
     const fix = `add server ${destination.server ?? destination.name} with namespace ${destination.namespace} to its destinations`;
     problems.push({ path: ["spec", "destination", "namespace"], fix });
   }
   return problems;
 }
+
+const inCluster = { name: "in-cluster", server: "https://kubernetes.default.svc" };
+
+// A pattern that begins with an exclamation mark denies what it matches, whatever the others say.
+function allowsRepository(patterns: string[], url: string): boolean {
+  const matches = (pattern: string): boolean => pattern === "*" || urlGlob(normal(pattern), normal(url));
+  const isDenied = patterns.some((pattern) => pattern.startsWith("!") && matches(pattern.slice(1)));
+  return !isDenied && patterns.some(matches);
+}
+
+// As Argo CD compares URLs: with and without `.git`, in capitals or not, `git@host:path` as a URL.
+const normal = (url: string): string =>
+  url
+    .trim()
+    .toLowerCase()
+    .replace(/^(?!ssh:\/\/)((?:[^/@:]+@)?[^/@:]+):(?!\/\/)/, "$1/")
+    .replace(/^ssh:\/\//, "")
+    .replace(/\.git$/, "");
+
+// An asterisk of a URL matches no slash, two of them do.
+function urlGlob(pattern: string, text: string): boolean {
+  const parts = pattern.split(/(\*+)/).map((part) => {
+    if (part.startsWith("*")) return part.length > 1 ? ".*" : "[^/]*";
+    return part.replace(/[.+?^${}()|[\]\\]/g, "\\$&");
+  });
+  return new RegExp(`^${parts.join("")}$`).test(text);
+}
+
+function allowsDestination(entries: Destination[], { server, name, namespace = "" }: Destination): boolean {
+  // Argo CD knows its own cluster under both; of others only one may be said, and the other stands in a Secret.
+  const own = server === inCluster.server || name === inCluster.name;
+  const known = own ? inCluster : { server, name };
+  const fits = (entry: Destination): boolean => {
+    const where = entry.server
+      ? known.server === undefined || glob(entry.server, known.server)
+      : known.name === undefined || glob(entry.name ?? "*", known.name);
+    return where && (namespace === "" || globOrDenied(entry.namespace ?? "", namespace));
+  };
+  const isDenied = entries.some(
+    ({ namespace: pattern = "", server: only = "" }) =>
+      (pattern.startsWith("!") && glob(pattern.slice(1), namespace)) ||
+      (only.startsWith("!") && known.server !== undefined && glob(only.slice(1), known.server)),
+  );
+  return !isDenied && entries.some(fits);
+}
+
+const globOrDenied = (pattern: string, text: string): boolean =>
+  pattern.startsWith("!") ? !glob(pattern.slice(1), text) : glob(pattern, text);
 
 function objectProblems(
   project: KubernetesObject,

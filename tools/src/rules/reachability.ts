@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import { configurationOf } from "../../../lib/configuration.ts";
 import { kustomizationIn, reachedFiles } from "../../../lib/render/references.ts";
 import type { Repository } from "../../../lib/repository.ts";
 import type { Problem, Rule } from "./rule.ts";
@@ -6,29 +7,37 @@ import type { Problem, Rule } from "./rule.ts";
 export const unlistedFile: Rule = {
   id: "unlisted-file",
   isOfClusters: true,
-  summary: "Every file under gitops and bootstrap/argocd is reached from a cluster",
-  explanation: `A manifest that no kustomization lists looks like part of the platform and is not. Followed are the kustomizations of
-bootstrap/argocd/install, bootstrap/argocd/root and gitops/clusters, the sources of all Applications, and from there what each
+  summary: "Every file of the rendered directories is reached from a cluster",
+  explanation: `A manifest that no kustomization lists looks like part of the platform and is not. Followed are the kustomizations that the layout
+in gitops.yaml names (root, install and clusters), the sources of all Applications, and from there what each
 kustomization lists; overlays count as used, for another cluster may use them. Markdown is left out, and so are the directories of
 charts and of plain manifests, which are read whole.`,
   check: ({ input }) => {
     const { repository } = input;
-    const directories = [...repository.keys()].flatMap(
-      (path) =>
-        /^((?:gitops\/clusters\/|bootstrap\/argocd\/[^/]+\/(?!base\/)|gitops\/.*\/overlays\/)[^/]+)\/kustomization\.yaml$/.exec(
-          path,
-        )?.[1] ?? [],
-    );
+    const { layout } = configurationOf(repository);
+    if (!layout) return [];
+    const starts = [layout.clusters, ...[layout.root, layout.install].map((place) => posix.dirname(place))];
+    const directories = [...repository.keys()]
+      .filter((path) => posix.basename(path) === "kustomization.yaml")
+      .map((path) => posix.dirname(path))
+      .filter(
+        (path) =>
+          (starts.includes(posix.dirname(path)) && path !== layout.projects) ||
+          (posix.basename(posix.dirname(path)) === "overlays" && isBelow(path, layout.rendered)),
+      );
     const reached = reachedFiles(repository, directories);
     for (const { files } of input.applications) for (const file of files) reached.add(file);
     for (const file of input.used ?? []) reached.add(file);
-    return unlisted(repository, reached);
+    return unlisted(repository, reached, layout.rendered);
   },
 };
 
-function unlisted(repository: Repository, reached: Set<string>): Problem[] {
+const isBelow = (path: string, places: string[]): boolean =>
+  places.some((place) => path.startsWith(`${place}/`));
+
+function unlisted(repository: Repository, reached: Set<string>, rendered: string[]): Problem[] {
   const stray = [...repository.keys()].filter(
-    (path) => /^(gitops|bootstrap\/argocd)\//.test(path) && !path.endsWith(".md") && !reached.has(path),
+    (path) => isBelow(path, rendered) && !path.endsWith(".md") && !reached.has(path),
   );
   return stray.map((path) => ({
     at: { file: path, line: 1, column: 1 },

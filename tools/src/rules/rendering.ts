@@ -65,7 +65,7 @@ or a patch is missing. Looked at: every text of every object.`,
         manifest,
         path,
         message: `${describeObject(manifest.object)} ${formatPath(path)} is still ${text}`,
-        fix: `patch it or replace it in gitops/clusters/${graph.input.cluster}`,
+        fix: `patch it or replace it in ${graph.layout ? `${graph.layout.clusters}/${graph.input.cluster}` : "a kustomization"}`,
       })),
     ),
 };

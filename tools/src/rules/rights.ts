@@ -30,7 +30,7 @@ export const rightsConfined: Rule = {
   explanation: `Whoever may push would otherwise be the cluster's administrator: one ClusterRoleBinding to cluster-admin is enough. Looked at are
 Roles, ClusterRoles and their bindings of this repository. A role has none of the verbs escalate, bind and impersonate, and no ClusterRole
 gives Secrets, tokens or the containers of all namespaces. A binding names a role of the repository, no role of Kubernetes itself, and
-ServiceAccounts only. ClusterRoles and ClusterRoleBindings are applied by deploy.sh from bootstrap/argocd/root, not by what they confine.
+ServiceAccounts only. ClusterRoles and ClusterRoleBindings are applied before Argo CD runs, not by what they confine.
 What upstream projects and charts bring is theirs; deploy.sh has admission policies for them.`,
   check: (graph) => [
     ...ownOf(graph, ["Role", "ClusterRole"]).flatMap(roleProblems),
@@ -45,7 +45,7 @@ What upstream projects and charts bring is theirs; deploy.sh has admission polic
               manifest,
               path: ["kind"],
               message: `${describeObject(manifest.object)} is delivered by Application ${name}`,
-              fix: "move it to bootstrap/argocd/root, which deploy.sh applies",
+              fix: `move it to ${graph.layout?.projects ?? "what is applied beside Argo CD"}, which deploy.sh applies`,
             }),
           ),
       ),

@@ -1,3 +1,6 @@
+import type { Layout } from "../../../lib/configuration.ts";
+import { isMapping } from "../../../lib/object.ts";
+import { documentsOf } from "../../../lib/render/references.ts";
 import { remotesIn } from "../../../lib/render/remote.ts";
 import type { Problem, Rule } from "./rule.ts";
 
@@ -7,15 +10,19 @@ export const singlePlace: Rule = {
   isOfClusters: true,
   isLocal: true,
   summary: "The repository's URL, its branch and each version stand in one file",
-  explanation: `A fork edits gitops/clusters/NAME/source/configmap.yaml and nothing else; a version is raised in one place and everything follows.
+  explanation: `A fork edits the source of its cluster and nothing else; a version is raised in one place and everything follows.
 Looked for are whole words: the URL in all files but documentation, the branch as targetRevision, the versions of versions.yaml and those
-that the go.mod files under bootstrap pin, in YAML, TypeScript and Dockerfiles of bootstrap, gitops, lib and tools. The URL of a remote
-resource is left out: Argo CD reads it from Git, and the rule renders holds its version to that of the go.mod.`,
-  check: ({ input }) => {
-    const lines = [...input.repository].flatMap(([file, text]) => (searchable(file) ? [{ file, text }] : []));
-    return input.pins.flatMap(({ name, value, home }) => {
+that go.mod files pin, in YAML, TypeScript and Dockerfiles of the layout's versioned directories (gitops.yaml). The URL of a remote
+resource is left out: Argo CD reads it from Git, and the rule renders holds its version to that of the go.mod. A versions.yaml of which no
+version can be read is a finding too: nothing would be looked for.`,
+  check: ({ input, layout }) => {
+    if (!layout) return [];
+    const lines = [...input.repository].flatMap(([file, text]) =>
+      searchable(layout, file) ? [{ file, text }] : [],
+    );
+    const found = input.pins.flatMap(({ name, value, home }) => {
       const word = new RegExp(`(?<![\\w.])${value.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?![\\w]|\\.\\d)`);
-      const applies = isVersion(value) ? versioned : (file: string) => !isDocumentation(file);
+      const applies = isVersion(value) ? versioned(layout) : (file: string) => !isDocumentation(file);
       return lines
         .filter(({ file, text }) => file !== home && applies(file) && text.includes(value))
         .flatMap(({ file, text }): Problem[] =>
@@ -27,12 +34,27 @@ resource is left out: Argo CD reads it from Git, and the rule renders holds its 
           }),
         );
     });
+    return [...unreadable(layout.versions, input.repository.get(layout.versions) ?? ""), ...found];
   },
 };
 
+function unreadable(versions: string, text: string): Problem[] {
+  const [content] = documentsOf(text);
+  const isEmpty = !/^[^#\s]/m.test(text);
+  if (isEmpty || isMapping(content)) return [];
+  const message = `${versions} is no mapping of names to versions, so nothing holds them to one place`;
+  return [
+    { at: { file: versions, line: 1, column: 1 }, message, fix: "write one line NAME: VERSION for each" },
+  ];
+}
+
 const isDocumentation = (file: string): boolean => file.startsWith("docs/") || file.endsWith(".md");
 const isVersion = (value: string): boolean => /^v?\d/.test(value);
-const versioned = (file: string): boolean =>
-  /^(bootstrap|gitops|lib|tools)\/.*\.(ya?ml|ts)$/.test(file) || file.endsWith("Dockerfile");
-const searchable = (file: string): boolean =>
-  !/(^|\/)(package-lock\.json|go\.sum|go\.mod)$/.test(file) && !file.startsWith("tools/test/fixtures/");
+const isBelow = (file: string, places: string[]): boolean =>
+  places.some((place) => file.startsWith(`${place}/`));
+const versioned =
+  (layout: Layout) =>
+  (file: string): boolean =>
+    (isBelow(file, layout.versioned) && /\.(ya?ml|ts)$/.test(file)) || file.endsWith("Dockerfile");
+const searchable = (layout: Layout, file: string): boolean =>
+  !/(^|\/)(package-lock\.json|go\.sum|go\.mod)$/.test(file) && !isBelow(file, layout.unversioned);

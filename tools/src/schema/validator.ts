@@ -1,9 +1,18 @@
 import { Ajv, type ErrorObject } from "ajv";
-import type { FieldPath, KubernetesObject } from "../../../lib/object.ts";
+import { type FieldPath, groupOf, type KubernetesObject } from "../../../lib/object.ts";
 import type { CheckRule } from "./fields.ts";
 import { flawsOf } from "./walk.ts";
 
 const objectMeta = "schema:kubernetes#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/** The groups that the API server has had by itself; the last of them were removed with all their kinds. */
+const builtInGroups = new Set([
+  ...["", "admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "apps"],
+  ...["authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io"],
+  ...["coordination.k8s.io", "discovery.k8s.io", "events.k8s.io", "flowcontrol.apiserver.k8s.io"],
+  ...["networking.k8s.io", "node.k8s.io", "policy", "rbac.authorization.k8s.io", "resource.k8s.io"],
+  ...["scheduling.k8s.io", "storage.k8s.io", "extensions"],
+]);
 
 /** The schema of one version of a custom resource. */
 export interface Definition {
@@ -31,6 +40,8 @@ export interface Defect {
   fix: string;
   /** The object has not the shape of its kind: what rules take for a list may be a text, or missing. */
   isShape?: true;
+  /** Nobody here defines the kind, so that nothing of the object was compared with a schema. */
+  isUnknownKind?: true;
   /** The rule that reports it, where that is not `schema`. */
   rule?: CheckRule;
 }
@@ -92,7 +103,8 @@ export class Validator {
 
   /** Finds what the API server would refuse or drop. */
   check(object: KubernetesObject): Defect[] {
-    if (typeof object.metadata?.name !== "string" || object.metadata.name === "") {
+    const { name, generateName } = object.metadata ?? {};
+    if ((typeof name !== "string" || name === "") && typeof generateName !== "string") {
       const message = `${object.kind} without a name`;
       return [{ path: [], message, fix: "set metadata.name", isShape: true }];
     }
@@ -100,7 +112,11 @@ export class Validator {
     if (schema === undefined && this.#fallback) return this.#fallback.check(object);
     if (schema === undefined) {
       const message = `no schema is known for ${object.apiVersion} ${object.kind}`;
-      return [{ path: [], message, fix: this.#nearest(object) }, ...this.#metadataDefects(object)];
+      const isUnknown = !this.#defines(object);
+      return [
+        { path: [], message, fix: this.#nearest(object), ...(isUnknown && { isUnknownKind: true as const }) },
+        ...this.#metadataDefects(object),
+      ];
     }
     const broken = this.#broken.get(schema);
     if (broken !== undefined) {
@@ -138,6 +154,16 @@ export class Validator {
     return (validate.errors ?? [])
       .map(defectOf)
       .map((defect) => ({ ...defect, path: ["metadata", ...defect.path] }));
+  }
+
+  // A kind whose group Kubernetes has, or that is known in another version: then it is this one that is wrong.
+  #defines(object: KubernetesObject): boolean {
+    const group = groupOf(object);
+    if (builtInGroups.has(group)) return true;
+    return [...this.#kinds.keys()].some((known) => {
+      const [apiVersion = "", kind] = known.split(" ");
+      return kind === object.kind && groupOf({ apiVersion }) === group;
+    });
   }
 
   #nearest({ apiVersion, kind }: KubernetesObject): string {

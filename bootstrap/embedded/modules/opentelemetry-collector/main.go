@@ -30,13 +30,15 @@ import (
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/transformprocessor"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filelogreceiver"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filestatsreceiver"
+
+	"logging-platform/opentelemetry-collector/lineencoding"
 )
 
 // Set by the linker to the version that go.mod requires.
 var version = "unstamped"
 
 func components() (otelcol.Factories, error) {
-	extensions, err := otelcol.MakeFactoryMap[extension.Factory](filestorage.NewFactory(), healthcheckextension.NewFactory(), jsonlogencodingextension.NewFactory())
+	extensions, err := otelcol.MakeFactoryMap[extension.Factory](filestorage.NewFactory(), healthcheckextension.NewFactory(), jsonlogencodingextension.NewFactory(), lineencoding.NewFactory())
 	if err != nil {
 		return otelcol.Factories{}, err
 	}

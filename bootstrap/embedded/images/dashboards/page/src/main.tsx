@@ -1,4 +1,4 @@
-/** The dashboards of /dashboards/NAME.json, drawn by Perses. Nothing is kept: what one changes here is gone with the page. */
+/** The front page, the alerts, and the dashboards of /dashboards/NAME.json, drawn by Perses: what one changes there is gone with the page. */
 import { CssBaseline, ThemeProvider } from "@mui/material";
 import { ChartsProvider, generateChartsTheme, getTheme, SnackbarProvider } from "@perses-dev/components";
 import type { DashboardResource, GlobalDatasourceResource } from "@perses-dev/core";
@@ -14,8 +14,9 @@ import { createRoot } from "react-dom/client";
 import { BrowserRouter, Route, Routes, useParams } from "react-router-dom";
 import { QueryParamProvider } from "use-query-params";
 import { ReactRouter6Adapter } from "use-query-params/adapters/react-router-6";
-
-const titles: Record<string, string> = { platform: "Logging platform", cluster: "Cluster", mesh: "Mesh" };
+import { Alerts } from "./alerts.tsx";
+import { Frame, dashboards as titles } from "./frame.tsx";
+import { Start } from "./start.tsx";
 
 const datasource: GlobalDatasourceResource = {
   kind: "GlobalDatasource",
@@ -48,10 +49,11 @@ const theme = getTheme(window.matchMedia("(prefers-color-scheme: dark)").matches
 const charts = generateChartsTheme(theme, {});
 
 function Page() {
-  const { name = "platform" } = useParams();
+  const { name = "" } = useParams();
   const [dashboard, setDashboard] = React.useState<DashboardResource | undefined>();
   const [failure, setFailure] = React.useState<string | undefined>();
   React.useEffect(() => {
+    setFailure(undefined);
     fetch(`/dashboards/${name}.json`)
       .then(async (response) => {
         if (!response.ok) throw new Error(`there is no dashboard named ${name}`);
@@ -60,18 +62,17 @@ function Page() {
       })
       .catch((error: Error) => setFailure(error.message));
   }, [name]);
-  if (failure !== undefined) return <p style={{ padding: "1em" }}>{failure}</p>;
-  if (dashboard === undefined) return <p style={{ padding: "1em" }}>Loading…</p>;
+  const shown = failure ?? (dashboard?.metadata.name === name ? undefined : "Loading…");
+  if (dashboard === undefined || shown !== undefined)
+    return (
+      <Frame>
+        <p style={{ padding: "1em" }}>{shown}</p>
+      </Frame>
+    );
   return (
-    <>
-      <nav style={{ display: "flex", gap: "1.5em", padding: "0.75em 1em 0" }}>
-        {Object.entries(titles).map(([path, title]) => (
-          <a key={path} href={`/${path}`} style={{ color: "inherit", fontWeight: path === name ? 700 : 400 }}>
-            {title}
-          </a>
-        ))}
-      </nav>
+    <Frame>
       <ViewDashboard
+        key={name}
         dashboardResource={dashboard}
         datasourceApi={datasources}
         dashboardTitleComponent={<h1 style={{ fontSize: "1.5rem", margin: 0 }}>{titles[name] ?? name}</h1>}
@@ -79,7 +80,7 @@ function Page() {
         isVariableEnabled={false}
         isDatasourceEnabled={false}
       />
-    </>
+    </Frame>
   );
 }
 
@@ -99,7 +100,9 @@ createRoot(document.getElementById("root") as HTMLElement).render(
                 }}
               >
                 <Routes>
-                  <Route path="/:name?" element={<Page />} />
+                  <Route path="/" element={<Start />} />
+                  <Route path="/alerts" element={<Alerts />} />
+                  <Route path="/:name" element={<Page />} />
                 </Routes>
               </PluginRegistry>
             </SnackbarProvider>

@@ -1,0 +1,45 @@
+/** How often each test failed in several runs. */
+
+/** What of vitest's JSON report is looked at. */
+export interface Report {
+  startTime: number;
+  success: boolean;
+  testResults: {
+    name: string;
+    status: string;
+    message?: string;
+    endTime: number;
+    assertionResults: { fullName: string; status: string; duration?: number | null }[];
+  }[];
+}
+
+/**
+ * A line for each run, then one for each test that failed at least once, and each file that could not run.
+ * A test that was left out in a run counts as one that did not pass there.
+ */
+export function summary(reports: Report[]): { text: string; failed: boolean } {
+  const lines: string[] = [];
+  const wrong = new Map<string, number[]>();
+  const note = (what: string, run: number): void => void wrong.set(what, [...(wrong.get(what) ?? []), run]);
+  reports.forEach((report, index) => {
+    const run = index + 1;
+    const tests = report.testResults.flatMap(({ assertionResults }) => assertionResults);
+    const end = Math.max(report.startTime, ...report.testResults.map(({ endTime }) => endTime));
+    const count = (status: string): number => tests.filter((test) => test.status === status).length;
+    const seconds = Math.round((end - report.startTime) / 1000);
+    const others = tests.length - count("passed") - count("failed");
+    lines.push(
+      `run ${run}: ${count("passed")} passed, ${count("failed")} failed, ${others} left out, ${seconds} s`,
+    );
+    for (const { name, status, assertionResults } of report.testResults) {
+      for (const test of assertionResults) if (test.status !== "passed") note(test.fullName, run);
+      if (status === "failed" && assertionResults.every((test) => test.status === "passed")) note(name, run);
+    }
+    if (tests.length === 0 || (!report.success && ![...wrong.values()].some((runs) => runs.includes(run))))
+      note("the run as a whole", run);
+  });
+  for (const [what, runs] of wrong)
+    lines.push(`did not pass in ${runs.join(", ")} of ${reports.length}: ${what}`);
+  if (wrong.size === 0) lines.push(`0 failures in ${reports.length} runs`);
+  return { text: lines.map((line) => `${line}\n`).join(""), failed: wrong.size > 0 };
+}

@@ -1,0 +1,54 @@
+/**
+ * `npm run e2e:repeat -- 5 [--load] [FILE...]`: the promises so many times in a row on one platform, and how often each failed.
+ * All but the end of the platform is repeated; `--load` takes half of the CPUs for other work meanwhile.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { execa } from "execa";
+import { type Report, summary } from "./flakiness.ts";
+import { repository } from "./platform.ts";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { load: { type: "boolean", default: false } },
+});
+const [count = "", ...files] = positionals;
+const rounds = Number(count);
+if (!Number.isInteger(rounds) || rounds < 1) {
+  console.error("how often? npm run e2e:repeat -- 5 [--load] [FILE...]");
+  process.exit(2);
+}
+
+/** Takes half of the CPUs, until it is killed. */
+const burn = (): ChildProcess[] =>
+  Array.from({ length: Math.max(1, Math.floor(availableParallelism() / 2)) }, () =>
+    spawn(process.execPath, ["--eval", "for (;;);"], { stdio: "ignore" }),
+  );
+
+const directory = mkdtempSync(join(tmpdir(), "logging-platform-repeat-"));
+const reports: Report[] = [];
+const burning = values.load ? burn() : [];
+process.once("exit", () => {
+  for (const child of burning) child.kill("SIGKILL");
+});
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
+
+for (let round = 1; round <= rounds; round++) {
+  const output = join(directory, `${round}.json`);
+  console.log(`--- ${round} of ${rounds}${values.load ? ", half of the CPUs taken" : ""}`);
+  // What a failed round leaves stays; the next one tells whether the platform got over it.
+  const evidence = join(directory, `evidence-${round}`);
+  await execa("npx", ["vitest", "run", "--config", "e2e/vitest.config.ts", ...files], {
+    cwd: repository,
+    reject: false,
+    stdio: "inherit",
+    env: { E2E_EVIDENCE: evidence, E2E_REPORT: output, E2E_STAYS: "1" },
+  });
+  reports.push(JSON.parse(readFileSync(output, "utf8")) as Report);
+}
+const { text, failed } = summary(reports);
+console.log(`${text}reports and evidence: ${directory}`);
+process.exitCode = failed ? 1 : 0;

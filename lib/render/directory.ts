@@ -1,0 +1,103 @@
+/** The manifests of a directory that is neither a kustomization nor a chart, as Argo CD reads them. */
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join, posix } from "node:path";
+import { loadAll } from "js-yaml";
+import { asObject, isMapping, type KubernetesObject } from "../object.ts";
+import { type ApplicationSource, type Rendered, reasonOf } from "./application.ts";
+
+/** A line by which a file asks Argo CD not to read it. */
+const marker = "+argocd:skip-file-rendering";
+
+/**
+ * Reads the YAML and JSON files of a directory.
+ * @param isOffline a directory without any is no mistake of a repository that others have laid out
+ */
+export function renderDirectory(
+  root: string,
+  path: string,
+  { directory }: ApplicationSource,
+  isOffline: boolean,
+): Rendered {
+  const manifests: Rendered["manifests"] = [];
+  const omitted: string[] = [];
+  for (const name of filesOf(root, path, directory)) {
+    const file = posix.join(path, name);
+    if (name.endsWith(".jsonnet")) {
+      omitted.push(`${file}: Jsonnet is not rendered here`);
+      continue;
+    }
+    const text = readFileSync(join(root, file), "utf8");
+    if (text.includes(marker)) continue;
+    const { objects, error } = objectsOf(text);
+    if (error !== undefined) {
+      const said = `${file}: ${error}`;
+      return { manifests: [], error: said, errorAt: { file } };
+    }
+    for (const object of objects) manifests.push({ object, file, foreign: false });
+  }
+  if (manifests.length > 0) return omitted.length > 0 ? { manifests, omitted } : { manifests };
+  if (omitted.length > 0) return { manifests, omitted };
+  // Argo CD takes it: the Application makes nothing.
+  const nothing = `${path} holds no manifest`;
+  return isOffline ? { manifests, omitted: [nothing] } : { manifests, error: nothing };
+}
+
+function filesOf(root: string, path: string, directory: ApplicationSource["directory"]): string[] {
+  const { recurse = false, include, exclude } = directory ?? {};
+  const names = readdirSync(join(root, path), { recursive: recurse, encoding: "utf8" });
+  return names
+    .filter((name) => /\.(ya?ml|json|jsonnet)$/.test(name) && !/(^|\/)\.git\//.test(name))
+    .filter((name) => !include || glob(include, name))
+    .filter((name) => !exclude || !glob(exclude, name))
+    .filter((name) => isFile(join(root, path, name)))
+    .sort();
+}
+
+const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
+
+/**
+ * A file's objects. A file of which nothing is an object and that does not look like one is something else, and Argo CD
+ * passes it over; one that is an object in part is an error.
+ */
+function objectsOf(text: string): { objects: KubernetesObject[]; error?: string } {
+  const objects: KubernetesObject[] = [];
+  try {
+    for (const document of loadAll(text)) if (document != null) objects.push(...itemsOf(asObject(document)));
+    return { objects };
+  } catch (error) {
+    const looksLikeOne = ["apiVersion:", "kind:", "metadata:"].every((field) => text.includes(field));
+    return objects.length > 0 || looksLikeOne ? { objects, error: reasonOf(error) } : { objects: [] };
+  }
+}
+
+/** The objects of a list, which is what kubectl prints for several. */
+export function itemsOf(object: KubernetesObject): KubernetesObject[] {
+  const { items } = object;
+  return object.kind.endsWith("List") && Array.isArray(items)
+    ? items.filter(isMapping).map(asObject)
+    : [object];
+}
+
+/** The globs of `directory.include`: an asterisk matches slashes too, braces hold alternatives. */
+export function glob(pattern: string, text: string): boolean {
+  let depth = 0;
+  const expression = [...pattern].map((letter) => {
+    if (letter === "*") return ".*";
+    if (letter === "?") return ".";
+    if (letter === "{") {
+      depth++;
+      return "(?:";
+    }
+    if (letter === "}" && depth > 0) {
+      depth--;
+      return ")";
+    }
+    if (letter === "," && depth > 0) return "|";
+    return letter.replace(/[.+^$()|[\]\\{}]/, "\\$&");
+  });
+  try {
+    return new RegExp(`^${expression.join("")}$`).test(text);
+  } catch {
+    return false;
+  }
+}

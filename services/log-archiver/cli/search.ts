@@ -1,0 +1,178 @@
+/** Asking the search store for lines: each once, in the order of their times, and safe for a terminal. */
+
+import { Failure } from "../src/failure.ts";
+import { linesOfAnswer } from "../src/search-store.ts";
+
+/** A line as the search store gives it back, or what a pipe of LogsQL made of lines. */
+export interface Row {
+  /** RFC 3339, of the request. Without it the row is no line. */
+  _time?: string;
+  _msg?: string;
+  pod?: string;
+  uid?: string;
+  request_id?: string;
+  /** Which log the line is of, over its rotations, and where in it; of a line out of an archive, the archive and where in that. */
+  file?: string;
+  offset?: string;
+  /** The archive that a line was restored from. */
+  archive?: string;
+}
+
+/** What is asked for. */
+export interface Question {
+  /** LogsQL. */
+  query: string;
+  pod?: string | undefined;
+  from: Date;
+  to?: Date | undefined;
+  /** The newest so many. */
+  limit: number;
+}
+
+/** Lines that were found, the oldest first. */
+export interface Found {
+  rows: Row[];
+  /** True where there may be older ones. */
+  cut: boolean;
+}
+
+const patienceMs = 60_000;
+const next = "kubectl --namespace search get pods";
+
+/**
+ * Asks for lines.
+ * @param url of the search store's door
+ * @throws Failure where it does not answer, or does not understand the query
+ */
+export async function ask(url: string, { query, pod, from, to, limit }: Question): Promise<Found> {
+  // Where lines are there twice more are asked for, until there are enough or no more.
+  for (let wanted = limit; ; wanted *= 2) {
+    const form = new URLSearchParams({ query, limit: String(wanted), start: from.toISOString() });
+    if (to) form.set("end", to.toISOString());
+    if (pod !== undefined) form.set("extra_filters", `pod:=${JSON.stringify(pod)}`);
+    const rows: Row[] = [];
+    const answer = await post(`${url}/select/logsql/query`, form);
+    for await (const texts of linesOfAnswer(answer))
+      for (const text of texts)
+        if (text !== "") rows.push(JSON.parse(Buffer.from(text, "latin1").toString()) as Row);
+    const lines = rows.every(({ _time }) => _time !== undefined);
+    if (!lines) return { rows, cut: rows.length >= wanted };
+    const once = inOrder(unique(rows));
+    if (once.length >= limit || rows.length < wanted)
+      return { rows: once.slice(-limit), cut: rows.length >= wanted };
+  }
+}
+
+async function post(url: string, form: URLSearchParams): Promise<Response> {
+  const signal = AbortSignal.timeout(patienceMs);
+  const answer = await fetch(url, { method: "POST", body: form, signal }).catch((cause) => {
+    throw new Failure(`the search store at ${new URL(url).origin} does not answer`, { cause, next });
+  });
+  if (answer.ok) return answer;
+  const reason = printable((await answer.text()).trim().slice(0, 500));
+  if (answer.status === 400)
+    throw new Failure(`the search store does not understand the query: ${reason}`, {
+      next: "npm run logs -- --help",
+    });
+  throw new Failure(`the search store at ${new URL(url).origin} answers ${answer.status}`, {
+    cause: answer.status === 502 ? undefined : reason,
+    next,
+  });
+}
+
+const contentOf = ({ _time, request_id, _msg, ...row }: Row): string =>
+  [_time, request_id, request_id ? "" : (row.pod ?? row.uid), _msg].join("\t");
+
+/** What says that two rows are one line that was handed on twice. */
+export const identityOf = (row: Row): string => [contentOf(row), row.file, row.offset].join("\t");
+
+/**
+ * Each line once. A line was handed on twice where it has the same place in the same log. One out of an archive, which
+ * knows no such place, goes where its node's store handed it on as well.
+ */
+export function unique(rows: Row[]): Row[] {
+  const once = [...new Map(rows.map((row) => [identityOf(row), row])).values()];
+  const fromStores = new Set(once.filter(({ archive }) => archive === undefined).map(contentOf));
+  return once.filter((row) => row.archive === undefined || !fromStores.has(contentOf(row)));
+}
+
+/** By time, then by place: lines of one moment stay in the order in which their file has them. */
+export function inOrder(rows: Row[]): Row[] {
+  const keyed = rows.map((row) => ({ row, time: row._time ?? "", file: row.file ?? "" }));
+  return keyed
+    .sort(
+      (a, b) =>
+        compare(instant(a.time), instant(b.time)) ||
+        compare(a.file, b.file) ||
+        Number(a.row.offset ?? 0) - Number(b.row.offset ?? 0),
+    )
+    .map(({ row }) => row);
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+// Fractions of a second have as many digits as they need: 12.5Z is behind 12.45Z, and 12Z before both.
+const instant = (time: string): string => {
+  const [, second = time, fraction = ""] = /^(.*?)(?:\.(\d+))?Z$/.exec(time) ?? [];
+  return `${second}.${fraction.padEnd(9, "0")}`;
+};
+
+// C0 controls but tab, DEL, C1 controls, line separators, and what turns the direction of text round.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what a terminal must not be sent
+const unsafe = /[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/** A text that a terminal may be sent: controls stand as `\xNN` or `\u{NNNN}`. */
+export const printable = (text: string): string =>
+  text.replace(unsafe, (character) => {
+    const code = character.charCodeAt(0).toString(16);
+    return code.length <= 2 ? `\\x${code.padStart(2, "0")}` : `\\u{${code}}`;
+  });
+
+/** A row as it is printed: time, pod, request id and message; what is no line as JSON. */
+export function textOf(row: Row, json: boolean): string {
+  if (json || row._time === undefined) return printable(JSON.stringify(row));
+  const { _time, pod, uid, request_id, _msg } = row;
+  return printable([_time, pod || uid || "-", request_id || "-", _msg ?? ""].join(" "));
+}
+
+// Lines become visible within this time after they were written, or are not shown live.
+const lateMs = 30_000;
+const pauseMs = 300;
+const burst = 10_000;
+
+/**
+ * Passes lines on as they come, until it is stopped; an outage of the search store is waited for.
+ * @param note is told what goes wrong, once each time
+ */
+export async function* follow(
+  url: string,
+  question: Omit<Question, "to" | "limit">,
+  stop: AbortSignal,
+  note: (text: string) => void,
+): AsyncGenerator<Row[]> {
+  const seen = new Map<string, number>();
+  let from = question.from.getTime();
+  let away = false;
+  while (!stop.aborted) {
+    const asked = Date.now();
+    try {
+      const { rows, cut } = await ask(url, { ...question, from: new Date(from), limit: burst });
+      if (away) note("the search store answers again");
+      away = false;
+      if (cut && rows.some((row) => !seen.has(identityOf(row))))
+        note(
+          `more than ${burst} lines in ${Math.round((asked - from) / 1000)} s: the older ones of them are left out`,
+        );
+      const fresh = rows.filter((row) => !seen.has(identityOf(row)));
+      for (const row of fresh) seen.set(identityOf(row), Date.parse(row._time ?? ""));
+      if (fresh.length > 0) yield fresh;
+      from = Math.max(from, asked - lateMs);
+      for (const [identity, time] of seen) if (!(time >= from - 1000)) seen.delete(identity);
+    } catch (error) {
+      if (!(error instanceof Failure) || error.message.includes("understand")) throw error;
+      if (!away) note(`${error.message}; waiting for it`);
+      away = true;
+    }
+    await new Promise((done) => setTimeout(done, pauseMs));
+  }
+}
