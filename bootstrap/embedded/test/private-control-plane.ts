@@ -44,7 +44,7 @@ function start(name: string): void {
 }
 async function stop(name: string): Promise<void> {
   const child = running.get(name);
-  if (!child || child.exitCode !== null) return;
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, "exit");
   child.kill("SIGKILL");
   await exited;
