@@ -49,8 +49,17 @@ describe("the stages that deploy.sh lists", () => {
     for (const title of titles) expect(pipeline.stage(title), title).toBeTypeOf("function");
     expect(titles.length).toBeGreaterThan(4);
     expect(new Set(titles).size).toBe(titles.length);
+    // What only a restore has is in its list.
+    const every = name === "stages_of_this_machine" ? await listed("stages_of_a_restore") : titles;
     if (name !== "stages_of_an_existing_cluster")
-      expect(titles).toEqual(expect.arrayContaining(Object.keys(cluster().stages)));
+      expect(every).toEqual(expect.arrayContaining(Object.keys(cluster().stages)));
+  });
+
+  it("of a restore are those of the machine, with the backup's state before anything makes keys of its own", async () => {
+    const [first, second, ...rest] = await listed("stages_of_a_restore");
+    expect(second).toBe("State of the backup");
+    expect([first, ...rest]).toEqual(await listed("stages_of_this_machine"));
+    expect(new Pipeline(new EmbeddedCluster({})).stage(second ?? "")).toBeTypeOf("function");
   });
 
   it("have the mesh before anything that is to be part of it, and Argo CD after the repository that it reads", async () => {

@@ -77,7 +77,7 @@ export function imagesIn(value: unknown): string[] {
 export function fullName(image: string): string {
   const [first = "", ...rest] = image.split("/");
   const named =
-    /[.:]/.test(first) || first === "localhost"
+    rest.length > 0 && (/[.:]/.test(first) || first === "localhost")
       ? image
       : `docker.io/${rest.length ? "" : "library/"}${image}`;
   return /:[^/]+$/.test(named) ? named : `${named}:latest`;

@@ -11,7 +11,7 @@ const namespace = `e-${process.pid}`;
 let found: Record<string, string> & { restored: string[] };
 
 // Built by `./deploy.sh`, which a machine that only runs the tests has not done.
-describe.skipIf(!(isBuilt("etcd") && isBuilt("kubernetes")))("the control plane", () => {
+describe.skipIf(!["etcd", "kubernetes", "kube-router"].every(isBuilt))("the control plane", () => {
   beforeAll(async () => {
     await execa("ip", ["netns", "add", namespace]);
     const script = join(import.meta.dirname, "private-control-plane.ts");
@@ -22,9 +22,13 @@ describe.skipIf(!(isBuilt("etcd") && isBuilt("kubernetes")))("the control plane"
     );
     found = JSON.parse(stdout) as typeof found;
     expect(found.error).toBeUndefined();
-  }, 300_000);
+  }, 900_000);
 
   afterAll(async () => {
+    // Whatever ended the script, what it started ends with its network.
+    const { stdout } = await execa("ip", ["netns", "pids", namespace], { reject: false });
+    for (const id of stdout.split("\n").filter(Boolean))
+      await execa("kill", ["-KILL", id], { reject: false });
     if (existsSync(`/run/netns/${namespace}`)) await execa("ip", ["netns", "delete", namespace]);
     rmSync(directory, { recursive: true, force: true });
   });
@@ -49,6 +53,11 @@ describe.skipIf(!(isBuilt("etcd") && isBuilt("kubernetes")))("the control plane"
   it("gives what enforces policies no Secret and no change", () => {
     expect(found.routers).toMatch(/networkpolicies\S* .*\[get list watch\]/);
     expect(found.routers).not.toMatch(/secrets|configmaps|\b(create|update|patch|delete)\b.*(pods|nodes)/);
+  });
+
+  it("is followed by what enforces policies, with those rights alone: nobody reaches a pod that nobody may", () => {
+    expect(found.rules).toMatch(/-A KUBE-ROUTER-FORWARD -d 10\.244\.1\.7\/32 .*-j KUBE-POD-FW-/);
+    expect(found.rules).toMatch(/-A KUBE-POD-FW-\S+ .*-j REJECT/);
   });
 
   it("is what it was when etcd's data comes out of a backup", () => {

@@ -1,10 +1,16 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { afterAll, describe, expect, it, vi } from "vitest";
+import { until } from "../../../lib/failure.ts";
 import { follow } from "../../../lib/test/follow.ts";
 import { failureOf } from "../../../tools/test/shop.ts";
+
+import type { Endpoint } from "../src/layout.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "loadbalancer-"));
 vi.stubEnv("STATE_DIR", directory);
@@ -73,6 +79,57 @@ it("gives one address a share of the connections, as the gateway's settings say"
   const all = Number(/^ {2}maxconn (\d+)$/m.exec(text)?.[1]);
   expect(limit * 4).toBeLessThan(all);
 });
+
+it("closes what one client opens above its share, and lets its neighbour through", async () => {
+  const server = createServer((socket) => socket.write("welcome")).listen(0, "127.0.0.1");
+  const front = createServer().listen(0, "127.0.0.1");
+  await Promise.all([server, front].map((one) => once(one, "listening")));
+  const port = (one: Server): number => (one.address() as AddressInfo).port;
+  const [backend, frontend] = [port(server), port(front)];
+  front.close();
+  const share = 5;
+  const [endpoint] = offered;
+  const file = join(directory, "live.cfg");
+  const live = haproxyConfig([{ ...(endpoint ?? offered[0]), port: frontend } as Endpoint], share)
+    // Nodes there are none, and nobody to ask for their health.
+    .replace(/^( {2}server \S+) \S+ check.*$/gm, `$1 127.0.0.1:${backend}`)
+    .replace(/stats socket \S+/, `stats socket ${join(directory, "live.sock")}`);
+  writeFileSync(file, live);
+  const haproxy = spawn("/usr/sbin/haproxy", ["-db", "-f", file]);
+  let said = "";
+  haproxy.stderr.on("data", (data: Buffer) => {
+    said += data.toString();
+  });
+  const sockets: Socket[] = [];
+  /** Opens a connection from an address; what is heard on it, or that it was closed. */
+  const open = (localAddress: string): Promise<string> =>
+    new Promise((done) => {
+      const socket = connect({ host: "127.0.0.1", port: frontend, localAddress });
+      sockets.push(socket);
+      socket.on("data", (data) => done(data.toString()));
+      socket.on("error", () => done("closed")).on("close", () => done("closed"));
+    });
+  try {
+    await until("HAProxy", 30, async () => {
+      const heard = await open("127.0.0.9");
+      return heard === "welcome" ? undefined : `${heard}: ${said}`;
+    });
+    const heard: string[] = [];
+    for (let count = 0; count < share + 3; count++) heard.push(await open("127.0.0.2"));
+    expect(heard).toEqual([...Array(share).fill("welcome"), ...Array(3).fill("closed")]);
+    expect(await open("127.0.0.3")).toBe("welcome");
+    // What it closes it may open again.
+    for (const socket of sockets) socket.destroy();
+    await until("the share", 30, async () => {
+      const again = await open("127.0.0.2");
+      return again === "welcome" ? undefined : again;
+    });
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    haproxy.kill("SIGKILL");
+    server.close();
+  }
+}, 90_000);
 
 it("says what is missing in the gateway's settings", async () => {
   const { message, next } = await failureOf((async () => connectionsPerClient("BODY_BYTES=1\n"))());

@@ -160,7 +160,11 @@ describe("removal from the store", () => {
     );
     await served(async (url) => {
       const status = async (path: string): Promise<number> =>
-        (await fetch(`${url}/${name}${path}`, { headers: { accept: "*/*" } })).status;
+        (
+          await fetch(`${url}/${name}${path}`, {
+            headers: { accept: "application/vnd.oci.image.manifest.v1+json, */*" },
+          })
+        ).status;
       const found = await Promise.all(
         ["old", "older", "twin", "kept"].map((tag) => status(`/manifests/${tag}`)),
       );

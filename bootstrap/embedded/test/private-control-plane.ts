@@ -6,14 +6,18 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { appendFileSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { execa } from "execa";
+import { until } from "../../../lib/failure.ts";
 import { apply, kubectl } from "../../src/kubectl.ts";
 import { encryptionFile, encryptSecrets } from "../src/at-rest.ts";
 import { auditLog } from "../src/audit.ts";
 import { ensureEtcdData } from "../src/backup.ts";
 import { pki } from "../src/certificates.ts";
 import { controlPlanePrograms, prepareControlPlane, waitForApiServer } from "../src/controlplane.ts";
-import { bridge, repository, state } from "../src/layout.ts";
+import { bridge, nodes, repository, state } from "../src/layout.ts";
 import { installBinaries } from "../src/modules.ts";
+import { enter, nodePrograms, policyProgram, writeNodeKubeconfigs } from "../src/node.ts";
+
+const first = nodes[0] ?? { name: "", address: "", podCIDR: "" };
 
 process.env.KUBECONFIG = state("kubeconfig", "admin.yaml");
 process.env.PATH = `${state("bin")}:${process.env.PATH}`;
@@ -26,19 +30,21 @@ for (const args of [
 ])
   await execa("ip", args);
 mkdirSync(state("log"), { recursive: true });
-await installBinaries(["etcd", "kubernetes"]);
+await installBinaries(["etcd", "kubernetes", "kube-router"]);
 await prepareControlPlane();
 
 const running = new Map<string, ChildProcess>();
 function start(name: string): void {
-  const program = controlPlanePrograms().find((one) => one.name === name);
-  const [command = "", ...args] = program?.command ?? [];
+  const program = [...controlPlanePrograms(), ...nodePrograms(first)].find((one) => one.name === name);
+  // Not into a node, as there is none.
+  const words = program?.command.slice(name === policyProgram(first) ? enter(first).length : 0) ?? [];
+  const [command = "", ...args] = words;
   const log = openSync(state("log", `${name}.log`), "a");
   running.set(name, spawn(command, args, { stdio: ["ignore", log, log] }));
 }
 async function stop(name: string): Promise<void> {
   const child = running.get(name);
-  if (!child || child.exitCode !== null) return;
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, "exit");
   child.kill("SIGKILL");
   await exited;
@@ -127,6 +133,51 @@ try {
     await execa("kubectl", ["auth", "can-i", "--list", "--as", "system:kube-router", "--no-headers"])
   ).stdout;
 
+  // A node with a pod that a policy selects; that nothing runs there is nothing to who writes rules.
+  writeNodeKubeconfigs(first);
+  await apply(
+    JSON.stringify({
+      apiVersion: "v1",
+      kind: "List",
+      items: [
+        { apiVersion: "v1", kind: "Node", metadata: { name: first.name }, spec: { podCIDR: first.podCIDR } },
+        {
+          apiVersion: "v1",
+          kind: "Pod",
+          metadata: { name: "kept", namespace: "somebodys", labels: { app: "kept" } },
+          spec: {
+            nodeName: first.name,
+            automountServiceAccountToken: false,
+            containers: [{ name: "x", image: "x" }],
+          },
+        },
+        {
+          apiVersion: "networking.k8s.io/v1",
+          kind: "NetworkPolicy",
+          metadata: { name: "nobody", namespace: "somebodys" },
+          spec: { podSelector: { matchLabels: { app: "kept" } }, policyTypes: ["Ingress"] },
+        },
+      ],
+    }),
+  );
+  const patchStatus = (kind: string, name: string, status: object, ...where: string[]): Promise<string> =>
+    kubectl([
+      ...["patch", kind, name, ...where, "--subresource=status", "--type=merge"],
+      ...["--patch", JSON.stringify({ status })],
+    ]);
+  await patchStatus("node", first.name, { addresses: [{ type: "InternalIP", address: first.address }] });
+  const podIP = first.podCIDR.replace("0/24", "7");
+  const host = { hostIP: first.address, hostIPs: [{ ip: first.address }] };
+  const runs = { phase: "Running", podIP, podIPs: [{ ip: podIP }], ...host };
+  await patchStatus("pod", "kept", runs, "--namespace", "somebodys");
+  start(policyProgram(first));
+  await until("rules of the pod", 90, async () => {
+    const { stdout } = await execa("iptables", ["-S"]);
+    found.rules = stdout;
+    return /-A KUBE-POD-FW-\S+ .*-j REJECT/.test(stdout) ? undefined : stdout;
+  });
+  await stop(policyProgram(first));
+
   mkdirSync(state("restore"), { recursive: true });
   const uid = (): Promise<string> => kubectl(["get", "ns", "somebodys", "-o", "jsonpath={.metadata.uid}"]);
   found.uidBefore = await uid();
@@ -151,6 +202,6 @@ try {
   for (const name of running.keys())
     appendFileSync(2, readFileSync(state("log", `${name}.log`), "utf8").slice(-3000));
 } finally {
-  for (const name of ["kube-apiserver", "etcd"]) await stop(name);
+  for (const name of [policyProgram(first), "kube-apiserver", "etcd"]) await stop(name);
 }
 process.stdout.write(JSON.stringify(found));
