@@ -26,6 +26,9 @@ export class GitFailure extends Failure {
   }
 }
 
+/** Arguments before the command for a bare repository, the current directory, that another user owns. */
+export const othersRepository = ["-c", "safe.directory=*", "--git-dir", "."];
+
 /** Git in one directory. No other file starts it. */
 export class Git {
   readonly directory: string;

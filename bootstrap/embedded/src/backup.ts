@@ -16,7 +16,8 @@ import {
 } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
-import { run, succeeds } from "../../../lib/process.ts";
+import { Git, othersRepository } from "../../../lib/git/git.ts";
+import { run } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
 import { quoted } from "../../../lib/quoted.ts";
 import { pki } from "./certificates.ts";
@@ -108,7 +109,7 @@ async function stage(): Promise<void> {
   const manifest: Manifest = {
     format: 1,
     made: new Date().toISOString(),
-    commit: (await run("git", ["-C", repository, "rev-parse", "HEAD"], { quiet: true })).trim(),
+    commit: await new Git(repository).run("rev-parse", "HEAD"),
     kubernetes: moduleVersion("kubernetes"),
     etcd: moduleVersion("etcd"),
     sha256: await sha256(snapshot),
@@ -142,9 +143,9 @@ export async function copyConsistently(directory: string): Promise<void> {
 async function damagedRepository(directory: string): Promise<string | undefined> {
   for (const path of readdirSync(directory, { recursive: true, encoding: "utf8" })) {
     if (!path.endsWith(".git") || !existsSync(join(directory, path, "objects"))) continue;
-    const git = ["-c", "safe.directory=*", "--git-dir", join(directory, path)];
-    if (!(await succeeds("git", [...git, "fsck", "--connectivity-only", "--no-dangling"])))
-      return `${basename(path)} changed meanwhile`;
+    const git = new Git(join(directory, path));
+    const whole = await git.try(...othersRepository, "fsck", "--connectivity-only", "--no-dangling");
+    if (whole === undefined) return `${basename(path)} changed meanwhile`;
   }
   return undefined;
 }

@@ -5,6 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { Git, othersRepository } from "../../../lib/git/git.ts";
 import { run } from "../../../lib/process.ts";
 import { kubectlQuietly } from "../../src/kubectl.ts";
 import { cache, keptImageDays, nodes, state } from "./layout.ts";
@@ -112,9 +113,9 @@ async function deployedImages(): Promise<Deployed[] | undefined> {
       name.endsWith("_git_repositories-git-server-0"),
     );
     if (!volume) continue;
-    const git = ["-c", "safe.directory=*", "--git-dir", join(volumes, volume, "platform.git")];
+    const git = new Git(join(volumes, volume, "platform.git"));
     const format = "--format=%ct%n%(trailers:key=Image,valueonly)";
-    return parseDeployed(await run("git", [...git, "log", "--branches", format], { quiet: true }));
+    return parseDeployed(await git.run(...othersRepository, "log", "--branches", format));
   }
   return undefined;
 }
