@@ -296,7 +296,7 @@ describe("a command line that cannot be meant is refused", () => {
     [["--port", "80"], "belong to --image"],
     [["--image", "nginx"], "names no registry"],
     [["--image", "docker.io/library/nginx"], "has no tag"],
-    [["--image", "docker.io/library/nginx:latest"], "is another one each day"],
+    [["--image", "docker.io/library/nginx:latest"], "changes from day to day"],
     [["--image", 'docker.io/x:1"'], "is no image"],
     [["--image", "docker.io/x:1", "--port", "0"], "expected a port"],
     [["--image", "docker.io/x:1", "--health", "x y"], "is no path"],

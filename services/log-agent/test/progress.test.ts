@@ -29,15 +29,13 @@ afterEach(async () => {
 });
 
 /** Starts the script as it is deployed, at a pace of seconds, beside the collector. */
-function startWatch(): void {
+function startWatch(ask = 'exec curl -sf -m 5 "$url"'): void {
   const bin = join(agent.directory, "bin");
   mkdirSync(bin);
   // The process of this test, and of no other that runs beside it.
   writeFileSync(join(bin, "pidof"), `#!/bin/sh\necho ${agent.pid}\n`, { mode: 0o755 });
   // A machine has curl, as bootstrap needs it, and perhaps no wget.
-  writeFileSync(join(bin, "wget"), '#!/bin/sh\nfor url; do :; done\nexec curl -sf -m 5 "$url"\n', {
-    mode: 0o755,
-  });
+  writeFileSync(join(bin, "wget"), `#!/bin/sh\nfor url; do :; done\n${ask}\n`, { mode: 0o755 });
   const heartbeat = join(agent.volume("uid-agent", "heartbeat"), "app.log.1");
   watch = spawn("sh", [script], {
     env: {
@@ -81,6 +79,13 @@ describe.skipIf(findCollector() === undefined)("the agent's progress", () => {
     // Nor is what it asks with a line that anybody sees.
     expect(agent.printed()).toEqual([]);
     expect(agent.stored()).toEqual([]);
+  });
+
+  test("leaves one alone of which it has never had an answer: its own means may be what fails", async () => {
+    await agent.start();
+    startWatch("kill -SEGV $$");
+    await sleep(12_000);
+    expect([agent.runs, said]).toEqual([true, expect.not.stringContaining("it is ended")]);
   });
 
   test("leaves one alone whose disk is full: it waits, and does not lose its place", async () => {
