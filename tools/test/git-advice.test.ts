@@ -317,6 +317,8 @@ describe("a next line for a cluster names its context", () => {
     chmodSync(join(bin, "kubectl"), 0o755);
     vi.stubEnv("PATH", `${bin}:${process.env.PATH}`);
     vi.stubEnv("KUBE_CONTEXT", "mine");
+    // As in a shell without what ./deploy.sh env says.
+    vi.stubEnv("KUBECONFIG", undefined);
     vi.stubEnv("WAIT_SECONDS", "0");
   });
 

@@ -71,8 +71,9 @@ test(
   async () => {
     const { stdout } = await gitops(repository, "validate", "--format", "sarif");
     const schema = join(checkout, "node_modules/@microsoft/jest-sarif/lib/schemas/sarif-2.1.0-rtm.5.json");
-    const { $schema: _, ...standard } = JSON.parse(readFileSync(schema, "utf8"));
-    const fits = new Ajv({ strict: false, validateFormats: false }).compile(standard);
+    // Ajv 8 knows no draft 4, whose name for $id this is.
+    const { $schema: _, id: __, ...standard } = JSON.parse(readFileSync(schema, "utf8"));
+    const fits = new Ajv({ strict: false, validateFormats: false, unicodeRegExp: false }).compile(standard);
     expect(fits(JSON.parse(stdout)) || fits.errors).toBe(true);
     expect(JSON.parse(stdout).runs[0].results).toHaveLength(1);
     expect(fits({ version: "2.1.0", runs: [{}] })).toBe(false);
