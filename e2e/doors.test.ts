@@ -148,7 +148,7 @@ describe("a pod of somebody's", () => {
     ["argocd", "argocd-repo-server", 8081],
     ["git", "git-server", 8080],
     ["monitoring", "prometheus", 9090],
-    ["monitoring", "alertmanager", 9093],
+    ["monitoring", "alertmanager", 9095],
     ["monitoring", "kube-state-metrics", 8080],
   ])("does not reach what %s has in %s", async (where, name, port) => {
     const selector = `app.kubernetes.io/name=${name}`;
