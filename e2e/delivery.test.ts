@@ -141,6 +141,12 @@ test.for(["configmap", "service"])("E3 a deleted %s comes back", async (kind, { 
     return now.metadata.uid === metadata.uid ? "not deleted" : undefined;
   });
   await annotate(`${secondsSince(deleted)} s`);
+  // Each gateway takes a Service that is made anew for another one.
+  let answered = 0;
+  await until("the gateways", 60, async () => {
+    answered = (await send("/")).status === 200 ? answered + 1 : 0;
+    return answered < 20 ? `${answered} answers one after the other` : undefined;
+  });
 });
 
 /** Takes the last commit back, and waits until the platform runs the result without any help. */
