@@ -10,6 +10,7 @@ import { complaints, idleShare, picture, startBrowser } from "./browser.ts";
 import type { Clone } from "./clone.ts";
 import { get, kubectl, list, secret } from "./kubectl.ts";
 import { exported } from "./platform.ts";
+import { query } from "./prometheus.ts";
 
 let browser: Browser;
 
@@ -233,7 +234,7 @@ describe("D4 dashboards", () => {
     const page = await open();
     const complained = complaints(page);
     // A panel is drawn when it comes into sight.
-    await page.setViewportSize({ width: 1600, height: 600 * rows.length });
+    await page.setViewportSize({ width: 1600, height: Math.max(2600, 430 * rows.length) });
     await page.goto(`${exported("DASHBOARDS_URL")}/${name}`);
     const panels = rows.flatMap((row) => row.panels);
     expect(panels.length).toBeGreaterThan(5);
@@ -248,6 +249,26 @@ describe("D4 dashboards", () => {
     expect(complained).toEqual([]);
     await picture(page, `dashboard-${name}`);
     await page.close();
+  });
+
+  // A graph says "No data" in its picture and not in the page's text: what its questions are answered is asked for besides.
+  test.each(descriptions.map(({ name }) => name))("%s asks what has an answer", async (name) => {
+    const rows = descriptions.find((one) => one.name === name)?.rows ?? [];
+    // Nobody need have a service of their own.
+    const shown = rows.filter(({ title }) => title !== "Services beside it").flatMap(({ panels }) => panels);
+    const asked = shown.filter(({ title }) => !quiet.has(title));
+    await until("an answer for each panel", 180, async () => {
+      await post("so that there is something to draw");
+      const silent: string[] = [];
+      for (const panel of asked) {
+        const expressions = panel.kind === "graph" ? Object.values(panel.queries) : [panel.expression];
+        const answers = await Promise.all(
+          expressions.map((expression) => query(expression.replaceAll("$__rate_interval", "2m"))),
+        );
+        if (answers.flat().length === 0) silent.push(panel.title);
+      }
+      return silent.length === 0 ? undefined : `none for ${silent.join(", ")}`;
+    });
   });
 
   test("ask Prometheus, and nothing else gets through", async () => {
