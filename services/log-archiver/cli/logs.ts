@@ -71,10 +71,14 @@ program.action(async (words: string[], options) => {
   }
 });
 
+// A fetch whose peer hung up without an answer keeps no process alive: Node would end here, silently, with code 13.
+const alive = setInterval(() => {}, 60_000);
 try {
   await program.parseAsync();
 } catch (error) {
   console.error(reasonOf(error));
   if (error instanceof Failure && error.next !== undefined) console.error(`next: ${error.next}`);
   process.exitCode = exitCode.failed;
+} finally {
+  clearInterval(alive);
 }

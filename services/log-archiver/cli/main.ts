@@ -190,10 +190,14 @@ async function pause(job: string, deadline: number): Promise<void> {
   await new Promise((done) => setTimeout(done, 500));
 }
 
+// A fetch whose peer hung up without an answer keeps no process alive: Node would end here, silently, with code 13.
+const alive = setInterval(() => {}, 60_000);
 try {
   await program.parseAsync();
 } catch (error) {
   console.error((error as { stderr?: string }).stderr || reasonOf(error));
   if (error instanceof Failure && error.next !== undefined) console.error(`next: ${error.next}`);
   process.exitCode = exitCode.failed;
+} finally {
+  clearInterval(alive);
 }
