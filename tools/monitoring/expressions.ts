@@ -32,6 +32,10 @@ export const onlyWhileWrong = [
   "kube_job_failed",
   "etcd_request_errors_total",
   "apiserver_request_terminations_total",
+  "log_search_dropped_bytes_total",
+  "log_search_shortened_lines_total",
+  // Its client watches from the start, and lists only from an API server that streams no lists.
+  "kube_state_metrics_list_total",
 ];
 
 /** Every expression of the rules and dashboards in Git. */
