@@ -69,25 +69,8 @@ export const rules: readonly Rule[] = [
   metricExists,
 ];
 
-/** The rules that say what Argo CD, the API server and istiod refuse, whoever wrote the repository. */
-const ofArgocd: ReadonlySet<Rule> = new Set([
-  renders,
-  schema,
-  nameValid,
-  valueValid,
-  scheduleValid,
-  podValid,
-  meshValid,
-  entryOnce,
-  faultShare,
-  linkInside,
-  fileTracked,
-  singleOwner,
-  projectAllows,
-]);
-
 /** The preset that a rule is in: `platform` has those of `argocd` too. */
-export const presetOf = (rule: Rule): Preset => (ofArgocd.has(rule) ? "argocd" : "platform");
+export const presetOf = (rule: Rule): Preset => (rule.isOfArgocd ? "argocd" : "platform");
 
 /**
  * The rules that hold in a repository: those of its preset, without those that it switches off, with those that it
@@ -99,7 +82,9 @@ export function chosenRules({ preset, rules: switched }: Configuration): readonl
       const ids = rules.map(({ id }) => id);
       throw new WrongConfiguration(`${configurationFile}: there is no rule ${name}`, nearest(name, ids));
     }
-  return rules.filter((rule) => switched[rule.id]?.on ?? (preset === "platform" || ofArgocd.has(rule)));
+  return rules.filter(
+    (rule) => switched[rule.id]?.on ?? (preset === "platform" || presetOf(rule) === preset),
+  );
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Rule } from "./rule.ts";
 
 export const singleOwner: Rule = {
   id: "single-owner",
+  isOfArgocd: true,
   isLocal: true,
   summary: "Every object and every namespace has one owner",
   explanation: `Two Applications that render the same object (group, kind, namespace and name) take it from each other with every sync, and

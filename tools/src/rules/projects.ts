@@ -32,6 +32,7 @@ interface ProjectSpec {
 
 export const projectAllows: Rule = {
   id: "project-allows",
+  isOfArgocd: true,
   isOfClusters: true,
   summary: "The AppProject allows every kind, destination and source of its Applications",
   explanation: `Argo CD refuses a whole sync for one object that the Application's project does not allow. Compared are the Application's own

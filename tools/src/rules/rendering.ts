@@ -5,6 +5,7 @@ import type { Problem, Rule } from "./rule.ts";
 
 export const renders: Rule = {
   id: "renders",
+  isOfArgocd: true,
   isOfFiles: true,
   isLocal: true,
   summary: "Every Application's sources render",
@@ -27,6 +28,7 @@ YAML that is none. The pinned kustomize renders each source here as Argo CD's re
 
 export const schema: Rule = {
   id: "schema",
+  isOfArgocd: true,
   isOfFiles: true,
   isLocal: true,
   summary: "Every object fits the schema of its kind",

@@ -15,6 +15,8 @@ export interface Rule {
   summary: string;
   /** Why it matters, what exactly is compared and what is left out; shown by `validate --explain`. */
   explanation: string;
+  /** It says what Argo CD, the API server and istiod refuse, whoever wrote the repository: it is in the preset `argocd`. */
+  isOfArgocd?: true;
   /** It judges each object by itself, so that it says nothing wrong where others are missing. */
   isLocal?: true;
   /** It looks at files one by one, so that it can be asked where an Application does not render. */

@@ -18,6 +18,7 @@ const headers: Record<string, { most: number; what: string }> = {
 
 export const faultShare: Rule = {
   id: "fault-share",
+  isOfArgocd: true,
   summary: "The share of delayed requests is a whole number from 0 to 100",
   isLocal: true,
   explanation: `Envoy reads x-envoy-fault-delay-request-percentage as a whole number and ignores anything else, and then every request is delayed: 7.5, 0,5,

@@ -4,6 +4,7 @@ import type { Rule } from "./rule.ts";
 
 export const nameValid: Rule = {
   id: "name-valid",
+  isOfArgocd: true,
   isOfFiles: true,
   summary: "The API server accepts all names, labels and keys",
   isLocal: true,
@@ -15,6 +16,7 @@ names, labels, keys of annotations, selectors, keys of ConfigMaps and Secrets, e
 
 export const valueValid: Rule = {
   id: "value-valid",
+  isOfArgocd: true,
   isOfFiles: true,
   summary: "The API server accepts all numbers, quantities and combinations of fields",
   isLocal: true,
@@ -26,6 +28,7 @@ list for the kinds that this platform uses (tools/src/schema/fields.ts and objec
 
 export const scheduleValid: Rule = {
   id: "schedule-valid",
+  isOfArgocd: true,
   isOfFiles: true,
   summary: "Schedules have five fields and time zones exist",
   isLocal: true,
@@ -36,6 +39,7 @@ and the names of months and days, or @daily and its like. The time zone stands i
 
 export const podValid: Rule = {
   id: "pod-valid",
+  isOfArgocd: true,
   isOfFiles: true,
   summary:
     "Pods mount volumes that they have, request no more than their limits, and name each container once",
@@ -48,6 +52,7 @@ have. The API server refuses each of them.`,
 
 export const meshValid: Rule = {
   id: "mesh-valid",
+  isOfArgocd: true,
   isOfFiles: true,
   summary: "istiod accepts all durations, counts and hosts of the mesh",
   isLocal: true,
@@ -59,6 +64,7 @@ content of an EnvoyFilter's patch is Envoy's and is not looked at.`,
 
 export const entryOnce: Rule = {
   id: "entry-once",
+  isOfArgocd: true,
   isOfFiles: true,
   summary: "No list has an entry twice",
   isLocal: true,
