@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { post, send } from "../app.ts";
 import { cloneOfConverged, converged, endClone } from "../applications.ts";
 import type { Clone } from "../clone.ts";
-import { get, kubectl, list, secret } from "../kubectl.ts";
+import { identity } from "../identity.ts";
+import { kubectl, secret } from "../kubectl.ts";
 import { archiveNow, restored } from "../lines.ts";
 import { deploy, gitops } from "../platform.ts";
 
@@ -25,14 +26,8 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-const uids = async (...args: string[]): Promise<string[]> =>
-  (await list(...args)).map(({ metadata }) => `${metadata.name} ${metadata.uid}`).sort();
-
-const identity = async (): Promise<object> => ({
-  cluster: (await get("namespace", "kube-system")).metadata.uid,
-  nodes: await uids("nodes"),
-  applications: await uids("applications", "--namespace", "argocd"),
-  volumes: await uids("persistentvolumes"),
+const whole = async (): Promise<object> => ({
+  ...(await identity()),
   secret: await secret("default", "e2e-backup"),
   admin: await secret("argocd", "argocd-initial-admin-secret"),
 });
@@ -54,7 +49,7 @@ test("a platform comes back from its backup: objects, Secrets, Git and lines", a
   await converged(commit);
   expect((await post(text)).status).toBe(200);
   expect((await archiveNow()).exitCode).toBe(0);
-  const before = await identity();
+  const before = await whole();
 
   const saved = await deploy(["backup", file]);
   expect(saved.exitCode, saved.stdout + saved.stderr).toBe(0);
@@ -69,7 +64,7 @@ test("a platform comes back from its backup: objects, Secrets, Git and lines", a
     exitCode: 1,
     stderr: expect.stringContaining("a platform is there already"),
   });
-  expect(await identity()).toEqual(before);
+  expect(await whole()).toEqual(before);
 
   const gone = await deploy(["destroy"]);
   expect(gone.exitCode, gone.stdout + gone.stderr).toBe(0);
@@ -77,7 +72,7 @@ test("a platform comes back from its backup: objects, Secrets, Git and lines", a
   expect(made.exitCode, made.stdout + made.stderr).toBe(0);
   await annotate(`made from it in ${made.seconds} s`);
 
-  expect(await identity()).toEqual(before);
+  expect(await whole()).toEqual(before);
   expect(await gitops("wait")).toMatchObject({
     exitCode: 0,
     stdout: expect.stringContaining(commit.slice(0, 9)),

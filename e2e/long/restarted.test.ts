@@ -4,18 +4,13 @@ import { existsSync } from "node:fs";
 import { afterAll, expect, test } from "vitest";
 import { until } from "../../lib/failure.ts";
 import { linesWith, post, send } from "../app.ts";
-import { get, list } from "../kubectl.ts";
+import { identity, uids } from "../identity.ts";
 import { forgetKernel, stateDirectory, traces } from "../machine.ts";
 import { deploy } from "../platform.ts";
 
 const bootstrapMs = 900_000;
-const uids = async (...args: string[]): Promise<string[]> =>
-  (await list(...args)).map(({ metadata }) => `${metadata.name} ${metadata.uid}`).sort();
-const identity = async (): Promise<object> => ({
-  cluster: (await get("namespace", "kube-system")).metadata.uid,
-  nodes: await uids("nodes"),
-  applications: await uids("applications", "--namespace", "argocd"),
-  volumes: await uids("persistentvolumes"),
+const whole = async (): Promise<object> => ({
+  ...(await identity()),
   secrets: await uids("secrets", "--all-namespaces"),
 });
 
@@ -27,7 +22,7 @@ afterAll(async () => {
 test("./deploy.sh brings the same platform back after a restart of the machine", {
   timeout: bootstrapMs,
 }, async ({ annotate }) => {
-  const before = await identity();
+  const before = await whole();
   const message = randomUUID();
   expect((await post(message)).status).toBe(200);
   await forgetKernel();
@@ -40,7 +35,7 @@ test("./deploy.sh brings the same platform back after a restart of the machine",
   const run = await deploy();
   expect(run.exitCode, run.stdout + run.stderr).toBe(0);
   await annotate(`back in ${run.seconds} s`);
-  expect(await identity()).toEqual(before);
+  expect(await whole()).toEqual(before);
   expect((await send("/status")).status).toBe(200);
   await until("the line posted before", 120, async () => {
     const found = [...(await linesWith(message)).values()].flat();
