@@ -34,11 +34,17 @@ async function found(...args: string[]): Promise<string[]> {
   return stdout === "" ? [] : stdout.split("\n").map((line) => line.replace(/^\S+ \S+ \S+ /, ""));
 }
 
-/** Asks as the page does, until something is found. */
+/** Asks as the page does, for one line. */
+const ask = (query: string): Promise<Response> =>
+  fetch(`${exported("LOGS_URL")}/select/logsql/query`, {
+    method: "POST",
+    body: new URLSearchParams({ query, limit: "1" }),
+  });
+
+/** Asks until something is found. */
 async function visible(text: string): Promise<void> {
   await until(`a line with ${text}`, foundWithin, async () => {
-    const body = new URLSearchParams({ query: `"${text}"`, limit: "1" });
-    const answer = await fetch(`${exported("LOGS_URL")}/select/logsql/query`, { method: "POST", body });
+    const answer = await ask(`"${text}"`);
     return (await answer.text()).includes(text) ? undefined : "it is not found";
   });
 }
@@ -180,8 +186,7 @@ async function endStore(): Promise<() => Promise<void>> {
       const { metadata, status } = await get<StorePod>("pod", ...pod);
       const isReady = status.conditions?.some(({ type, status }) => type === "Ready" && status === "True");
       if (metadata.uid === uid || !isReady) return "its next pod is not ready";
-      const body = new URLSearchParams({ query: "*", limit: "1" });
-      const answer = await fetch(`${exported("LOGS_URL")}/select/logsql/query`, { method: "POST", body });
+      const answer = await ask("*");
       return answer.ok ? undefined : `it answers ${answer.status}`;
     });
 }
