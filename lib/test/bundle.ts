@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writ
 import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build, type Plugin } from "esbuild";
+import { nodeBundle } from "../bundle.ts";
 import { checkout } from "../repository.ts";
 
 const kept = join(checkout, "node_modules/.cache/bundles");
@@ -44,20 +45,14 @@ export async function bundle(entry: string): Promise<string> {
   mkdirSync(kept, { recursive: true });
   const own = `${process.pid}-${performance.now()}`;
   const { metafile } = await build({
+    ...nodeBundle,
     entryPoints: [source],
     outfile: `${file}.${own}`,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
     keepNames: true,
     metafile: true,
     logLevel: "error",
     absWorkingDir: checkout,
     plugins: [ownPlace],
-    banner: {
-      js: 'import { createRequire as ownRequire } from "node:module"; const require = ownRequire(import.meta.url);',
-    },
   });
   const inputs = [...Object.keys(metafile.inputs), relative(checkout, import.meta.filename)];
   const made: Made = Object.fromEntries(inputs.map((path) => [path, stamp(join(checkout, path))]));

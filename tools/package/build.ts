@@ -4,6 +4,7 @@ import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } fro
 import { dirname, join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { nodeBundle } from "../../lib/bundle.ts";
 import { helm, kustomize, moduleFile, pinnedModules, prometheusOperator } from "../../lib/modules.ts";
 import { checkout } from "../../lib/repository.ts";
 import { compileSchemas, packagedSchemas } from "../src/schema/sources.ts";
@@ -27,16 +28,9 @@ for (const module of [...pinnedModules, prometheusOperator]) {
 
 const bundle = async (name: string): Promise<string> => {
   const { outputFiles } = await build({
+    ...nodeBundle,
     entryPoints: [join(checkout, "tools/src/standalone.ts")],
-    bundle: true,
-    platform: "node",
-    target: "node20",
-    format: "esm",
     legalComments: "inline",
-    // Packages that are no modules ask for Node's own.
-    banner: {
-      js: 'import { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);',
-    },
     define: { GITOPS_BUILD: JSON.stringify(name) },
     write: false,
   });

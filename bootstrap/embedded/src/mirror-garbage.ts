@@ -6,6 +6,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Git, othersRepository } from "../../../lib/git/git.ts";
+import { parseImage } from "../../../lib/images/names.ts";
 import { run } from "../../../lib/process.ts";
 import { kubectlQuietly } from "../../src/kubectl.ts";
 import { cache, keptImageDays, nodes, state } from "./layout.ts";
@@ -28,7 +29,7 @@ export interface Deployed {
   committed: Date;
 }
 
-const nameOf = (reference: string): string => reference.slice(0, reference.lastIndexOf(":"));
+const nameOf = (reference: string): string => parseImage(reference).name;
 
 /**
  * The tags that nothing needs.

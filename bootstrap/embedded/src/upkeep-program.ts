@@ -2,6 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
+import { nodeBundle } from "../../../lib/bundle.ts";
 import { quoted } from "../../../lib/quoted.ts";
 import { writeIfChanged } from "./files.ts";
 import { cacheDirectory, repository, state, stateDirectory } from "./layout.ts";
@@ -17,19 +18,12 @@ const pause = 300;
 /** The lock of deploy.sh: upkeep and a run of that change the same files. */
 export const deployLock = "/run/logging-platform.lock";
 
-// Packages that are no modules ask for these.
-const banner = `import { createRequire } from "node:module"; const require = createRequire(import.meta.url);`;
-
 /** Bundles the code, copies the Node that runs now, and returns the program, to be supervised. */
 export async function upkeepProgram(): Promise<Program> {
   mkdirSync(state("upkeep"), { recursive: true, mode: 0o700 });
   const { outputFiles } = await build({
+    ...nodeBundle,
     entryPoints: [join(repository, "bootstrap/embedded/src/upkeep.ts")],
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    banner: { js: banner },
     logLevel: "silent",
     write: false,
   });

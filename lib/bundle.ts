@@ -1,0 +1,14 @@
+/** How programs of this repository become one JavaScript file each. */
+import type { BuildOptions } from "esbuild";
+
+/** What every bundle has in common: a module for the oldest Node that is supported, with all that it imports. */
+export const nodeBundle = {
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  target: "node20",
+  // Packages that are no modules ask for Node's own. The name must not be one that a source imports too.
+  banner: {
+    js: 'import { createRequire as ownRequire } from "node:module"; const require = ownRequire(import.meta.url);',
+  },
+} as const satisfies BuildOptions;
