@@ -1,8 +1,9 @@
 /** `npm run logs`: finds lines, and shows them as they come. */
 import { Command, InvalidArgumentError, Option } from "commander";
-import { exitCode, Failure, reasonOf } from "../src/failure.ts";
+import { exitCode } from "../src/failure.ts";
 import { moment } from "../src/moment.ts";
 import { openDoor } from "./door.ts";
+import { run } from "./run.ts";
 import { ask, follow, type Row, textOf } from "./search.ts";
 
 /** Nothing was found: as with grep no failure, and not the same as something. */
@@ -71,14 +72,4 @@ program.action(async (words: string[], options) => {
   }
 });
 
-// A fetch whose peer hung up without an answer keeps no process alive: Node would end here, silently, with code 13.
-const alive = setInterval(() => {}, 60_000);
-try {
-  await program.parseAsync();
-} catch (error) {
-  console.error(reasonOf(error));
-  if (error instanceof Failure && error.next !== undefined) console.error(`next: ${error.next}`);
-  process.exitCode = exitCode.failed;
-} finally {
-  clearInterval(alive);
-}
+await run(program);

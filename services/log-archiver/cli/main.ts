@@ -9,6 +9,7 @@ import { type Manifest, manifestName } from "../src/manifest.ts";
 import { directoryShelf, remoteShelf, type Shelf, unreadableIn } from "../src/restore.ts";
 import { verify } from "../src/tar.ts";
 import { idlePod, kubectlCommand, needsNoPlatform, type PodTemplate } from "./place.ts";
+import { run } from "./run.ts";
 
 const namespace = "logging";
 const cronJob = "log-archiver";
@@ -190,14 +191,4 @@ async function pause(job: string, deadline: number): Promise<void> {
   await new Promise((done) => setTimeout(done, 500));
 }
 
-// A fetch whose peer hung up without an answer keeps no process alive: Node would end here, silently, with code 13.
-const alive = setInterval(() => {}, 60_000);
-try {
-  await program.parseAsync();
-} catch (error) {
-  console.error((error as { stderr?: string }).stderr || reasonOf(error));
-  if (error instanceof Failure && error.next !== undefined) console.error(`next: ${error.next}`);
-  process.exitCode = exitCode.failed;
-} finally {
-  clearInterval(alive);
-}
+await run(program);

@@ -1,0 +1,18 @@
+/** How every command of the archiver ends. */
+import type { Command } from "commander";
+import { exitCode, Failure, reasonOf } from "../src/failure.ts";
+
+/** Runs a command. What goes wrong is said on standard error, with what to do next, and in the exit code. */
+export async function run(program: Command): Promise<void> {
+  // A fetch whose peer hung up without an answer keeps no process alive: Node would end here, silently, with code 13.
+  const alive = setInterval(() => {}, 60_000);
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    console.error((error as { stderr?: string }).stderr || reasonOf(error));
+    if (error instanceof Failure && error.next !== undefined) console.error(`next: ${error.next}`);
+    process.exitCode = exitCode.failed;
+  } finally {
+    clearInterval(alive);
+  }
+}
