@@ -6,7 +6,7 @@ import { type Answer, linesWith, namespace, type Pod, pods, post, send } from ".
 import { cloneOfConverged, endClone } from "./applications.ts";
 import type { Clone } from "./clone.ts";
 import { apply, get, inPod, kubectl } from "./kubectl.ts";
-import { accesses, gateways, istioctl, proxies, proxyConfig, setFaultShare } from "./mesh.ts";
+import { accesses, gatewayAccess, gateways, istioctl, proxies, proxyConfig, setFaultShare } from "./mesh.ts";
 import { createNamespace, deleteNamespace, shellPod, waitForPhase } from "./testpods.ts";
 
 let clone: Clone;
@@ -111,8 +111,7 @@ describe("C2 C3 POST /log through the gateway", () => {
         return attempts >= 3 ? undefined : `${attempts} attempts`;
       });
       expect(attempts).toBe(3);
-      const [access] = await accesses(await gateways(), id);
-      expect(access).toMatchObject({ response_code: 504, response_flags: "UT" });
+      expect(await gatewayAccess(id)).toMatchObject({ response_code: 504, response_flags: "UT" });
       await annotate(`${status} after ${seconds.toFixed(2)} s, ${attempts} attempts`);
       expect([...(await linesWith(id)).values()].flat()).toEqual([]);
     }

@@ -54,6 +54,17 @@ export async function accesses(of: Pod[], mark: string): Promise<Access[]> {
   return found;
 }
 
+/** What the gateway wrote about the request with this id, once it has: Envoy flushes its log every second or so. */
+export async function gatewayAccess(id: string): Promise<Access> {
+  const of = await gateways();
+  let access: Access | undefined;
+  await until(`the gateway's access log of ${id}`, 30, async () => {
+    [access] = await accesses(of, id);
+    return access === undefined ? "no line" : undefined;
+  });
+  return access as Access;
+}
+
 const faultShare = "gitops/apps/logging/base/mesh/fault.env";
 const percentage = "x-envoy-fault-delay-request-percentage";
 

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -9,9 +9,10 @@ import { amount } from "../../lib/test/long.ts";
 import { type Clone, kustomization, Shop } from "./shop.ts";
 
 // In the place of git and of the builder stands a script that kills its parent at the step it is told.
-const killer = (program: string, counter: string, done: string): string => `#!/bin/sh
-step=$(($(cat ${counter}) + 1))
-echo $step > ${counter}
+// Some calls run side by side: each takes a number by making its directory, which only one of them can.
+const killer = (program: string, steps: string, done: string): string => `#!/bin/sh
+step=1
+until mkdir ${steps}/$step 2>/dev/null; do step=$((step + 1)); done
 if [ $step = "$KILL_AT" ]; then
   kill -9 $PPID
   if [ "$GOES_ON" ]; then ${program} "$@"; fi
@@ -35,7 +36,8 @@ beforeEach(async () => {
 });
 afterEach(() => shop.close());
 
-const counter = (): string => join(shop.directory, "counter");
+/** Holds one directory for each step of the run that is under way. */
+const stepsTaken = (): string => join(shop.directory, "steps");
 /** Where the processes keep what is temporary. */
 const temporary = (): string => join(shop.directory, "tmp");
 const done = (): string => join(shop.directory, "done");
@@ -45,10 +47,11 @@ async function run(killAt?: number, goesOn = false): Promise<{ failed: boolean; 
   const bin = join(shop.directory, "bin");
   mkdirSync(bin, { recursive: true });
   mkdirSync(temporary(), { recursive: true });
-  writeFileSync(counter(), "0");
+  rmSync(stepsTaken(), { recursive: true, force: true });
+  mkdirSync(stepsTaken());
   for (const name of ["git", "builder"]) {
     const real = name === "git" ? (await execa("sh", ["-c", "command -v git"])).stdout : shop.builder;
-    writeFileSync(join(bin, name), killer(real, counter(), done()));
+    writeFileSync(join(bin, name), killer(real, stepsTaken(), done()));
     chmodSync(join(bin, name), 0o755);
   }
   const { failed, stderr } = await execa("node", [program, clone.directory], {
@@ -93,7 +96,7 @@ describe.each([
     for (let step = firstStep; ; step += stride) {
       const { failed, stderr } = await run(step, goesOn);
       if (!failed) {
-        steps = Number(readFileSync(counter(), "utf8"));
+        steps = readdirSync(stepsTaken()).length;
         // The one before was a step of the release, and this one is behind its last.
         expect(steps).toBeLessThan(step);
         expect(steps).toBeGreaterThanOrEqual(step - stride);
