@@ -12,23 +12,9 @@ import { checkout } from "../../../lib/repository.ts";
 import { follow } from "../../../lib/test/follow.ts";
 import { healthy, istioctlIs, stubsForEach } from "./stubs.ts";
 
-// Rendering takes seconds and gives the same each time.
-vi.mock("../../../lib/render/start.ts", async (original) => {
-  const real = await original<typeof import("../../../lib/render/start.ts")>();
-  const known = new Map<string, unknown>();
-  const once =
-    <A extends unknown[], R>(name: string, render: (...args: A) => R) =>
-    (...args: A): R => {
-      const key = JSON.stringify([name, args]);
-      if (!known.has(key)) known.set(key, render(...args));
-      return known.get(key) as R;
-    };
-  return {
-    renderInstall: once("install", real.renderInstall),
-    renderRoot: once("root", real.renderRoot),
-    childrenOf: once("children", real.childrenOf),
-  };
-});
+vi.mock("../../../lib/render/start.ts", async (original) =>
+  (await import("./once.ts")).renderedOnce(await original<typeof import("../../../lib/render/start.ts")>()),
+);
 
 // The commands of the path, with programs in the place of kubectl and the rest that only write down what they are asked.
 const { istio: version, registry } = load(readFileSync(join(checkout, "versions.yaml"), "utf8")) as {
