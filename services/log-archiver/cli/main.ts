@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
 import { execa } from "execa";
 import { exitCode, Failure, reasonOf } from "../src/failure.ts";
@@ -188,7 +189,7 @@ async function pause(job: string, deadline: number): Promise<void> {
     throw new Failure(`job ${job} has not ended`, {
       next: kubectlCommand("--namespace", namespace, "describe", "job", job),
     });
-  await new Promise((done) => setTimeout(done, 500));
+  await sleep(500);
 }
 
 await run(program);
