@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { messageIn, readBody } from "./body.ts";
+import { messageIn, withBody } from "./body.ts";
 import type { Context } from "./context.ts";
 import { escapeMessage, formatLine } from "./line.ts";
 import { type Mistake, Problem, sendProblem } from "./problem.ts";
@@ -22,9 +22,10 @@ export async function answerAppendMany(
 ): Promise<void> {
   try {
     const { MAX_LINES_BYTES, MAX_MESSAGE_BYTES } = context.config;
-    const messages = messagesIn(await readBody(req, MAX_LINES_BYTES), MAX_MESSAGE_BYTES);
-    await store(context, req, requestId, messages.map(escapeMessage));
-    const body = `{"status":"ok","lines":${messages.length}}`;
+    const lines = await withBody(req, MAX_LINES_BYTES, context.rooms.lines, (body) =>
+      store(context, req, requestId, messagesIn(body, MAX_MESSAGE_BYTES)),
+    );
+    const body = `{"status":"ok","lines":${lines}}`;
     const headers = { "Content-Type": "application/json; charset=utf-8", "Content-Length": body.length };
     res.writeHead(200, headers).end(body);
   } catch (error) {
@@ -59,16 +60,23 @@ function messagesIn(body: Buffer, limit: number): string[] {
   throw new Problem(400, what, { errors: mistakes });
 }
 
-/**
- * Appends a line for each message, all in one write. A retry of a request whose lines are known adds none; after a restart it
- * adds those that the log does not hold.
- */
+/** Appends a line for each message, all in one write. @returns how many there are, once they are stored */
 async function store(
   context: Context,
   req: IncomingMessage,
   requestId: string,
-  escaped: string[],
-): Promise<void> {
+  messages: string[],
+): Promise<number> {
+  const lines = messages.length;
+  await append(context, req, requestId, messages.map(escapeMessage));
+  return lines;
+}
+
+/**
+ * A retry of a request whose lines are known adds none; after a restart it adds those that the log does not hold. It does not
+ * wait itself: while the disk is slow, only the text of the lines is kept.
+ */
+function append(context: Context, req: IncomingMessage, requestId: string, escaped: string[]): Promise<void> {
   const { log, retries } = context;
   const ids = idsOf(req, requestId);
   const keys = ids.map((id) => manyKey(id, escaped));
@@ -84,5 +92,5 @@ async function store(
   const text = missing.map(({ id, message }) => formatLine(time, id, message)).join("");
   // A line of an earlier request may be on its way still, and be refused.
   const write = Promise.all([log.append(text, missing.length), ...earlier]).then(() => undefined);
-  await settle(context, keys, write, missing.length);
+  return settle(context, keys, write, missing.length);
 }

@@ -11,6 +11,7 @@ import { LogFile } from "./log-file.ts";
 import { createMetrics } from "./metrics.ts";
 import { reload } from "./reload.ts";
 import { RetryWindow } from "./retries.ts";
+import { Room } from "./room.ts";
 
 // With DRAIN_SECONDS this stays below Kubernetes' grace period of 30 s.
 const unfinishedRequestsMs = 20_000;
@@ -20,6 +21,12 @@ const retryTailBytes = 4 * 1024 * 1024;
 
 // Longer than Envoy keeps an idle connection (1 h), so that it never sends a request on one that is being closed here.
 const keepAliveMs = 65 * 60_000;
+
+// From its first byte to its last: a sender that stops in the middle keeps others waiting for no longer.
+const requestMs = 60_000;
+
+// As text, a byte that is sent may take eight, and the pod has 256 MiB for everything. A write takes one megabyte at a time.
+const roomBytes = 4 * 1024 * 1024;
 
 /** A running service. */
 export interface Service {
@@ -62,7 +69,8 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
     },
   });
   const retries = new RetryWindow();
-  const context: Context = { config, draining: false, log, logger, metrics, retries };
+  const rooms = { line: new Room(roomBytes), lines: new Room(roomBytes) };
+  const context: Context = { config, draining: false, log, logger, metrics, retries, rooms };
   try {
     await log.open();
     retries.restore(await log.tail(retryTailBytes));
@@ -71,6 +79,7 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   }
   const api = createServer(createApi(context));
   api.keepAliveTimeout = keepAliveMs;
+  api.requestTimeout = requestMs;
   const metricsApi = createServer(createMetricsApi(context));
   const port = await listen(api, config.PORT);
   const metricsPort = await listen(metricsApi, config.METRICS_PORT);
