@@ -7,12 +7,12 @@ import { manyKey, maxLines, retryKey } from "./retries.ts";
 import { idsOf, isRetry, repeat, settle } from "./storing.ts";
 
 const newline = 0x0a;
-// So many mistakes are told one by one.
+// How many mistakes an answer lists one by one.
 const maxMistakes = 100;
 
 /**
  * Answers POST /logs: 200 once the line of every message is on disk, else a problem, and then this request has stored none.
- * A busy sender gets one answer for all, which a retry can repeat; what is wrong with which line the problem says.
+ * A busy sender gets one answer for all lines, and can repeat the request. The problem says which line is wrong, and how.
  */
 export async function answerAppendMany(
   context: Context,
@@ -90,7 +90,7 @@ function append(context: Context, req: IncomingMessage, requestId: string, escap
   if (missing.length === 0) return repeat(context, Promise.all(earlier), escaped.length);
   const time = new Date().toISOString();
   const text = missing.map(({ id, message }) => formatLine(time, id, message)).join("");
-  // A line of an earlier request may be on its way still, and be refused.
+  // A line of an earlier request may still be on its way, and may be refused.
   const write = Promise.all([log.append(text, missing.length), ...earlier]).then(() => undefined);
   return settle(context, keys, write, missing.length);
 }

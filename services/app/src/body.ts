@@ -34,7 +34,7 @@ function announcedBytes(req: IncomingMessage, limit: number): number {
   return bytes;
 }
 
-/** Copied into one buffer, for a body that comes in pieces of a byte each would else take a hundred times its size. */
+/** Copied into one buffer, because a body that comes in pieces of one byte would otherwise take a hundred times its size. */
 function readBody(req: IncomingMessage, bytes: number, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const endedEarly = () => reject(new Problem(400, "the body ended too early"));

@@ -2,12 +2,12 @@
 import type { IncomingMessage } from "node:http";
 import { Problem } from "./problem.ts";
 
-// What waits costs memory too: of each request some 64 KiB have arrived.
+// A waiting request costs memory too: about 64 KiB of it have arrived.
 const maxWaiting = 128;
-// Below a gateway's patience with one attempt, so that it hears of it and tries another pod.
+// Shorter than a gateway's timeout of one attempt, so that it gets the answer and tries another pod.
 const maxWaitMs = 1000;
 
-/** So many bytes, of which each request takes its share until it is answered. */
+/** A number of bytes, of which each request takes its share until it is answered. */
 export class Room {
   readonly #bytes: number;
   #taken = 0;
@@ -20,7 +20,7 @@ export class Room {
 
   /**
    * Takes so many bytes for a request, which `leave` gives back. Where they are not free, the returned promise resolves once
-   * they are; until then the request's body is not read, so that the sender waits. A body larger than the room has it alone.
+   * they are; until then the request's body is not read, so that the sender waits. A body that is larger than the room gets it alone.
    * Rejects with a Problem, and takes nothing, after a second of waiting, where too many wait, and when the sender has gone.
    */
   enter(req: IncomingMessage, bytes: number): Promise<void> | undefined {

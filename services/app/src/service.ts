@@ -19,13 +19,13 @@ const unfinishedRequestsMs = 20_000;
 // A retry comes within seconds; this many bytes hold its first attempt and are read in milliseconds.
 const retryTailBytes = 4 * 1024 * 1024;
 
-// Longer than Envoy keeps an idle connection (1 h), so that it never sends a request on one that is being closed here.
+// Envoy closes an idle connection after 1 h. This is longer, so Envoy never sends a request on one that closes here.
 const keepAliveMs = 65 * 60_000;
 
-// From its first byte to its last: a sender that stops in the middle keeps others waiting for no longer.
+// How long a whole request may take to arrive. A sender that stops in the middle keeps others waiting no longer than this.
 const requestMs = 60_000;
 
-// As text, a byte that is sent may take eight, and the pod has 256 MiB for everything. A write takes one megabyte at a time.
+// A byte that is sent may take eight as text, and the pod has 256 MiB for everything. One write takes about 1 MiB.
 const roomBytes = 4 * 1024 * 1024;
 
 /** A running service. */

@@ -22,9 +22,9 @@ const program = new Command("log-archiver");
 
 program
   .command("archive")
-  .description("start a run of the archiver now, show what it prints and wait for its end")
-  .option("--now", "do not wait for the schedule: what this does anyway")
-  .option("--timeout <seconds>", "give up waiting after so long", "600")
+  .description("start the archiver now, show its output and wait until it ends")
+  .option("--now", "do not wait for the schedule (always the case; kept for old scripts)")
+  .option("--timeout <seconds>", "how long to wait before giving up", "600")
   .action(async ({ timeout }) => {
     const job = `${cronJob}-now-${Date.now()}`;
     await kubectl("create", "job", job, `--from=cronjob/${cronJob}`);
@@ -40,7 +40,7 @@ program
 
 program
   .command("restore")
-  .description("verify archives and print their lines; --help shows what may be asked for")
+  .description("verify archives and print their lines; --help lists the options")
   .helpOption(false)
   .allowUnknownOption()
   .argument("[options...]")
@@ -52,10 +52,10 @@ program
 
 program
   .command("import")
-  .description("put archives onto the platform's volume, beside those that are there")
-  .option("--from-dir <directory>", "where they are, each with its manifest")
+  .description("copy archives onto the platform's volume, beside those that it has")
+  .option("--from-dir <directory>", "the directory with the archives and their manifests")
   .option("--from-remote <remote>", "an rclone remote that this machine can read, such as s3:bucket/path")
-  .option("--timeout <seconds>", "give up waiting for the pod after so long", "120")
+  .option("--timeout <seconds>", "how long to wait for the pod before giving up", "120")
   .action(async ({ fromDir, fromRemote, timeout }) => {
     if ((fromDir === undefined) === (fromRemote === undefined))
       throw new Failure("import takes one of --from-dir and --from-remote", {
@@ -76,7 +76,7 @@ program
         await sendTo(pod, shelf, manifest);
       }
     } finally {
-      // Where there is no cluster, that is not what should be told.
+      // If there is no cluster, the first error says so; this one would hide it.
       await kubectl("delete", "pod", pod, "--ignore-not-found", "--grace-period=1", "--wait=false").catch(
         () => undefined,
       );
