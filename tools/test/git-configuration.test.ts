@@ -5,6 +5,7 @@ import { execa } from "execa";
 import { describe, expect, test, vi } from "vitest";
 import { Git } from "../../lib/git/git.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
+import { drawn } from "../../lib/test/long.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { release, rollback } from "../src/release/release.ts";
 import { clone, kustomization, openShop, shop } from "./shop.ts";
@@ -27,14 +28,16 @@ describe("a release is made and pushed on top of what others pushed", () => {
     expect(await shop.remote("theirs.txt")).toBe("theirs");
   }
 
-  test.each<[string, Record<string, string>]>([
+  const alone: [string, Record<string, string>][] = [
     ["colours", { "color.ui": "always" }],
     ["colours of one command", { "color.grep": "always", "color.diff": "always", "color.status": "always" }],
     ["the signing of pushes", { "push.gpgSign": "true" }],
     ["options of pushes", { "push.pushOption": "ci.skip" }],
     ["a remote that mirrors", { "remote.origin.mirror": "true" }],
     ["a strategy that keeps one side", { "pull.twohead": "ours" }],
-  ])("with %s", async (_, settings) => {
+  ];
+  const section = ([, settings]: (typeof alone)[number]): unknown => Object.keys(settings)[0]?.split(".")[0];
+  test.each(drawn(alone, 1, section))("with %s", async (_, settings) => {
     await configure(settings);
     await releases();
   });
@@ -139,7 +142,7 @@ describe("a release is made and pushed on top of what others pushed", () => {
     expect(existsSync(join(clone.directory, kustomization))).toBe(false);
   });
 
-  test.each(["post-checkout", "pre-rebase"])("with a hook %s that fails", async (hook) => {
+  test.each(drawn(["post-checkout", "pre-rebase"], 1))("with a hook %s that fails", async (hook) => {
     const tag = await clone.change("one\n");
     await shop.move();
     clone.hook(hook, "exit 1");
@@ -176,7 +179,7 @@ test("a rollback with colours, a template and prose before each message goes bac
 });
 
 describe("sources that were rolled back are refused", () => {
-  test.each<[string, Record<string, string>]>([
+  const habits: [string, Record<string, string>][] = [
     ["regular expressions", { "grep.patternType": "extended" }],
     ["no regular expressions", { "grep.patternType": "fixed" }],
     ["another sign between trailers", { "trailer.separators": "=" }],
@@ -185,7 +188,9 @@ describe("sources that were rolled back are refused", () => {
     ["other names of trailers", { "trailer.image.key": "Bild", "trailer.rolled-back.key": "Zurueck: " }],
     ["a command for a trailer", { "trailer.image.key": "Image: ", "trailer.image.command": "echo forged" }],
     ["a place for trailers", { "trailer.where": "start", "trailer.ifmissing": "doNothing" }],
-  ])("with %s", async (_, settings) => {
+  ];
+  const section = ([, settings]: (typeof habits)[number]): unknown => Object.keys(settings)[0]?.split(".")[0];
+  test.each(drawn(habits, 1, section))("with %s", async (_, settings) => {
     await clone.change("one\n");
     await release(clone.options());
     const two = await clone.change("two\n");
