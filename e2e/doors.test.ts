@@ -505,6 +505,22 @@ describe("the log agent", () => {
     throw new Error(`no message came to a pod on ${node}`);
   }
 
+  test("has a watcher on every node that hears what it reads", async () => {
+    const script = readFileSync(join(repository, "gitops/apps/log-agent/base/agent/progress.sh"), "utf8");
+    // The question as the watcher asks it, with the programs of its image.
+    const question = /now=\$\((.*?) \| grep/.exec(script)?.[1] ?? "";
+    const agents = await list("pods", "--namespace=log-agent", "--selector=app.kubernetes.io/name=log-agent");
+    expect(agents).toHaveLength(nodes.length);
+    for (const { metadata } of agents) {
+      const args = ["--namespace=log-agent", "exec", metadata.name, "--container=progress", "--", "sh", "-c"];
+      const { all } = await execa("kubectl", [...args, `host=$POD_IP; ${question}`], {
+        reject: false,
+        all: true,
+      });
+      expect(all).toContain("otelcol_receiver_accepted_log_records");
+    }
+  });
+
   test("follows no link out of the app's volume", async () => {
     const secret = `e2e-door-${Date.now()}`;
     const source = { secret: { secretName: "door" } };

@@ -12,7 +12,8 @@ while :; do
   # A clock that is set back must not write the same line twice.
   echo "$(date +%s) $$ $stuck" >"${HEARTBEAT%/*}/new" && mv "${HEARTBEAT%/*}/new" "$HEARTBEAT"
   sleep "$PAUSE"
-  now=$(wget -q -T 5 -O - "http://$host:$METRICS_PORT/metrics" | grep -E '^otelcol_(receiver|exporter)_[a-z_]*log_records(_total)?[{ ]')
+  # Not -T: with it Debian's busybox 1.35 ends in a segmentation fault.
+  now=$(timeout 5 wget -q -O - "http://$host:$METRICS_PORT/metrics" | grep -E '^otelcol_(receiver|exporter)_[a-z_]*log_records(_total)?[{ ]')
   # Whoever has never had an answer cannot judge: it may be its own means that fail.
   if [ -z "$was" ] || { [ -n "$now" ] && [ "$now" != "$was" ]; }; then
     was=$now
