@@ -43,13 +43,23 @@ export function renderDirectory(
 
 function filesOf(root: string, path: string, directory: ApplicationSource["directory"]): string[] {
   const { recurse = false, include, exclude } = directory ?? {};
-  const names = readdirSync(join(root, path), { recursive: recurse, encoding: "utf8" });
-  return names
-    .filter((name) => /\.(ya?ml|json|jsonnet)$/.test(name) && !/(^|\/)\.git\//.test(name))
+  return namesBelow(join(root, path), recurse)
+    .filter((name) => /\.(ya?ml|json|jsonnet)$/.test(name))
     .filter((name) => !include || glob(include, name))
     .filter((name) => !exclude || !glob(exclude, name))
     .filter((name) => isFile(join(root, path, name)))
     .sort();
+}
+
+// Argo CD walks as Go does: a link to a file is read, one to a directory is not entered.
+function namesBelow(directory: string, recurse: boolean): string[] {
+  return readdirSync(directory, { withFileTypes: true }).flatMap((entry) =>
+    !entry.isDirectory()
+      ? entry.name
+      : recurse && entry.name !== ".git"
+        ? namesBelow(join(directory, entry.name), true).map((name) => `${entry.name}/${name}`)
+        : [],
+  );
 }
 
 const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
