@@ -15,6 +15,7 @@ import type { Cache } from "./cache.ts";
 import { type Application, bootstrap, renderApplication } from "./cluster.ts";
 import { itemsOf } from "./directory.ts";
 import { inCluster } from "./generators.ts";
+import { elsewhere } from "./inputs.ts";
 import { documentsOf, isKustomization, kustomizationIn, mappingOf, namesIn } from "./references.ts";
 
 /** What one Argo CD makes on one cluster. */
@@ -46,6 +47,8 @@ interface Start {
   seen: Map<string, KubernetesObject>;
   /** Templates of a chart that could make objects of Argo CD's and make none with the chart's own values. */
   idle: string[];
+  /** It is a chart with further files of values, so that it is applied with one of those. */
+  hasOtherValues: boolean;
 }
 
 /** An Application that is reached from a start. */
@@ -59,9 +62,8 @@ const isOfArgo = (object: KubernetesObject): boolean =>
   kinds.has(object.kind) && groupOf(object) === "argoproj.io";
 const isArgo = (object: KubernetesObject): boolean =>
   isOfArgo(object) && typeof object.metadata.name === "string";
-const mentions = (text: string): boolean =>
-  text.includes("argoproj.io/") &&
-  /kind["']?\s*:\s*["']?(Application|ApplicationSet|AppProject)\b/.test(text);
+const named = /kind["']?\s*:\s*["']?(Application|ApplicationSet|AppProject)\b/;
+const mentions = (text: string): boolean => text.includes("argoproj.io/") && named.test(text);
 
 /**
  * Finds and renders everything of Argo CD's in a repository.
@@ -123,6 +125,7 @@ class Search {
     }
     const plain = files.filter(([path]) => isPlain(this.#repository, path));
     const above = kustomizationsAbove(this.#repository);
+    this.#countPatched();
     const documents = new Map(
       plain.map(([path, text]) => [path, this.#wholeOf(path, this.#objectsOf(path, text), above)]),
     );
@@ -159,6 +162,15 @@ class Search {
     } catch {
       this.#skipped.add(`${path}: no YAML that can be read`);
       return [];
+    }
+  }
+
+  // What patches an Application may have it from a chart or from another repository.
+  #countPatched(): void {
+    for (const [path, text] of this.#repository) {
+      if (!isKustomization(path) || !named.test(text)) continue;
+      const reason = elsewhere(this.#root, posix.dirname(path));
+      if (reason !== undefined) this.#skipped.add(reason);
     }
   }
 
@@ -208,7 +220,8 @@ class Search {
       .map(({ place, manifests }) => {
         const made = new Set(manifests.map(({ file }) => file));
         const idle = (charts.get(place) ?? []).filter((path) => !made.has(path));
-        return { place, manifests, nodes: [], seen: new Map(), idle };
+        const hasOtherValues = charts.has(place) && hasValuesBeside(this.#repository, place);
+        return { place, manifests, nodes: [], seen: new Map(), idle, hasOtherValues };
       });
   }
 
@@ -252,7 +265,9 @@ class Search {
         if (manifest.object.kind === "ApplicationSet")
           return (await this.#generate(manifest)).map((child) => ({ start, manifest: child, parent }));
         if (manifest.object.kind !== "Application") return [];
-        const application = { ...(await this.#render(manifest)), parent };
+        const rendered = { ...(await this.#render(manifest)), parent };
+        const isGuess = start.hasOtherValues && parent === undefined;
+        const application = isGuess ? asGuess(rendered, start.place) : rendered;
         start.nodes.push({ application, key: keyOf(manifest) });
         return application.manifests.map((child) => ({
           start,
@@ -414,6 +429,17 @@ function chartOf(repository: Repository, path: string): string | undefined {
     }
     if (place === ".") return found;
   }
+}
+
+const hasValuesBeside = (repository: Repository, chart: string): boolean =>
+  [...repository.keys()].some(
+    (path) => posix.dirname(path) === chart && /^values[-._](?!ya?ml$).+\.ya?ml$/.test(posix.basename(path)),
+  );
+
+/** An Application that fails with the chart's own values may be right with those that it is applied with. */
+function asGuess({ error, errorAt: _, ...application }: Application, chart: string): Application {
+  if (error === undefined) return application;
+  return { ...application, skipped: `with the values that ${chart} has by itself: ${error}` };
 }
 
 const prefix = (place: string, below: string): string => (place === "." ? below : `${place}/${below}`);
