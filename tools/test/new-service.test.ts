@@ -373,8 +373,8 @@ describe("names", () => {
       "http:\n  - match:\n      - uri:\n          prefix: /old/\n",
     ],
     ["gitops/apps/far/base/mesh/gateway.yaml", "hosts:\n  - far.example.com\n"],
-    ["gitops/apps/a/overlays/b/host.yaml", "data:\n  host: logging.example.com # not new.example.com\n"],
-    ["gitops/apps/a/overlays/b/config.env", "URL=https://set.example.com/\n"],
+    ["gitops/platform/b/host.yaml", "data:\n  host: logging.example.com # not new.example.com\n"],
+    ["gitops/platform/b/config.env", "URL=https://set.example.com/\n"],
     [
       "gitops/root/application-mine.yaml",
       "kind: Application\nmetadata:\n  name: mine\nspec:\n  project: services\n",
