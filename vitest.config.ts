@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { defaultExclude, defineConfig } from "vitest/config";
+import { LongestFirst } from "./tools/checks/sequencer.ts";
 
 // What goes on for minutes or installs hundreds of packages runs in `npm run test:long`.
 const long = Boolean(process.env.LONG);
@@ -9,6 +10,7 @@ export default defineConfig({
     include: ["bootstrap/**/*.test.ts", "lib/**/*.test.ts", "tools/**/*.test.ts"],
     exclude: [...defaultExclude, "tools/templates/**", ...(long ? [] : ["**/*.long.test.ts"])],
     // vitest leaves one core to itself. Tests wait for programs half of their time: that core has room for them.
+    sequence: { sequencer: LongestFirst },
     maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -12,8 +12,17 @@ const cold = 900_000;
 const git = readSource(checkout, "upstream");
 const fork = { repository: "https://git.example/fork.git", revision: "v2" };
 
-const root = async (overrides: Parameters<typeof renderRoot>[2]): Promise<KubernetesObject[]> =>
-  parseObjects(await renderRoot(checkout, "upstream", overrides));
+// Rendering takes seconds and gives the same each time.
+const known = new Map<string, Promise<string>>();
+async function once(key: string, render: () => Promise<string>): Promise<KubernetesObject[]> {
+  const text = known.get(key) ?? render();
+  known.set(key, text);
+  return parseObjects(await text);
+}
+const root = (overrides: Parameters<typeof renderRoot>[2]): Promise<KubernetesObject[]> =>
+  once(JSON.stringify(overrides), () => renderRoot(checkout, "upstream", overrides));
+const install = (cluster: string, ha = false): Promise<KubernetesObject[]> =>
+  once(`${cluster} ${ha}`, () => renderInstall(checkout, cluster, ha));
 const rootApplication = (objects: KubernetesObject[]): KubernetesObject => {
   const found = objects.find(({ kind }) => kind === "Application");
   if (!found) throw new Error("there is no root");
@@ -108,15 +117,9 @@ test("a tag that an overlay sets under the image's own name survives another reg
     file,
     "images:\n  - name: docker.io/logging-platform/app\n    newTag: abc\n",
   );
-  const objects = overrideRoot(
-    parseObjects(await renderRoot(checkout, "upstream")),
-    applications,
-    files,
-    git,
-    {
-      registry: "r.example/x",
-    },
-  );
+  const objects = overrideRoot(await root({}), applications, files, git, {
+    registry: "r.example/x",
+  });
   const patch = JSON.parse(rootApplication(objects).spec.source.kustomize.patches[0].patch);
   expect(patch[0].value.images).toEqual([
     "docker.io/logging-platform/app=r.example/x/app:*",
@@ -127,7 +130,7 @@ test("a tag that an overlay sets under the image's own name survives another reg
 describe("an Argo CD that outlives a node", () => {
   test("is installed first and then read from Git, from one directory", async () => {
     const application = child(await childrenUnder({ ha: true }), "argocd");
-    const installed = parseObjects(await renderInstall(checkout, "upstream", true));
+    const installed = await install("upstream", true);
     const name = ({ kind, metadata }: KubernetesObject): string => `${kind} ${metadata.name}`;
     expect((await render(application)).map(name).sort()).toEqual(installed.map(name).sort());
     expect(installed.map(name)).toContain("StatefulSet argocd-redis-ha-server");
@@ -140,7 +143,7 @@ describe("an Argo CD that outlives a node", () => {
     );
     const { clusterResourceWhitelist = [], namespaceResourceWhitelist = [] } = project?.spec ?? {};
     const allowed = [...clusterResourceWhitelist, ...namespaceResourceWhitelist];
-    const installed = parseObjects(await renderInstall(checkout, "upstream", true));
+    const installed = await install("upstream", true);
     for (const { apiVersion, kind } of installed) {
       const group = apiVersion.includes("/") ? apiVersion.split("/")[0] : "";
       expect(allowed).toContainEqual(expect.objectContaining({ group, kind }));
@@ -164,9 +167,7 @@ describe("an Argo CD that outlives a node", () => {
 });
 
 test("the embedded cluster and another start from the same Argo CD, but for how it is reached", async () => {
-  const [embedded, upstream] = await Promise.all(
-    ["embedded", "upstream"].map(async (cluster) => parseObjects(await renderInstall(checkout, cluster))),
-  );
+  const [embedded, upstream] = await Promise.all(["embedded", "upstream"].map((cluster) => install(cluster)));
   const kinds = (objects: KubernetesObject[] = []): string[] =>
     objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`).sort();
   expect(kinds(embedded).filter((name) => name !== "Service argocd-server-node-port")).toEqual(

@@ -1,4 +1,4 @@
-/** `npm test`: everything that needs no cluster, the long steps first, beside the short ones. */
+/** `npm test`: everything that needs no cluster. What renders this repository first, as the tests start from that. */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { checkout } from "../../lib/repository.ts";
@@ -11,11 +11,17 @@ const npm = (name: string, ...args: string[]): Step => ({
 const services = readdirSync(join(checkout, "services")).filter((name) =>
   existsSync(join(checkout, "services", name, "package.json")),
 );
+// By how many files of tests there are: the longest first.
+const testsOf = (name: string): number => {
+  const directory = join(checkout, "services", name, "test");
+  return existsSync(directory) ? readdirSync(directory).length : 0;
+};
+services.sort((a, b) => testsOf(b) - testsOf(a));
 const steps: Step[] = [
-  { name: "root", command: ["npx", "vitest", "run"] },
+  npm("validate", "validate"),
   npm("lint", "lint"),
   npm("types", "types"),
-  npm("validate", "validate"),
+  { name: "root", command: ["npx", "vitest", "run"] },
   ...services.map((name) => npm(name, "test", "--prefix", `services/${name}`)),
 ];
 

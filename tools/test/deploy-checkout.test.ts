@@ -9,6 +9,7 @@ import { originURL } from "../../bootstrap/existing/src/target.ts";
 import { childrenOf } from "../../lib/render/start.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
 import { follow } from "../../lib/test/follow.ts";
+import { drawn } from "../../lib/test/long.ts";
 
 // deploy.sh with the real Git and the real Node, in checkouts and environments as people have them.
 const origin = "https://git.example/team/platform.git";
@@ -80,7 +81,8 @@ const applications = [
 ].sort();
 
 describe("a dry run for an existing cluster", () => {
-  it.each(["a b", "a#b", "a?b", "a%41b", "all #?%41 of & them"])(
+  // The last has what each of the others has.
+  it.each([...drawn(["a b", "a#b", "a?b", "a%41b"], 1), "all #?%41 of & them"])(
     "works in a directory named %s",
     async (name) => {
       const clone = path("odd", name);
@@ -246,12 +248,13 @@ describe("a shallow clone", () => {
 });
 
 describe("a clone by a Git that writes the line endings of Windows", () => {
-  it.each([
+  const habits = [
     [["core.autocrlf=true"]],
     [["core.eol=crlf"]],
     [["core.autocrlf=true", "core.eol=crlf", "core.safecrlf=false"]],
     [["core.autocrlf=input", "core.eol=crlf"]],
-  ])("%j has none, and neither has what an image is built from", async (settings) => {
+  ];
+  it.each(drawn(habits, 2))("%j has none, and neither has what an image is built from", async (settings) => {
     const options = settings.flatMap((setting) => ["-c", setting]);
     const clone = await mkdtemp(path("crlf-"));
     await execa("git", [...options, "clone", "--quiet", plain, clone]);
@@ -268,12 +271,13 @@ describe("a clone by a Git that writes the line endings of Windows", () => {
 });
 
 describe("npm ci", () => {
-  it.each([
+  const settings: [string, Record<string, string>][] = [
     ["NODE_ENV", { NODE_ENV: "production" }],
     ["omit=dev", { npm_config_omit: "dev" }],
     ["omit=optional", { npm_config_omit: "optional" }],
     ["both", { NODE_ENV: "production", npm_config_omit: "optional" }],
-  ])(
+  ];
+  it.each(drawn(settings, 1, ([name]) => name === "both"))(
     "installs what the commands are made of with %s",
     async (_, environment) => {
       const project = await mkdtemp(path("npm-"));

@@ -5,6 +5,7 @@ import { execa } from "execa";
 import { describe, expect, test, vi } from "vitest";
 import { Git } from "../../lib/git/git.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
+import { drawn } from "../../lib/test/long.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { release, rollback } from "../src/release/release.ts";
 import { clone, kustomization, openShop, shop } from "./shop.ts";
@@ -27,13 +28,16 @@ describe("a release is made and pushed on top of what others pushed", () => {
     expect(await shop.remote("theirs.txt")).toBe("theirs");
   }
 
-  test.each<[string, Record<string, string>]>([
+  const alone: [string, Record<string, string>][] = [
     ["colours", { "color.ui": "always" }],
     ["colours of one command", { "color.grep": "always", "color.diff": "always", "color.status": "always" }],
     ["the signing of pushes", { "push.gpgSign": "true" }],
     ["options of pushes", { "push.pushOption": "ci.skip" }],
     ["a remote that mirrors", { "remote.origin.mirror": "true" }],
-  ])("with %s", async (_, settings) => {
+    ["a strategy that keeps one side", { "pull.twohead": "ours" }],
+  ];
+  const section = ([, settings]: (typeof alone)[number]): unknown => Object.keys(settings)[0]?.split(".")[0];
+  test.each(drawn(alone, 1, section))("with %s", async (_, settings) => {
     await configure(settings);
     await releases();
   });
@@ -138,7 +142,7 @@ describe("a release is made and pushed on top of what others pushed", () => {
     expect(existsSync(join(clone.directory, kustomization))).toBe(false);
   });
 
-  test.each(["post-checkout", "pre-rebase"])("with a hook %s that fails", async (hook) => {
+  test.each(drawn(["post-checkout", "pre-rebase"], 1))("with a hook %s that fails", async (hook) => {
     const tag = await clone.change("one\n");
     await shop.move();
     clone.hook(hook, "exit 1");
@@ -175,7 +179,7 @@ test("a rollback with colours, a template and prose before each message goes bac
 });
 
 describe("sources that were rolled back are refused", () => {
-  test.each<[string, Record<string, string>]>([
+  const habits: [string, Record<string, string>][] = [
     ["regular expressions", { "grep.patternType": "extended" }],
     ["no regular expressions", { "grep.patternType": "fixed" }],
     ["another sign between trailers", { "trailer.separators": "=" }],
@@ -184,7 +188,9 @@ describe("sources that were rolled back are refused", () => {
     ["other names of trailers", { "trailer.image.key": "Bild", "trailer.rolled-back.key": "Zurueck: " }],
     ["a command for a trailer", { "trailer.image.key": "Image: ", "trailer.image.command": "echo forged" }],
     ["a place for trailers", { "trailer.where": "start", "trailer.ifmissing": "doNothing" }],
-  ])("with %s", async (_, settings) => {
+  ];
+  const section = ([, settings]: (typeof habits)[number]): unknown => Object.keys(settings)[0]?.split(".")[0];
+  test.each(drawn(habits, 1, section))("with %s", async (_, settings) => {
     await clone.change("one\n");
     await release(clone.options());
     const two = await clone.change("two\n");
@@ -275,4 +281,30 @@ test("no other file starts Git", async () => {
     /(execa|exec|execSync|execFile|execFileSync|spawn|spawnSync|run|succeeds|lines|\$)\(\s*["'`]git\b|\bgit -C\b/;
   const found = files.filter((file) => call.test(readFileSync(join(checkout, file), "utf8")));
   expect(found).toEqual(["lib/git/git.ts"]);
+});
+
+describe("what only this clone pretends", () => {
+  test("of the sources is not what is tagged", async () => {
+    await clone.change("one\n");
+    const [now, before] = await Promise.all(
+      ["HEAD", "HEAD~1"].map((commit) => clone.git.run("rev-parse", `${commit}:services/cart`)),
+    );
+    await clone.person("replace", now ?? "", before ?? "");
+    await release(clone.options({ push: true }));
+    expect(await shop.remote(kustomization)).toContain(`newTag: "${now?.slice(0, 12)}"`);
+  });
+
+  test.each<[string, (commit: string) => Promise<unknown>]>([
+    ["a replaced commit", (commit) => clone.person("replace", "--graft", commit)],
+    ["a graft", async (commit) => clone.write(".git/info/grafts", `${commit}\n`)],
+  ])("of the history by %s does not make it forget a rollback", async (_, pretend) => {
+    await clone.change("one\n");
+    await release(clone.options());
+    const two = await clone.change("two\n");
+    await release(clone.options());
+    await rollback(clone.options());
+    clone.write("notes.txt", "later\n");
+    await pretend(await clone.commit("docs: later"));
+    await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
+  });
 });

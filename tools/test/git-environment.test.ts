@@ -16,8 +16,10 @@ import { execa } from "execa";
 import { afterEach, describe, expect, test } from "vitest";
 import { isSsh, sshAddress } from "../../bootstrap/existing/src/credentials.ts";
 import { probeAddress } from "../../bootstrap/existing/src/probe.ts";
+import { unpackCommitted } from "../../lib/git/source-tag.ts";
 import { checkout } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
+import { drawn } from "../../lib/test/long.ts";
 import { replaceYamlScalar } from "../src/git/scalar.ts";
 import { release, setFault } from "../src/release/release.ts";
 import { clone, fault, kustomization, openShop, shop } from "./shop.ts";
@@ -52,12 +54,13 @@ describe("under umask 077", () => {
 
   test("what is unpacked has them too", async () => {
     const target = mkdtempSync(join(tmpdir(), "unpacked-"));
-    const program = `
-      import { unpackCommitted } from "${checkout}/lib/git/source-tag.ts";
-      await unpackCommitted(${JSON.stringify(clone.directory)}, "services/cart", ${JSON.stringify(target)});`;
     // Tar takes away what the umask says from whoever is not root.
-    const node = `umask 077; exec ${checkout}/node_modules/.bin/tsx --input-type=module --eval "$0"`;
-    await execa("sh", ["-c", node, program], { env: { DEPLOY_LOG: join(shop.directory, "log") } });
+    const before = process.umask(0o077);
+    try {
+      await unpackCommitted(clone.directory, "services/cart", target);
+    } finally {
+      process.umask(before);
+    }
     expect((statSync(join(target, "main.ts")).mode & 0o777).toString(8)).toBe("644");
     rmSync(target, { recursive: true });
   });
@@ -112,7 +115,7 @@ describe("the branch is the one that the cluster follows", () => {
   const branches = async (): Promise<string[]> =>
     (await shop.bare.run("for-each-ref", "--format=%(refname:short)", "refs/heads")).split("\n");
 
-  test.each([
+  const followed: [string, () => Promise<void>][] = [
     ["of the only cluster", async () => source("embedded", "trunk")],
     [
       "of the cluster that is not on this machine",
@@ -135,7 +138,8 @@ describe("the branch is the one that the cluster follows", () => {
         source("upstream", "main");
       },
     ],
-  ])("%s", async (_, write) => {
+  ];
+  test.each(drawn(followed, 2))("%s", async (_, write) => {
     await shop.bare.run("branch", "--move", "main", "trunk");
     await clone.person("fetch", "--quiet", "--prune", "origin");
     await write();
@@ -159,11 +163,12 @@ describe("the branch is the one that the cluster follows", () => {
 });
 
 describe("a remote's URL", () => {
-  test.each([
+  const paths = [
     ["a path from the checkout", "../bare.git"],
     ["a path with ./ in front", "./../bare.git"],
     ["a path through the checkout itself", ".git/../../bare.git"],
-  ])("may be %s", async (_, url) => {
+  ] as const;
+  test.each(drawn(paths, 1))("may be %s", async (_, url) => {
     await clone.person("remote", "set-url", "origin", url);
     const tag = await clone.change("one\n");
     await shop.move();

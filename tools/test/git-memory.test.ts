@@ -1,6 +1,7 @@
 /** What was deployed and rolled back is remembered by trailers that the files confirm, and nothing of a person's is dropped. */
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
+import { drawn } from "../../lib/test/long.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
@@ -25,11 +26,12 @@ describe("a commit of a person that conflicts is never dropped", () => {
   const write = (text: string): void =>
     clone.write(kustomization, clone.read(kustomization).replace("# The shop", text));
 
-  test.each([
+  const messages = [
     ["a subject like the tool's", "deploy(cart): write down why"],
     ["the subject of a share", "fault(app): write down why"],
     ["trailers like the tool's", "docs: why\n\nImage: registry.example/shop/cart:000000000001"],
-  ])("with %s", async (_, message) => {
+  ] as const;
+  test.each(drawn(messages, 2))("with %s", async (_, message) => {
     write("# Ours");
     const ours = await clone.commit(message);
     const theirs = await shop.move(kustomization, "# Theirs\nkind: Kustomization\n");
@@ -99,11 +101,12 @@ describe("a commit of the tool that conflicts is made anew", () => {
 });
 
 describe("sources that were rolled back are refused", () => {
-  test.each([
+  const hooks = [
     ["puts a number in front", "prepare-commit-msg", "sed -i '1s/^/ABC-1: /' \"$1\""],
     ["adds a paragraph", "commit-msg", "printf '\\nSee the wiki for what this means\\n' >> \"$1\""],
     ["adds a trailer", "commit-msg", 'git interpret-trailers --in-place --trailer "Change-Id: I1" "$1"'],
-  ])("where a hook %s", async (_, hook, script) => {
+  ] as const;
+  test.each(drawn(hooks, 1))("where a hook %s", async (_, hook, script) => {
     clone.hook(hook, script);
     const two = await rolledBack(clone);
     await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
@@ -252,7 +255,7 @@ describe("what was rolled back is remembered", () => {
       await clone.person("commit", "--quiet", "--message", message);
     };
 
-    test.each<[string, (since: string, messages: string[]) => Promise<unknown>]>([
+    const ways: [string, (since: string, messages: string[]) => Promise<unknown>][] = [
       [
         "by the page of a Git server",
         (since, messages) =>
@@ -284,7 +287,8 @@ describe("what was rolled back is remembered", () => {
           await clone.person("commit", "--quiet", "--signoff", "--message", `feat: try two\n\n${log}`);
         },
       ],
-    ])("%s", async (_, how) => {
+    ];
+    test.each(drawn(ways, 2))("%s", async (_, how) => {
       const two = await squashed(how);
       expect(await lastRolledBack(clone.directory, "cart")).toBe(two);
       await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
@@ -336,21 +340,24 @@ describe("what was rolled back is remembered", () => {
     });
   });
 
-  test.each(["blob:none", "tree:0"])("in a clone that fetches what it needs (%s)", async (filter) => {
-    const two = await rolledBack(clone, true);
-    for (const key of ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"])
-      await shop.bare.run("config", key, "true");
-    const partial = new Clone(join(shop.directory, "partial"));
-    await shop.bare.run(
-      "clone",
-      "--quiet",
-      `--filter=${filter}`,
-      `file://${shop.bare.directory}`,
-      partial.directory,
-    );
-    for (const key of ["user.name", "user.email"]) await partial.git.run("config", key, "x@localhost");
-    await expect(release(partial.options())).rejects.toThrow(`${two} was rolled back`);
-    await shop.move();
-    expect((await setFault(20, partial.options({ push: true }))).outcome).toBe("pushed");
-  });
+  test.each(drawn(["blob:none", "tree:0"], 1))(
+    "in a clone that fetches what it needs (%s)",
+    async (filter) => {
+      const two = await rolledBack(clone, true);
+      for (const key of ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"])
+        await shop.bare.run("config", key, "true");
+      const partial = new Clone(join(shop.directory, "partial"));
+      await shop.bare.run(
+        "clone",
+        "--quiet",
+        `--filter=${filter}`,
+        `file://${shop.bare.directory}`,
+        partial.directory,
+      );
+      for (const key of ["user.name", "user.email"]) await partial.git.run("config", key, "x@localhost");
+      await expect(release(partial.options())).rejects.toThrow(`${two} was rolled back`);
+      await shop.move();
+      expect((await setFault(20, partial.options({ push: true }))).outcome).toBe("pushed");
+    },
+  );
 });

@@ -13,8 +13,8 @@ import { execa } from "execa";
 import { load } from "js-yaml";
 import { afterAll, describe, expect, test } from "vitest";
 import { configurationOf } from "../../lib/configuration.ts";
-import { Cache } from "../../lib/render/cache.ts";
 import { readRepository } from "../../lib/repository.ts";
+import { TestCache } from "../../lib/test/cache.ts";
 import { blastRadius, formatBlastRadius } from "../src/diff.ts";
 import { discoverIn } from "../src/discovered.ts";
 import { report } from "../src/report.ts";
@@ -39,7 +39,7 @@ interface Layout {
 const directories: string[] = [];
 const kept = mkdtempSync(join(tmpdir(), "cache-"));
 const cold = 900_000;
-const cache = new Cache(kept);
+const cache = new TestCache(kept);
 afterAll(() => {
   for (const directory of [...directories, kept]) rmSync(directory, { recursive: true, force: true });
 });

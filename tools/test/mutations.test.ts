@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeObject } from "../../lib/object.ts";
-import { Cache } from "../../lib/render/cache.ts";
+import { TestCache } from "../../lib/test/cache.ts";
 import { MutableCluster } from "../mutations/cluster.ts";
 import { type Mutation, mutate } from "../mutations/mutations.ts";
 import { isStricter, stricter } from "../mutations/stricter.ts";
@@ -20,7 +20,7 @@ let sample: Sample;
 let tried: (Recorded & { findings: string[] })[];
 beforeAll(async () => {
   sample = await Sample.of("shop");
-  const cluster = await MutableCluster.of(sample.directory, "one", new Cache(undefined));
+  const cluster = await MutableCluster.of(sample.directory, "one", new TestCache(undefined));
   const manifests = new Map(cluster.manifests.map((manifest) => [describeObject(manifest.object), manifest]));
   tried = [];
   for (const mistake of recorded) {

@@ -2,28 +2,29 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { execa } from "execa";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { parseRegistry } from "../../lib/images/build.ts";
 import { checkout } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { type PromoteOptions, promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
-import { type Clone, example, kustomization, Shop } from "./shop.ts";
+import { Clone, example, kustomization, Shop } from "./shop.ts";
 
 const overlay = (environment: string): string =>
   `gitops/apps/shop/overlays/${environment}/kustomization.yaml`;
 const fault = "gitops/apps/logging/overlays/staging/fault.env";
 
+let prepared: Shop;
 let shop: Shop;
 let clone: Clone;
 /** The tag that every environment has to begin with. */
 let first: string;
 
-beforeEach(async () => {
-  shop = await Shop.open();
-  clone = await shop.clone("clone");
-  vi.stubEnv("IMAGE_BUILDER", shop.builder);
+beforeAll(async () => {
+  prepared = await Shop.open();
+  clone = await prepared.clone("clone");
+  vi.stubEnv("IMAGE_BUILDER", prepared.builder);
   first = await clone.change("first\n");
   for (const environment of ["staging", "production"])
     clone.write(
@@ -33,6 +34,13 @@ beforeEach(async () => {
   clone.write(fault, "DELAY_PERCENT=10\n");
   await clone.commit("two more environments");
   await release(clone.options({ push: true }));
+  vi.unstubAllEnvs();
+});
+afterAll(() => prepared.close());
+beforeEach(async () => {
+  shop = await prepared.copy();
+  clone = new Clone(join(shop.directory, "clone"));
+  vi.stubEnv("IMAGE_BUILDER", shop.builder);
 });
 afterEach(() => {
   vi.unstubAllEnvs();

@@ -2,7 +2,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
 import { parseRegistry } from "../../lib/images/build.ts";
-import { amount } from "../../lib/test/long.ts";
+import { amount, drawn } from "../../lib/test/long.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
 import { type Clone, clone, example, fault, kustomization, openShop, shop } from "./shop.ts";
@@ -249,7 +249,7 @@ test(`two clones that race ${rounds} times both end in a consistent branch`, asy
 }, 600_000);
 
 describe("the kustomization of a service", () => {
-  test.each(["kustomization.yml", "Kustomization"])("may be called %s", async (name) => {
+  test.each(drawn(["kustomization.yml", "Kustomization"], 1))("may be called %s", async (name) => {
     const renamed = kustomization.replace("kustomization.yaml", name);
     await clone.git.run("mv", kustomization, renamed);
     await clone.commit("renamed");
@@ -260,14 +260,15 @@ describe("the kustomization of a service", () => {
     expect(clone.read(renamed)).toContain('newTag: "000000000000"');
   });
 
-  test.each([
+  const shapes = [
     "images: {name: cart, newTag: 1}\n",
     "images: [cart, 3, null, {name: [cart], newTag: 1}, {newTag: 1}]\n",
     "images: newTag\n",
     "- newTag\n",
     "images: [\nnewTag\n",
     "newTag\n",
-  ])("is found beside one of another shape: %j", async (text) => {
+  ];
+  test.each(drawn(shapes, 2))("is found beside one of another shape: %j", async (text) => {
     clone.write("gitops/apps/shop/base/another/kustomization.yaml", text);
     await clone.commit("another");
     const tag = await clone.change("one\n");

@@ -5,12 +5,13 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, vi } from "vitest";
 import type { Failure } from "../../lib/failure.ts";
@@ -56,6 +57,21 @@ export function openShop(): void {
 }
 
 let prepared: Promise<string> | undefined;
+/** The name of a clone that nobody has worked in. */
+const untouched = "untouched-clone";
+
+/** The refs of a shop's bare repository, each with what it points to. */
+function refsOf(directory: string): string {
+  const bare = join(directory, "bare.git");
+  const found = readdirSync(join(bare, "refs"), { recursive: true, withFileTypes: true });
+  const files = found.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+  const all = [join(bare, "HEAD"), join(bare, "packed-refs"), join(bare, "config"), ...files.sort()];
+  return all
+    .map((file) => `${relative(bare, file)} ${existsSync(file) ? readFileSync(file, "utf8") : ""}`)
+    .join();
+}
+
+const isRepository = (path: string): boolean => [".git", "refs"].some((name) => existsSync(join(path, name)));
 
 /** A directory with a bare repository, to be removed at the end. */
 export class Shop {
@@ -68,14 +84,40 @@ export class Shop {
     prepared ??= Shop.#prepare();
     const template = await prepared;
     const shop = new Shop();
-    for (const name of ["bare.git", "first"])
-      cpSync(join(template, name), join(shop.directory, name), { recursive: true, verbatimSymlinks: true });
-    const configuration = join(shop.directory, "first/.git/config");
-    writeFileSync(configuration, readFileSync(configuration, "utf8").replaceAll(template, shop.directory));
-    // Stands in for docker: it writes down what it is asked and builds nothing.
-    writeFileSync(shop.builder, `#!/bin/sh\necho "$@" >> ${shop.calls}\n`);
-    chmodSync(shop.builder, 0o755);
-    const bin = join(shop.directory, "bin");
+    for (const name of ["bare.git", "first"]) shop.#copy(template, name);
+    await shop.#furnish();
+    shop.#first = { directory: template, refs: refsOf(template) };
+    return shop;
+  }
+
+  /** A shop with the same repositories: what tests of a file have in common is made once. */
+  async copy(): Promise<Shop> {
+    const shop = new Shop();
+    for (const name of readdirSync(this.directory).filter((entry) =>
+      isRepository(join(this.directory, entry)),
+    ))
+      shop.#copy(this.directory, name);
+    await shop.#furnish();
+    return shop;
+  }
+
+  #first: { directory: string; refs: string } | undefined;
+
+  /** Copies a repository, which knows others of its shop by their paths. */
+  #copy(from: string, name: string, as = name): void {
+    const target = join(this.directory, as);
+    cpSync(join(from, name), target, { recursive: true, verbatimSymlinks: true });
+    const configuration = [join(target, ".git/config"), join(target, "config")].find(existsSync) ?? "";
+    const text = readFileSync(configuration, "utf8").replaceAll(from, this.directory);
+    writeFileSync(configuration, as === name ? text : text.replaceAll(name, as));
+  }
+
+  /** Puts beside the repositories what stands in for docker, and npm with the tool. */
+  async #furnish(): Promise<void> {
+    // It writes down what it is asked and builds nothing.
+    writeFileSync(this.builder, `#!/bin/sh\necho "$@" >> ${this.calls}\n`);
+    chmodSync(this.builder, 0o755);
+    const bin = join(this.directory, "bin");
     mkdirSync(bin);
     const cli = await bundle(join(checkout, "tools/src/cli.ts"));
     // Its sources are no Argo CD repository that could be validated.
@@ -85,7 +127,6 @@ case $name in release | rollback | fault) set -- "$@" --directory "$PWD" --no-va
 exec ${process.execPath} ${cli} "$name" "$@"
 `;
     writeFileSync(join(bin, "npm"), npm, { mode: 0o755 });
-    return shop;
   }
 
   /** Makes the repositories once for all tests of a process; each shop has a copy. */
@@ -98,12 +139,17 @@ exec ${process.execPath} ${cli} "$name" "$@"
     for (const [file, text] of Object.entries(files)) first.write(file, text);
     await first.commit("a shop");
     await first.git.run("push", "--quiet", "origin", "HEAD:main");
+    await shop.clone(untouched);
     return shop.directory;
   }
 
   /** A clone with the remote's commits. */
   async clone(name: string, filled = true): Promise<Clone> {
     const clone = new Clone(join(this.directory, name));
+    if (filled && this.#first && this.#first.refs === refsOf(this.directory)) {
+      this.#copy(this.#first.directory, untouched, name);
+      return clone;
+    }
     const own = [`user.name=${name}`, `user.email=${name}@localhost`, "commit.gpgSign=false"];
     const settings = own.flatMap((setting) => ["--config", setting]);
     await this.bare.run("clone", "--quiet", ...settings, this.bare.directory, clone.directory);

@@ -1,6 +1,11 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { drawn } from "../../../lib/test/long.ts";
 import { pinned } from "../src/target.ts";
 import { type Answer, healthy, stubsForEach } from "./stubs.ts";
+
+vi.mock("../../../lib/render/start.ts", async (original) =>
+  (await import("./once.ts")).renderedOnce(await original<typeof import("../../../lib/render/start.ts")>()),
+);
 
 // Somebody's own Istio that --keep-istio leaves alone: each thing by which it cannot do the job is named.
 const version = pinned("istio");
@@ -144,7 +149,8 @@ describe.each(["Pre-flight", "doctor"])("%s, of a mesh that is kept", (command) 
     expect([exitCode, said.match(/^wrong/gm)]).toEqual([0, null]);
   });
 
-  it.each(lacking)("and %s, names it, once, with what to do", async (_, answers, message) => {
+  const shown = drawn(lacking, 1, ([, , message]) => /^wrong [^:]*/.exec(message)?.[0]);
+  it.each(shown)("and %s, names it, once, with what to do", async (_, answers, message) => {
     const { exitCode, said } = await look(...answers);
     expect(exitCode).toBe(1);
     expect(said).toContain(message);

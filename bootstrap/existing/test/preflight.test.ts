@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { checkout } from "../../../lib/repository.ts";
 import { parseCredentials } from "../src/credentials.ts";
 import { gatewayURL, hasLoadBalancer, istioPlatform, type Node, type Service } from "../src/gateway.ts";
@@ -8,6 +8,10 @@ import { archiveName } from "../src/istioctl.ts";
 import { probeAddress } from "../src/probe.ts";
 import { pinned } from "../src/target.ts";
 import { type Answer, healthy, stubsForEach } from "./stubs.ts";
+
+vi.mock("../../../lib/render/start.ts", async (original) =>
+  (await import("./once.ts")).renderedOnce(await original<typeof import("../../../lib/render/start.ts")>()),
+);
 
 // What the pre-flight says of a cluster: each thing that can be wrong is wrong once.
 const context = ["--context", "mine"];

@@ -44,7 +44,7 @@ test("fourteen runs, the store emptied after each: every line is restored, once"
 });
 
 test("pods that come and go, stores that turn over and runs killed at random moments lose nothing", async () => {
-  const kills = Number(process.env.KILLS ?? amount(8, 50));
+  const kills = Number(process.env.KILLS ?? amount(5, 50));
   const stores = [1, 2].map(
     async (n) => new Store(await platform.startStore(`store-${n}`), { size: 20_000, backups: 2 }),
   );
@@ -233,7 +233,7 @@ describe("archives of closed days", () => {
     const began = Date.now();
     await archive();
     const took = Date.now() - began;
-    const kills = amount(3, 8);
+    const kills = amount(2, 8);
     for (let kill = 0; kill < kills; kill++) {
       await execa("sh", ["-c", 'rm -f "$1"/*; cp "$2"/* "$1"', "sh", platform.archives, saved]);
       const run = platform.run("archive");
