@@ -13,6 +13,26 @@ const kubernetesYaml = CORE_SCHEMA.withTags(octalTag, mergeTag);
 /** The documents of a YAML text as Kubernetes reads it. @throws where it is no YAML */
 export const loadAll = (text: string): unknown[] => loadPlain(text, { schema: kubernetesYaml });
 
+/**
+ * The documents of a YAML text as Argo CD reads it: of a key that stands twice in a mapping it takes the last.
+ * @returns `repeated` is what is said of the first key that stands twice
+ * @throws where it is no YAML
+ */
+export function loadLast(text: string): { documents: unknown[]; repeated?: string } {
+  try {
+    return { documents: loadAll(text) };
+  } catch (error) {
+    const { reason, mark } = error as { reason?: string; mark?: { line: number } };
+    if (reason !== "duplicated mapping key") throw error;
+    const documents = loadPlain(text, { schema: kubernetesYaml, json: true });
+    const line = (mark?.line ?? 0) + 1;
+    return {
+      documents,
+      repeated: `a key stands twice in line ${line}, and what it says first counts for nothing`,
+    };
+  }
+}
+
 /** A Kubernetes object as it stands in a manifest. */
 export interface KubernetesObject {
   apiVersion: string;

@@ -16,6 +16,15 @@ export function parseImage(text: string): ImageName {
   return { name, ...(tag && { tag }), ...(digest && { digest }) };
 }
 
+const label = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?";
+const part = "[a-z0-9]+(?:(?:\\.|_{1,2}|-+)[a-z0-9]+)*";
+const reference = new RegExp(
+  `^(?:${label}(?:\\.${label})*(?::\\d{1,5})?/)?${part}(?:/${part})*(?::\\w[\\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$`,
+);
+
+/** True for what a container runtime takes for an image; capitals and a tag that begins with a hyphen it refuses. */
+export const isImage = (text: string): boolean => reference.test(text);
+
 /** Writes what `parseImage` takes apart. */
 export function formatImage({ name, tag, digest }: ImageName): string {
   return `${name}${tag ? `:${tag}` : ""}${digest ? `@${digest}` : ""}`;

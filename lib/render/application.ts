@@ -26,6 +26,7 @@ export interface ApplicationSource {
     valueFiles?: string[];
     ignoreMissingValueFiles?: boolean;
     parameters?: { name: string; value: string; forceString?: boolean }[];
+    fileParameters?: { name: string; path: string }[];
     namespace?: string;
     kubeVersion?: string;
     apiVersions?: string[];
@@ -63,9 +64,15 @@ export interface Rendered {
 
 /** The sources of an Application, whether it has one or several; one of a wrong shape is none, and the schema says so. */
 export function sourcesOf({ spec }: KubernetesObject): ApplicationSource[] {
-  const sources: unknown[] = Array.isArray(spec?.sources) ? spec.sources : [spec?.source];
+  const sources: unknown[] = Array.isArray(spec?.sources)
+    ? spec.sources
+    : [spec?.source ?? drySourceOf(spec)];
   return sources.filter(isSource);
 }
+
+// What Argo CD renders, before it writes that to the branch from which it is applied.
+const drySourceOf = (spec: unknown): unknown =>
+  isMapping(spec) && isMapping(spec.sourceHydrator) ? spec.sourceHydrator.drySource : undefined;
 
 function isSource(value: unknown): value is ApplicationSource {
   if (!isMapping(value)) return false;
@@ -77,13 +84,12 @@ function isSource(value: unknown): value is ApplicationSource {
 function isHelm(value: unknown): boolean {
   if (value === undefined) return true;
   if (!isMapping(value)) return false;
-  const { valueFiles = [], parameters = [], values, releaseName } = value;
+  const { valueFiles = [], parameters = [], fileParameters = [], values, releaseName } = value;
   return (
     [values, releaseName].every(isTextOrNothing) &&
     Array.isArray(valueFiles) &&
     valueFiles.every((file) => typeof file === "string") &&
-    Array.isArray(parameters) &&
-    parameters.every(isMapping)
+    [parameters, fileParameters].every((list) => Array.isArray(list) && list.every(isMapping))
   );
 }
 

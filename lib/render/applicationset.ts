@@ -22,24 +22,43 @@ export async function generate(manifest: Manifest, world: World): Promise<Genera
   if (!isMapping(spec) || !isMapping(spec.template) || !Array.isArray(spec.generators)) return result;
   const isGo = spec.goTemplate === true;
   const seen = new Set<string>();
+  let sets = 0;
   for (const generator of spec.generators.filter(isMapping)) {
     try {
       const own = templateOf(generator);
       const template = isMapping(own) ? merged(spec.template, own) : spec.template;
-      const sets = await parametersOf(generator, isGo, world);
+      const found = await parametersOf(generator, isGo, world);
+      sets += found.length;
       const texts = { template, patch: typeof spec.templatePatch === "string" ? spec.templatePatch : "" };
-      for (const { template: made, patch } of await renderTexts(texts, sets, isGo)) {
+      for (const { template: made, patch } of await renderTexts(texts, found, isGo)) {
         const application = applicationOf(manifest, spec, patched(made, patch));
-        if (!application || seen.has(application.object.metadata.name)) continue;
-        seen.add(application.object.metadata.name);
-        result.applications.push(application);
+        const flaw = flawOf(application, seen, spec.goTemplateOptions);
+        if (flaw !== undefined) result.error ??= flaw;
+        else if (application) {
+          seen.add(application.object.metadata.name);
+          result.applications.push(application);
+        }
       }
     } catch (error) {
       if (error instanceof NotAtHand || error instanceof NoHelm) result.skipped.push(error.message);
-      else result.error ??= (error as Error).message;
+      else result.error ??= (error as Error).message.split("\n")[0] ?? "it is no template";
     }
   }
+  if (sets === 0 && result.error === undefined && result.skipped.length === 0)
+    result.skipped.push("its generators find nothing, so it makes no Application");
   return result;
+}
+
+/** Why Argo CD would not make an Application of a set; the others it makes all the same. */
+function flawOf(application: Manifest | undefined, seen: Set<string>, options: unknown): string | undefined {
+  if (!application) return "an Application would have no name";
+  const { name } = application.object.metadata;
+  if (seen.has(name)) return `two Applications would be called ${name}`;
+  // What Go writes for a parameter that nobody gave.
+  const isStrict = Array.isArray(options) && options.includes("missingkey=error");
+  return isStrict && JSON.stringify(application.object).includes("<no value>")
+    ? `${name}: a parameter of its template is given by no generator`
+    : undefined;
 }
 
 /** What a generator has beside its parameters: a template that is laid over the set's own. */

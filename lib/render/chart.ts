@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, join, posix, resolve } from "node:path";
 import { execa } from "execa";
 import { loadAll } from "js-yaml";
+import { globSync } from "tinyglobby";
 import { helm } from "../modules.ts";
 import { isMapping, type KubernetesObject, parseObjects } from "../object.ts";
 import {
@@ -63,12 +64,13 @@ export async function renderChart(
   if ("error" in values) return { manifests: [], error: values.error, errorAt };
   const files = valueFiles(root, source, application, surroundings);
   if (files.skipped !== undefined) return skipped(`${what}: ${files.skipped}`);
+  if (files.error !== undefined) return { manifests: [], error: files.error, errorAt };
   const program = await helmCommand();
   if (program === undefined) return skipped(`${what}: helm is not installed, and Go cannot compile it`);
   const whole = name === undefined ? wholeChart(chart) : { directory: chart, remove: () => {} };
   if ("lacks" in whole) return skipped(`${what}: it depends on ${whole.lacks}, which is not at hand`);
   try {
-    const args = [...settings(source, application), ...files.paths.flatMap((path) => ["--values", path])];
+    const args = [...settings(source, application), ...files.args];
     const { stdout, exitCode, stderr, code } = await execa(
       program,
       ["template", releaseOf(source, application), whole.directory, ...args, "--values", "-"],
@@ -127,28 +129,69 @@ function settings({ helm = {} }: ApplicationSource, application: KubernetesObjec
   ];
 }
 
+interface GivenFiles {
+  args: string[];
+  skipped?: string;
+  error?: string;
+}
+
+/** What Helm is given by files: of values, in the order in which Argo CD names them, and of single texts. */
 function valueFiles(
   root: string,
-  { helm = {}, path }: ApplicationSource,
+  source: ApplicationSource,
+  application: KubernetesObject,
+  surroundings: Surroundings,
+): GivenFiles {
+  const { valueFiles: named = [], fileParameters = [], ignoreMissingValueFiles } = source.helm ?? {};
+  const all = [...named, ...fileParameters.map(({ path }) => String(path))];
+  for (const file of all) {
+    const reason = notAtHand(file, application, surroundings);
+    if (reason !== undefined) return { args: [], skipped: reason };
+  }
+  const places = new Map(all.map((file) => [file, placeOf(root, source, file)]));
+  const explicit = new Set([...places.values()].filter((place) => !isPattern(place)));
+  const paths = new Set<string>();
+  for (const file of named) {
+    const place = places.get(file) ?? "";
+    const matches = isPattern(place)
+      ? globSync(place.slice(root.length + 1), { cwd: root, absolute: true, dot: true }).sort()
+      : existsSync(place)
+        ? [place]
+        : [];
+    if (matches.length === 0 && ignoreMissingValueFiles === true) continue;
+    if (matches.length === 0) return { args: [], error: `there is no file of values ${file}` };
+    // A file that a pattern names and that stands there by itself has the place where it stands.
+    for (const path of matches) if (!isPattern(place) || !explicit.has(path)) paths.add(path);
+  }
+  return {
+    args: [
+      ...[...paths].flatMap((path) => ["--values", path]),
+      ...fileParameters.flatMap(({ name, path }) => ["--set-file", `${name}=${places.get(String(path))}`]),
+    ],
+  };
+}
+
+const isPattern = (path: string): boolean => /[*?[]/.test(path);
+
+// `$NAME/…` begins at the root of the source with that `ref`.
+const refIn = (file: string): string | undefined => /^\$([^/]+)/.exec(file)?.[1];
+
+function notAtHand(
+  file: string,
   application: KubernetesObject,
   { isOurs }: Surroundings,
-): { paths: string[]; skipped?: string } {
-  const paths: string[] = [];
-  for (const file of helm.valueFiles ?? []) {
-    if (/^[a-z]+:\/\//.test(file)) return { paths, skipped: `the values of ${file} are elsewhere` };
-    // `$NAME/…` begins at the root of the source with that `ref`.
-    const [, ref] = /^\$([^/]+)/.exec(file) ?? [];
-    const referred = sourcesOf(application).find((source) => source.ref !== undefined && source.ref === ref);
-    if (referred && !isOurs(referred.repoURL))
-      return { paths, skipped: `the values of ${file} are in ${referred.repoURL}` };
-    const place = ref
-      ? join(root, file.replace(/^\$[^/]+/, ""))
-      : file.startsWith("/")
-        ? join(root, file)
-        : join(root, path ?? "", file);
-    if (helm.ignoreMissingValueFiles !== true || existsSync(place)) paths.push(place);
-  }
-  return { paths };
+): string | undefined {
+  if (/^[a-z]+:\/\//.test(file)) return `the values of ${file} are elsewhere`;
+  const ref = refIn(file);
+  const referred = sourcesOf(application).find((source) => source.ref !== undefined && source.ref === ref);
+  return referred && !isOurs(referred.repoURL)
+    ? `the values of ${file} are in ${referred.repoURL}`
+    : undefined;
+}
+
+function placeOf(root: string, { path = "" }: ApplicationSource, file: string): string {
+  if (refIn(file) !== undefined) return join(root, file.replace(/^\$[^/]+/, ""));
+  return file.startsWith("/") ? join(root, file) : join(root, path, file);
 }
 
 /**

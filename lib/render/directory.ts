@@ -1,7 +1,7 @@
 /** The manifests of a directory that is neither a kustomization nor a chart, as Argo CD reads them. */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
-import { asObject, isMapping, type KubernetesObject, loadAll } from "../object.ts";
+import { asObject, isMapping, type KubernetesObject, loadLast } from "../object.ts";
 import { type ApplicationSource, type Rendered, reasonOf } from "./application.ts";
 
 /** A line by which a file asks Argo CD not to read it. */
@@ -27,11 +27,12 @@ export function renderDirectory(
     }
     const text = readFileSync(join(root, file), "utf8");
     if (text.includes(marker)) continue;
-    const { objects, error } = objectsOf(text);
+    const { objects, error, repeated } = objectsOf(text);
     if (error !== undefined) {
       const said = `${file}: ${error}`;
       return { manifests: [], error: said, errorAt: { file } };
     }
+    if (repeated !== undefined) omitted.push(`${file}: ${repeated}`);
     for (const object of objects) manifests.push({ object, file, foreign: false });
   }
   if (manifests.length > 0) return omitted.length > 0 ? { manifests, omitted } : { manifests };
@@ -43,13 +44,23 @@ export function renderDirectory(
 
 function filesOf(root: string, path: string, directory: ApplicationSource["directory"]): string[] {
   const { recurse = false, include, exclude } = directory ?? {};
-  const names = readdirSync(join(root, path), { recursive: recurse, encoding: "utf8" });
-  return names
-    .filter((name) => /\.(ya?ml|json|jsonnet)$/.test(name) && !/(^|\/)\.git\//.test(name))
+  return namesBelow(join(root, path), recurse)
+    .filter((name) => /\.(ya?ml|json|jsonnet)$/.test(name))
     .filter((name) => !include || glob(include, name))
     .filter((name) => !exclude || !glob(exclude, name))
     .filter((name) => isFile(join(root, path, name)))
     .sort();
+}
+
+// Argo CD walks as Go does: a link to a file is read, one to a directory is not entered.
+function namesBelow(directory: string, recurse: boolean): string[] {
+  return readdirSync(directory, { withFileTypes: true }).flatMap((entry) =>
+    !entry.isDirectory()
+      ? entry.name
+      : recurse && entry.name !== ".git"
+        ? namesBelow(join(directory, entry.name), true).map((name) => `${entry.name}/${name}`)
+        : [],
+  );
 }
 
 const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
@@ -58,11 +69,12 @@ const isFile = (path: string): boolean => existsSync(path) && statSync(path).isF
  * A file's objects. A file of which nothing is an object and that does not look like one is something else, and Argo CD
  * passes it over; one that is an object in part is an error.
  */
-function objectsOf(text: string): { objects: KubernetesObject[]; error?: string } {
+function objectsOf(text: string): { objects: KubernetesObject[]; error?: string; repeated?: string } {
   const objects: KubernetesObject[] = [];
   try {
-    for (const document of loadAll(text)) if (document != null) objects.push(...itemsOf(asObject(document)));
-    return { objects };
+    const { documents, repeated } = loadLast(text);
+    for (const document of documents) if (document != null) objects.push(...itemsOf(asObject(document)));
+    return repeated !== undefined && objects.length > 0 ? { objects, repeated } : { objects };
   } catch (error) {
     const looksLikeOne = ["apiVersion:", "kind:", "metadata:"].every((field) => text.includes(field));
     return objects.length > 0 || looksLikeOne ? { objects, error: reasonOf(error) } : { objects: [] };

@@ -7,7 +7,7 @@ import { basename, join, posix } from "node:path";
 import { concurrently } from "../concurrency.ts";
 import type { Configuration, KnownCluster } from "../configuration.ts";
 import { sameRepository } from "../git/repository-url.ts";
-import { asObject, groupOf, isMapping, type KubernetesObject, loadAll, type Manifest } from "../object.ts";
+import { asObject, groupOf, isMapping, type KubernetesObject, loadLast, type Manifest } from "../object.ts";
 import type { Repository } from "../repository.ts";
 import { renderSource, type Surroundings, sourcesOf } from "./application.ts";
 import { generate } from "./applicationset.ts";
@@ -15,6 +15,7 @@ import type { Cache } from "./cache.ts";
 import { type Application, bootstrap, renderApplication } from "./cluster.ts";
 import { itemsOf } from "./directory.ts";
 import { inCluster } from "./generators.ts";
+import { elsewhere } from "./inputs.ts";
 import { documentsOf, isKustomization, kustomizationIn, mappingOf, namesIn } from "./references.ts";
 
 /** What one Argo CD makes on one cluster. */
@@ -44,6 +45,10 @@ interface Start {
   nodes: Node[];
   /** Every object of Argo CD's that it leads to, by a name for its content. */
   seen: Map<string, KubernetesObject>;
+  /** Templates of a chart that could make objects of Argo CD's and make none with the chart's own values. */
+  idle: string[];
+  /** It is a chart with further files of values, so that it is applied with one of those. */
+  hasOtherValues: boolean;
 }
 
 /** An Application that is reached from a start. */
@@ -53,11 +58,12 @@ interface Node {
 }
 
 const kinds = new Set(["Application", "ApplicationSet", "AppProject"]);
+const isOfArgo = (object: KubernetesObject): boolean =>
+  kinds.has(object.kind) && groupOf(object) === "argoproj.io";
 const isArgo = (object: KubernetesObject): boolean =>
-  kinds.has(object.kind) && groupOf(object) === "argoproj.io" && typeof object.metadata.name === "string";
-const mentions = (text: string): boolean =>
-  text.includes("argoproj.io/") &&
-  /kind["']?\s*:\s*["']?(Application|ApplicationSet|AppProject)\b/.test(text);
+  isOfArgo(object) && typeof object.metadata.name === "string";
+const named = /kind["']?\s*:\s*["']?(Application|ApplicationSet|AppProject)\b/;
+const mentions = (text: string): boolean => text.includes("argoproj.io/") && named.test(text);
 
 /**
  * Finds and renders everything of Argo CD's in a repository.
@@ -84,6 +90,8 @@ class Search {
   readonly #cache: Cache;
   readonly #own: OwnUrls;
   readonly #skipped = new Set<string>();
+  /** What does not render by itself, with the reason. */
+  readonly #failed = new Map<string, string>();
   readonly #rendered = new Map<string, Promise<Application>>();
   readonly #generated = new Map<string, Promise<Manifest[]>>();
   #clusters: KnownCluster[] = [];
@@ -110,14 +118,28 @@ class Search {
     const files = [...this.#repository].filter(
       ([path, text]) => /\.(ya?ml|json)$/.test(path) && mentions(text),
     );
-    const charts = new Set(files.flatMap(([path]) => chartOf(this.#repository, path) ?? []));
+    const charts = new Map<string, string[]>();
+    for (const [path] of files) {
+      const chart = chartOf(this.#repository, path);
+      if (chart !== undefined) charts.set(chart, [...(charts.get(chart) ?? []), path]);
+    }
     const plain = files.filter(([path]) => isPlain(this.#repository, path));
-    const documents = new Map(plain.map(([path, text]) => [path, this.#objectsOf(path, text)]));
+    const above = kustomizationsAbove(this.#repository);
+    this.#countPatched();
+    const documents = new Map(
+      plain.map(([path, text]) => [path, this.#wholeOf(path, this.#objectsOf(path, text), above)]),
+    );
     this.#own.learn([...documents.values()].flat());
     this.#clusters = [...this.#configuration.clusters, ...clustersIn(this.#repository)];
-    const starts = await this.#starts(documents, [...charts]);
+    const starts = await this.#starts(documents, charts, above);
     await this.#follow(starts);
+    const rendered = new Set(starts.flatMap(({ nodes }) => nodes.flatMap(placesOf)));
+    for (const [place, reason] of this.#failed)
+      if (!rendered.has(place))
+        this.#skipped.add(`${place}, which no Application refers to, does not render by itself: ${reason}`);
     const begun = withoutCovered(starts);
+    for (const path of begun.flatMap(({ idle }) => idle))
+      this.#skipped.add(`${path}: makes nothing with the values of its chart`);
     return {
       destinations: instancesOf(begun).flatMap(({ name, starts: some }) => destinationsOf(name, some)),
       projects: begun.flatMap(({ manifests, nodes }) =>
@@ -133,16 +155,43 @@ class Search {
 
   #objectsOf(path: string, text: string): KubernetesObject[] {
     try {
-      return loadAll(text).flatMap(objectIn).filter(isWhole);
+      const { documents, repeated } = loadLast(text);
+      const objects = documents.flatMap(objectIn);
+      if (repeated !== undefined && objects.length > 0) this.#skipped.add(`${path}: ${repeated}`);
+      return objects;
     } catch {
       this.#skipped.add(`${path}: no YAML that can be read`);
       return [];
     }
   }
 
+  // What patches an Application may have it from a chart or from another repository.
+  #countPatched(): void {
+    for (const [path, text] of this.#repository) {
+      if (!isKustomization(path) || !named.test(text)) continue;
+      const reason = elsewhere(this.#root, posix.dirname(path));
+      if (reason !== undefined) this.#skipped.add(reason);
+    }
+  }
+
+  // A patch has its object's kind and name and lacks the rest; a kustomization names it.
+  #wholeOf(path: string, objects: KubernetesObject[], above: Map<string, Set<string>>): KubernetesObject[] {
+    return objects.filter((object) => {
+      const lacks = lackOf(object);
+      if (lacks !== undefined && !above.has(path))
+        this.#skipped.add(
+          `${path}: ${object.kind} ${object.metadata.name ?? "without a name"} has no ${lacks}`,
+        );
+      return lacks === undefined;
+    });
+  }
+
   /** The kustomizations, charts and files that nothing in the repository refers to and that lead to Argo CD's objects. */
-  async #starts(documents: Map<string, KubernetesObject[]>, charts: string[]): Promise<Start[]> {
-    const above = kustomizationsAbove(this.#repository);
+  async #starts(
+    documents: Map<string, KubernetesObject[]>,
+    charts: Map<string, string[]>,
+    above: Map<string, Set<string>>,
+  ): Promise<Start[]> {
     const directories = new Set<string>();
     const files = new Set<string>();
     for (const [path, objects] of documents) {
@@ -151,7 +200,9 @@ class Search {
       for (const top of tops) directories.add(top);
       if (tops.length === 0) files.add(path);
     }
-    const rendered = await concurrently([...directories, ...charts], (place) => this.#renderStart(place));
+    const rendered = await concurrently([...directories, ...charts.keys()], (place) =>
+      this.#renderStart(place),
+    );
     for (const [path] of documents)
       if (rendered.some((start) => start.failed && reaches(start.place, path, above, this.#repository)))
         files.add(path);
@@ -166,7 +217,12 @@ class Search {
     }));
     return [...rendered.filter(({ failed }) => !failed), ...own]
       .filter(({ manifests }) => manifests.some(({ object }) => isArgo(object)))
-      .map(({ place, manifests }) => ({ place, manifests, nodes: [], seen: new Map() }));
+      .map(({ place, manifests }) => {
+        const made = new Set(manifests.map(({ file }) => file));
+        const idle = (charts.get(place) ?? []).filter((path) => !made.has(path));
+        const hasOtherValues = charts.has(place) && hasValuesBeside(this.#repository, place);
+        return { place, manifests, nodes: [], seen: new Map(), idle, hasOtherValues };
+      });
   }
 
   async #renderStart(place: string): Promise<{ place: string; manifests: Manifest[]; failed: boolean }> {
@@ -188,8 +244,7 @@ class Search {
     }));
     const failed = error !== undefined || skipped !== undefined;
     if (skipped !== undefined) this.#skipped.add(skipped);
-    else if (error !== undefined)
-      this.#skipped.add(`${place}, which no Application refers to, does not render by itself: ${error}`);
+    else if (error !== undefined) this.#failed.set(place, error);
     return { place, manifests: manifests.map((part) => ({ ...part, application: bootstrap })), failed };
   }
 
@@ -204,11 +259,15 @@ class Search {
         start.seen.set(key, manifest.object);
         return true;
       });
+      // What a chart or an Application makes may name the repository otherwise than what stands in files.
+      this.#own.learn(fresh.map(({ manifest }) => manifest.object));
       const made = await concurrently(fresh, async ({ start, manifest, parent }) => {
         if (manifest.object.kind === "ApplicationSet")
           return (await this.#generate(manifest)).map((child) => ({ start, manifest: child, parent }));
         if (manifest.object.kind !== "Application") return [];
-        const application = { ...(await this.#render(manifest)), parent };
+        const rendered = { ...(await this.#render(manifest)), parent };
+        const isGuess = start.hasOtherValues && parent === undefined;
+        const application = isGuess ? asGuess(rendered, start.place) : rendered;
         start.nodes.push({ application, key: keyOf(manifest) });
         return application.manifests.map((child) => ({
           start,
@@ -342,17 +401,20 @@ const keyOf = ({ object, file }: Manifest): string =>
 /** The objects of a document: a list has several, and what is no object none. */
 function objectIn(document: unknown): KubernetesObject[] {
   try {
-    return document == null ? [] : itemsOf(asObject(document)).filter(isArgo);
+    return document == null ? [] : itemsOf(asObject(document)).filter(isOfArgo);
   } catch {
     return [];
   }
 }
 
-// A patch of an Application has its kind and its name and lacks the rest.
-function isWhole({ kind, spec }: KubernetesObject): boolean {
-  if (!isMapping(spec)) return false;
-  if (kind === "Application") return isMapping(spec.source) || Array.isArray(spec.sources);
-  return kind === "AppProject" || (isMapping(spec.template) && Array.isArray(spec.generators));
+/** What an object of Argo CD's cannot do without; undefined where it has that. */
+function lackOf(object: KubernetesObject): string | undefined {
+  const { kind, spec, metadata } = object;
+  if (typeof metadata.name !== "string") return "metadata.name";
+  if (!isMapping(spec)) return "spec";
+  if (kind === "Application") return sourcesOf(object).length > 0 ? undefined : "source that can be read";
+  if (kind === "AppProject") return undefined;
+  return ["template", "generators"].find((field) => typeof spec[field] !== "object" || spec[field] === null);
 }
 
 /** The topmost chart that a template is a part of; undefined for other files. */
@@ -367,6 +429,17 @@ function chartOf(repository: Repository, path: string): string | undefined {
     }
     if (place === ".") return found;
   }
+}
+
+const hasValuesBeside = (repository: Repository, chart: string): boolean =>
+  [...repository.keys()].some(
+    (path) => posix.dirname(path) === chart && /^values[-._](?!ya?ml$).+\.ya?ml$/.test(posix.basename(path)),
+  );
+
+/** An Application that fails with the chart's own values may be right with those that it is applied with. */
+function asGuess({ error, errorAt: _, ...application }: Application, chart: string): Application {
+  if (error === undefined) return application;
+  return { ...application, skipped: `with the values that ${chart} has by itself: ${error}` };
 }
 
 const prefix = (place: string, below: string): string => (place === "." ? below : `${place}/${below}`);
@@ -439,14 +512,22 @@ function withoutCovered(starts: Start[]): Start[] {
     const own = start.manifests.filter(({ object }) => isArgo(object)).map(keyOf);
     if (places.has(start.place) || own.every((key) => covered.has(key))) continue;
     kept.push(start);
-    for (const { application } of start.nodes) {
-      for (const manifest of application.manifests) if (isArgo(manifest.object)) covered.add(keyOf(manifest));
-      if (application.manifest && !application.skipped && !application.error)
-        for (const { path } of sourcesOf(application.manifest.object))
-          if (path) places.add(posix.normalize(path).replace(/\/$/, ""));
+    for (const node of start.nodes) {
+      for (const place of placesOf(node)) places.add(place);
+      for (const manifest of node.application.manifests)
+        if (isArgo(manifest.object)) covered.add(keyOf(manifest));
     }
   }
   return kept.sort((a, b) => (a.place < b.place ? -1 : 1));
+}
+
+/** The directories that an Application renders. */
+function placesOf({ application }: Node): string[] {
+  const { manifest, skipped, error } = application;
+  if (!manifest || skipped || error) return [];
+  return sourcesOf(manifest.object).flatMap(({ path }) =>
+    path ? posix.normalize(path).replace(/\/$/, "") : [],
+  );
 }
 
 interface Instance {

@@ -250,6 +250,24 @@ describe("a dry run", () => {
     expect(await git.run("stash", "list")).not.toBe("");
   }, 900_000);
 
+  it("of a removal that was committed alone is followed by its push", async () => {
+    const remote = join(directory, "pushed.git");
+    await execa("git", ["init", "--quiet", "--bare", remote]);
+    await git.run("remote", "add", "platform", remote);
+    await git.run("push", "--quiet", "platform", "HEAD:main");
+    const start = await git.run("rev-parse", "HEAD");
+    const removed = await gitops("new", "remove", "hello", "--directory", copy, "--no-validate");
+    expect(removed.exitCode, removed.stderr).toBe(0);
+    expect(await git.run("ls-remote", "platform", "main")).toContain(start);
+    const followed = await follow(nextOf(removed.stdout), { cwd: copy });
+    expect(followed.exitCode, followed.all).toBe(0);
+    const head = await git.run("rev-parse", "HEAD");
+    expect(await git.run("rev-parse", "HEAD^")).toBe(start);
+    expect(await git.run("ls-remote", "platform", "main")).toContain(head);
+    await git.run("remote", "remove", "platform");
+    await git.run("reset", "--quiet", "--hard", start);
+  }, 900_000);
+
   it("of what this command did not make is refused, and what is next lists what it made", async () => {
     for (const name of ["logging", "app", "nobody"]) {
       const { exitCode, stderr } = await gitops("new", "remove", name, "--directory", copy);
@@ -305,6 +323,10 @@ describe("a command line that cannot be meant is refused", () => {
     [["--image", "docker.io/library/nginx"], "has no tag"],
     [["--image", "docker.io/library/nginx:latest"], "changes from day to day"],
     [["--image", 'docker.io/x:1"'], "is no image"],
+    [["--image", "ghcr.io/Example/echo:1"], "is no image"],
+    [["--image", "ghcr.io/example/echo:-1"], "is no image"],
+    [["--image", "docker.io/x:1", "--port", "15090"], "is one of Istio's proxy"],
+    [["--image", "docker.io/x:1", "--metrics-port", "15020"], "is one of Istio's proxy"],
     [["--image", "docker.io/x:1", "--port", "0"], "expected a port"],
     [["--image", "docker.io/x:1", "--health", "x y"], "is no path"],
     [["--image", "docker.io/x:1", "--metrics-port", "8080"], "are the same"],
@@ -332,6 +354,10 @@ describe("names", () => {
     "../a",
     "a b",
     "all",
+    "null",
+    "true",
+    "on",
+    "deny-all",
     `a${"b".repeat(55)}`,
     `a${"b".repeat(63)}`,
   ])("'%s' is none", (name) => {
@@ -354,6 +380,8 @@ describe("names", () => {
       "http:\n  - match:\n      - uri:\n          prefix: /old/\n",
     ],
     ["gitops/apps/far/base/mesh/gateway.yaml", "hosts:\n  - far.example.com\n"],
+    ["gitops/platform/b/host.yaml", "data:\n  host: logging.example.com # not new.example.com\n"],
+    ["gitops/platform/b/config.env", "URL=https://set.example.com/\n"],
     [
       "gitops/root/application-mine.yaml",
       "kind: Application\nmetadata:\n  name: mine\nspec:\n  project: services\n",
@@ -376,8 +404,20 @@ describe("names", () => {
     checkPath(repository, "x", path),
   );
 
-  it.each(["far.example.com", "x", "*.example.com", "a..b", "A.example"])("the host %s is refused", (host) =>
-    expect(() => checkHost(repository, "x", host)).toThrow(host),
+  it.each([
+    "far.example.com",
+    "logging.example.com",
+    "set.example.com",
+    "10.0.0.1",
+    "x",
+    "*.example.com",
+    "a..b",
+    "A.example",
+  ])("the host %s is refused", (host) => expect(() => checkHost(repository, "x", host)).toThrow(host));
+
+  it.each(["example.com", "a.far.example.com", "far.example.co", "new.example.com"])(
+    "the host %s is free",
+    (host) => checkHost(repository, "x", host),
   );
 
   it("of the platform's own are taken by what the repository says", async () => {

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
+import { isImage } from "../../../lib/images/names.ts";
 import { checkout, readRepository } from "../../../lib/repository.ts";
 import { environmentFiles } from "../new/environment.ts";
 import { checkFree, checkHost, checkName, checkPath } from "../new/names.ts";
@@ -123,10 +124,13 @@ function choose(name: string, options: ServiceCommand): ServiceOptions {
       throw new WrongUsage("--port, --health and --metrics-port belong to --image");
     return { name, route };
   }
-  const flaw = /^[\w./:@-]+$/.test(image) ? imageFlaw(image)?.what : " is no image";
+  const flaw = isImage(image) ? imageFlaw(image)?.what : " is no image that a runtime would take";
   if (flaw) throw new WrongUsage(`the image ${image}${flaw}`);
   if (!/^\/[\w./~-]*$/.test(health))
     throw new WrongUsage(`'${health}' is no path: expected one such as /healthz`);
+  for (const number of [requests, metricsPort ?? 0])
+    if (number >= 15_000 && number <= 15_090)
+      throw new WrongUsage(`port ${number} is one of Istio's proxy, which takes 15000 to 15090`);
   if (requests === metricsPort) throw new WrongUsage("--port and --metrics-port are the same");
   const scraped = metricsPort === undefined ? {} : { metricsPort };
   return { name, route, image: { reference: image, port: requests, health, ...scraped } };

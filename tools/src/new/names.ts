@@ -15,6 +15,12 @@ const longest = 63 - namespaceOf("").length;
 // What a command takes for something else than a service.
 const words = ["all"];
 
+// Unquoted, YAML reads these as something else than a text, and the templates have names unquoted.
+const yamlWords = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+
+// What the templates give to an object beside the one that has the service's name.
+const objects = ["deny-all"];
+
 /** Says whether a path is a service's own, so that it is no collision with another. */
 export const isOwnPath = (path: string, name: string): boolean =>
   path.startsWith(`services/${name}/`) ||
@@ -38,6 +44,9 @@ export function checkName(name: string): void {
       `'${name}' has ${name.length} characters: expected ${longest} at most, as its namespace is ${namespaceOf("NAME")}`,
     );
   if (words.includes(name)) throw new WrongUsage(`'${name}' is a word of the release command`);
+  if (yamlWords.includes(name)) throw new WrongUsage(`'${name}' is a word of YAML: choose another name`);
+  if (objects.includes(name))
+    throw new WrongUsage(`'${name}' is what a policy of every service is called: choose another name`);
 }
 
 /** Checks a name against what the repository has. @throws WrongUsage that says what has the name already */
@@ -103,13 +112,12 @@ function routesOf(repository: Repository, name: string): { file: string; route: 
 /** Checks a host name: its form, and that no other service has it. @throws WrongUsage */
 export function checkHost(repository: Repository, name: string, host: string): void {
   const label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
-  if (host.length > 253 || !new RegExp(`^${label}(?:\\.${label})+$`).test(host))
+  // A last label of digits alone is that of an address.
+  if (host.length > 253 || !new RegExp(`^${label}(?:\\.${label})+$`).test(host) || /\.\d+$/.test(host))
     throw new WrongUsage(`'${host}' is no host name: expected one such as ${name}.example.com`);
+  // In a list of hosts, as the host of an overlay, or in a setting; not as a part of another name, nor in a comment.
+  const named = new RegExp(`^[^#\\n]*(?<![\\w.-])${host.replaceAll(".", "\\.")}(?![\\w.-])`, "m");
   for (const [file, text] of repository)
-    if (
-      file.startsWith("gitops/") &&
-      !isOwnPath(file, name) &&
-      new RegExp(`^ *- ["']?${host.replaceAll(".", "\\.")}["']?$`, "m").test(text)
-    )
+    if (file.startsWith("gitops/") && !isOwnPath(file, name) && named.test(text))
       throw new WrongUsage(`the host ${host} stands in ${file} already`);
 }

@@ -22,10 +22,14 @@ import { rootEntry, rootFile } from "./service.ts";
 export async function removeService(name: string, options: Target): Promise<Published> {
   const { root } = options;
   await refuseUncommitted(root, name);
-  const plan: Plan = async ({ git, read }) => {
+  const plan: Plan = async ({ git, read, upstream }) => {
     const { directory } = git;
     const repository = await readRepository(directory);
-    if (!isGenerated(repository, name))
+    const isThere = isGenerated(repository, name);
+    // A removal that was committed alone: what is left is the push.
+    if (!isThere && upstream && isGenerated(await committedRepository(root, name, upstream), name))
+      return { done: `${name} is taken out already` };
+    if (!isThere)
       throw new Failure(
         `there is no service ${name} that was made by this command`,
         "git grep --name-only 'project: services' -- gitops/root",
@@ -78,9 +82,13 @@ async function refuseUncommitted(root: string, name: string): Promise<void> {
   );
 }
 
-async function committedRepository(root: string, name: string): Promise<Map<string, string>> {
+async function committedRepository(
+  root: string,
+  name: string,
+  commit = "HEAD",
+): Promise<Map<string, string>> {
   const path = `gitops/root/${rootEntry(name)}`;
-  const text = await new Git(root).textAt("HEAD", path).catch(() => "");
+  const text = await new Git(root).textAt(commit, path).catch(() => "");
   return new Map([[path, text]]);
 }
 

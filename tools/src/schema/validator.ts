@@ -51,6 +51,9 @@ export class Validator {
   readonly #ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false, unicodeRegExp: false });
   /** From `apps/v1 Deployment` to the name of the schema. */
   readonly #kinds = new Map<string, string>();
+  /** Further definitions of a kind, by the name of the first: a repository may have one for each cluster. */
+  readonly #others = new Map<string, string[]>();
+  readonly #known = new Set<string>();
   readonly #namespaced: Set<string>;
   readonly #schemas: CompiledSchemas;
   readonly #definitions: Record<string, object>;
@@ -79,9 +82,16 @@ export class Validator {
   }
 
   #add({ kind, namespaced, schema }: Definition): void {
-    const id = `schema:${kind.replace(" ", "/")}`;
+    const first = `schema:${kind.replace(" ", "/")}`;
     const { properties } = schema as { properties?: object };
-    this.#kinds.set(kind, id);
+    const text = `${kind} ${JSON.stringify(schema)}`;
+    // One that is rendered stands in its file, too, and in as many copies as there are charts with it.
+    if (this.#known.has(text)) return;
+    this.#known.add(text);
+    const others = this.#others.get(first) ?? [];
+    const id = this.#kinds.has(kind) ? `${first}/${others.length + 2}` : first;
+    if (id === first) this.#kinds.set(kind, id);
+    else this.#others.set(first, [...others, id]);
     try {
       this.#ajv.addSchema({
         ...schema,
@@ -118,13 +128,19 @@ export class Validator {
         ...this.#metadataDefects(object),
       ];
     }
+    // Which cluster has which definition is not known: what one of them takes is right somewhere.
+    const found = [schema, ...(this.#others.get(schema) ?? [])].map((one) => this.#against(one, object));
+    return found.reduce((least, other) => (other.length < least.length ? other : least));
+  }
+
+  #against(schema: string, object: KubernetesObject): Defect[] {
     const broken = this.#broken.get(schema);
     if (broken !== undefined) {
       const message = `the definition of ${object.kind} is not a valid schema: ${broken}`;
       return [{ path: [], message, fix: "correct the CustomResourceDefinition", isShape: true }];
     }
     const validate = this.#compiled(schema);
-    if (!validate) return this.#broken.has(schema) ? this.check(object) : [];
+    if (!validate) return this.#broken.has(schema) ? this.#against(schema, object) : [];
     const defects = validate(object) ? [] : alternativesAsOne(validate.errors ?? []);
     // What follows reads lists and mappings where the schema has them.
     if (defects.some(({ isShape }) => isShape)) return defects;
