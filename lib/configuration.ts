@@ -1,10 +1,11 @@
 /** What `gitops.yaml` at a repository's root says: which rules hold there, and what its layout has beyond Argo CD's own objects. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { Ajv, type DefinedError } from "ajv";
 import { distance } from "fastest-levenshtein";
 import { loadAll } from "js-yaml";
 import { Failure } from "./failure.ts";
-import { isMapping } from "./object.ts";
+import schema from "./gitops.schema.json" with { type: "json" };
 
 /** The name of the file, at the root of a repository. */
 export const configurationFile = "gitops.yaml";
@@ -67,47 +68,6 @@ export interface Configuration {
   layout?: Layout;
 }
 
-type Shape =
-  | "text"
-  | "texts"
-  | "flag"
-  | "labels"
-  | readonly string[]
-  | { each: Fields }
-  | { any: Fields }
-  | Fields;
-interface Fields {
-  [field: string]: Shape;
-}
-
-const fields = {
-  preset: presets,
-  repository: "texts",
-  ignore: "texts",
-  clusters: { each: { name: "text", server: "text", labels: "labels", annotations: "labels" } },
-  rules: { any: { on: "flag", reason: "text" } },
-  layout: {
-    clusters: "text",
-    source: "text",
-    root: "text",
-    install: "text",
-    projects: "text",
-    rendered: "texts",
-    given: "text",
-    selfManagement: "text",
-    versions: "text",
-    versioned: "texts",
-    unversioned: "texts",
-    services: "text",
-    examples: "text",
-    fault: { base: "text", overlay: "text" },
-    istio: "text",
-  },
-} satisfies Fields;
-
-/** The fields that may be missing where what they are in is there. */
-const optional = new Set(["", "clusters[].labels", "clusters[].annotations"]);
-
 /** `gitops.yaml` says something that nobody could act on. */
 export class WrongConfiguration extends Failure {}
 
@@ -122,7 +82,7 @@ export function parseConfiguration(text: string | undefined): Configuration {
   } catch (error) {
     throw wrong((error as Error).message.split("\n")[0] ?? "no YAML", "correct it");
   }
-  check(content, fields, "");
+  check(content);
   const given = content as Partial<Configuration>;
   return {
     preset: "argocd",
@@ -179,53 +139,61 @@ function wrong(what: string, fix: string): WrongConfiguration {
   return new WrongConfiguration(`${configurationFile}: ${what}`, fix);
 }
 
-function check(value: unknown, shape: Shape, at: string): void {
+// Ajv names every mistake, and one is said: an unknown field first, as others may follow from it, and a missing one last.
+const urgency = ["additionalProperties", "required"];
+const validate = new Ajv({ allErrors: true, verbose: true }).compile(schema);
+
+function check(content: unknown): void {
+  if (validate(content)) return;
+  const errors = validate.errors ?? [];
+  const [unknown, missing] = urgency.map((keyword) => errors.find((error) => error.keyword === keyword));
+  const error = unknown ?? errors.find(({ keyword }) => keyword !== "required") ?? missing;
+  if (error) throw refusalOf(error as DefinedError, content);
+}
+
+/** What is wrong with a field, in words, and what to write instead. */
+function refusalOf(error: DefinedError, content: unknown): WrongConfiguration {
+  const { keyword, params, parentSchema, data } = error;
+  const at = nameOf(error.instancePath, content);
   const name = at || "the file";
-  if (isChoice(shape)) {
-    if (!shape.includes(value as string))
-      throw wrong(`${name} is ${JSON.stringify(value)}`, `write one of ${shape.join(", ")}`);
-  } else if (shape === "text") {
-    if (typeof value !== "string" || value === "") throw wrong(`${name} is no text`, `write a text`);
-  } else if (shape === "flag") {
-    if (typeof value !== "boolean") throw wrong(`${name} is no boolean`, "write true or false");
-  } else if (shape === "texts") {
-    if (!Array.isArray(value) || !value.every((entry) => typeof entry === "string" && entry !== ""))
-      throw wrong(`${name} is no list of texts`, "write one text a line, each after a dash");
-  } else if (isList(shape) ? !Array.isArray(value) : !isMapping(value)) {
-    throw wrong(
-      `${name} is no ${isList(shape) ? "list" : "mapping"}`,
-      "docs/gitops-tool.md lists the fields",
-    );
-  } else checkParts(value, shape, at);
-}
-
-function checkParts(value: unknown, shape: Exclude<Shape, readonly string[]>, at: string): void {
-  if (shape === "labels") {
-    for (const [key, text] of Object.entries(value as object)) check(text, "text", `${at}.${key}`);
-  } else if (isList(shape)) {
-    for (const entry of value as unknown[]) check(entry, shape.each, `${at}[]`);
-  } else if (typeof shape === "object" && "any" in shape) {
-    for (const [key, entry] of Object.entries(value as object))
-      check(entry, (shape as { any: Fields }).any, `${at}.${key}`);
-  } else checkFields(value as Record<string, unknown>, shape as Fields, at);
-}
-
-function checkFields(value: Record<string, unknown>, shape: Fields, at: string): void {
-  const name = (field: string): string => (at ? `${at}.${field}` : field);
-  for (const [field, content] of Object.entries(value)) {
-    const known = shape[field];
-    if (known === undefined)
-      throw wrong(`there is no field ${name(field)}`, nearest(field, Object.keys(shape)));
-    check(content, known, name(field));
+  const member = (field: string): string => (at ? `${at}.${field}` : field);
+  switch (keyword) {
+    case "additionalProperties":
+      return wrong(
+        `there is no field ${member(params.additionalProperty)}`,
+        nearest(params.additionalProperty, Object.keys(parentSchema?.properties ?? {})),
+      );
+    case "required":
+      return wrong(`${member(params.missingProperty)} is missing`, `add ${params.missingProperty}`);
+    case "enum":
+      return wrong(`${name} is ${JSON.stringify(data)}`, `write one of ${params.allowedValues.join(", ")}`);
   }
-  if (optional.has(at)) return;
-  for (const field of Object.keys(shape))
-    if (!(field in value) && !optional.has(name(field)))
-      throw wrong(`${name(field)} is missing`, `add ${field}`);
+  const isInTexts = parentSchema === schema.definitions.text && at.endsWith("[]");
+  if (isInTexts || parentSchema === schema.definitions.texts)
+    return wrong(
+      `${at.replace(/\[\]$/, "")} is no list of texts`,
+      "write one text a line, each after a dash",
+    );
+  const type = String(parentSchema?.type);
+  if (type === "string") return wrong(`${name} is no text`, "write a text");
+  if (type === "boolean") return wrong(`${name} is no boolean`, "write true or false");
+  return wrong(
+    `${name} is no ${type === "array" ? "list" : "mapping"}`,
+    "docs/gitops-tool.md lists the fields",
+  );
 }
 
-const isChoice = (shape: Shape): shape is readonly string[] => Array.isArray(shape);
-const isList = (shape: Shape): shape is { each: Fields } => typeof shape === "object" && "each" in shape;
+/** A field's name by its JSON pointer, such as `clusters[].labels.stage`: one entry of a list stands for all of them. */
+function nameOf(pointer: string, content: unknown): string {
+  let name = "";
+  let value = content;
+  for (const step of pointer.split("/").slice(1)) {
+    const field = step.replaceAll("~1", "/").replaceAll("~0", "~");
+    name = Array.isArray(value) ? `${name}[]` : name ? `${name}.${field}` : field;
+    value = (value as Record<string, unknown>)[field];
+  }
+  return name;
+}
 
 /** What to write instead of a name that is none: the one most like it, or all of them. */
 export function nearest(name: string, known: string[]): string {

@@ -1,4 +1,5 @@
 /** Failures that people can act on, and waits that end in one. */
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** A failure with the command that shows more of it or mends it. */
 export class Failure extends Error {
@@ -37,7 +38,7 @@ export async function until(
       }
       if (reason === undefined) return;
       if (Date.now() > deadline) throw new Failure(`${what}: ${reason} (waited ${limit} s)`, next);
-      await new Promise((done) => setTimeout(done, pause));
+      await sleep(pause);
     }
   } finally {
     clearInterval(alive);

@@ -167,6 +167,9 @@ const neutral = [
   "merge.conflictStyle=merge",
   "merge.renames=true",
   "merge.directoryRenames=conflict",
+  // Objects and histories as everybody else has them, not as this clone pretends.
+  "core.useReplaceRefs=false",
+  "advice.graftFileDeprecated=false",
   ...off("diff", "noprefix", "mnemonicPrefix", "relative"),
   "diff.renames=true",
   "diff.ignoreSubmodules=none",
@@ -231,6 +234,7 @@ function environment({ made }: Manner): Record<string, string | undefined> {
     GIT_SEQUENCE_EDITOR: "true",
     GIT_TERMINAL_PROMPT: "0",
     GIT_PAGER: "cat",
+    GIT_GRAFT_FILE: "/dev/null",
     ...(made && { GIT_ATTR_NOSYSTEM: "1" }),
   };
 }

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { configurationAt, parseConfiguration, WrongConfiguration } from "../configuration.ts";
+import { configurationAt, parseConfiguration, presets, WrongConfiguration } from "../configuration.ts";
 import type { Failure } from "../failure.ts";
+import schema from "../gitops.schema.json" with { type: "json" };
 import { checkout } from "../repository.ts";
 
 const ours = readFileSync(join(checkout, "gitops.yaml"), "utf8");
@@ -59,6 +60,9 @@ describe("a gitops.yaml", () => {
     ["clusters: {name: a}", "clusters is no list; docs/gitops-tool.md lists the fields"],
     ["clusters: [{name: a}]", "clusters[].server is missing; add server"],
     ["clusters: [{name: a, server: b, labels: {c: 1}}]", "clusters[].labels.c is no text; write a text"],
+    ["clusters: [a]", "clusters[] is no mapping; docs/gitops-tool.md lists the fields"],
+    ["clusters: [{name: a, server: b, labels: {1: 2}}]", "clusters[].labels.1 is no text; write a text"],
+    ["rules: {a/b~c: {on: 1}}", "rules.a/b~c.on is no boolean; write true or false"],
     ["layout: {cluster: a}", "there is no field layout.cluster; write clusters"],
     ["- preset", "the file is no mapping; docs/gitops-tool.md lists the fields"],
   ])("is refused: %s", (text, said) => {
@@ -67,5 +71,31 @@ describe("a gitops.yaml", () => {
 
   test("that is no YAML is refused", () => {
     expect(refusal("preset: [")).toMatch(/^gitops\.yaml: .+; correct it$/);
+  });
+});
+
+describe("the schema of gitops.yaml", () => {
+  test("is the one that the file names for editors", () => {
+    const [, named = ""] = /^# yaml-language-server: \$schema=(.*)$/m.exec(ours) ?? [];
+    expect(JSON.parse(readFileSync(join(checkout, named), "utf8"))).toEqual(schema);
+  });
+
+  test("describes every field", () => {
+    const fields = (part: object, at: string): string[] =>
+      Object.entries(part).flatMap(([key, value]) =>
+        key === "properties"
+          ? Object.entries(value as Record<string, object>).flatMap(([name, field]) => [
+              ...("description" in field ? [] : [`${at}.${name}`]),
+              ...fields(field, `${at}.${name}`),
+            ])
+          : typeof value === "object" && value !== null
+            ? fields(value, `${at}.${key}`)
+            : [],
+      );
+    expect(fields(schema, "")).toEqual([]);
+  });
+
+  test("has the presets", () => {
+    expect(schema.properties.preset.enum).toEqual(presets);
   });
 });

@@ -29,7 +29,8 @@ export function adviceFiles(): string[] {
     cwd: checkout,
     encoding: "utf8",
   });
-  const own = /^(deploy\.sh$|(lib|bootstrap|tools\/src|services\/[^/]+\/(src|cli))\/.*\.ts$)/;
+  const own =
+    /^((deploy|tools\/installed)\.sh$|(lib|bootstrap|tools\/src|services\/[^/]+\/(src|cli))\/.*\.ts$)/;
   // A file that is being merged is listed once for each side.
   return [...new Set(listed.split("\0"))].filter(
     (file) => own.test(file) && !file.includes("/test/") && existsSync(join(checkout, file)),

@@ -33,6 +33,7 @@ describe("a release is made and pushed on top of what others pushed", () => {
     ["the signing of pushes", { "push.gpgSign": "true" }],
     ["options of pushes", { "push.pushOption": "ci.skip" }],
     ["a remote that mirrors", { "remote.origin.mirror": "true" }],
+    ["a strategy that keeps one side", { "pull.twohead": "ours" }],
   ])("with %s", async (_, settings) => {
     await configure(settings);
     await releases();
@@ -275,4 +276,30 @@ test("no other file starts Git", async () => {
     /(execa|exec|execSync|execFile|execFileSync|spawn|spawnSync|run|succeeds|lines|\$)\(\s*["'`]git\b|\bgit -C\b/;
   const found = files.filter((file) => call.test(readFileSync(join(checkout, file), "utf8")));
   expect(found).toEqual(["lib/git/git.ts"]);
+});
+
+describe("what only this clone pretends", () => {
+  test("of the sources is not what is tagged", async () => {
+    await clone.change("one\n");
+    const [now, before] = await Promise.all(
+      ["HEAD", "HEAD~1"].map((commit) => clone.git.run("rev-parse", `${commit}:services/cart`)),
+    );
+    await clone.person("replace", now ?? "", before ?? "");
+    await release(clone.options({ push: true }));
+    expect(await shop.remote(kustomization)).toContain(`newTag: "${now?.slice(0, 12)}"`);
+  });
+
+  test.each<[string, (commit: string) => Promise<unknown>]>([
+    ["a replaced commit", (commit) => clone.person("replace", "--graft", commit)],
+    ["a graft", async (commit) => clone.write(".git/info/grafts", `${commit}\n`)],
+  ])("of the history by %s does not make it forget a rollback", async (_, pretend) => {
+    await clone.change("one\n");
+    await release(clone.options());
+    const two = await clone.change("two\n");
+    await release(clone.options());
+    await rollback(clone.options());
+    clone.write("notes.txt", "later\n");
+    await pretend(await clone.commit("docs: later"));
+    await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
+  });
 });

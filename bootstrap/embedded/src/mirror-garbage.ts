@@ -66,12 +66,12 @@ export function mirrorTags(): Tag[] {
   );
 }
 
-/** The image names that stand in objects, at whatever depth. */
-export function imagesIn(value: unknown): string[] {
-  if (Array.isArray(value)) return value.flatMap(imagesIn);
+/** The text of every field `image`, at whatever depth: of pods' status too, which says what runs. */
+export function imageFields(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(imageFields);
   if (value === null || typeof value !== "object") return [];
   return Object.entries(value).flatMap(([key, inner]) =>
-    key === "image" && typeof inner === "string" ? [inner] : imagesIn(inner),
+    key === "image" && typeof inner === "string" ? [inner] : imageFields(inner),
   );
 }
 
@@ -88,7 +88,7 @@ export function fullName(image: string): string {
 async function usedImages(): Promise<Set<string>> {
   const kinds = "pods,replicasets,deployments,statefulsets,daemonsets,controllerrevisions,jobs,cronjobs";
   const objects = await kubectlQuietly(["get", kinds, "--all-namespaces", "-o", "json"]);
-  return new Set([...imagesIn(JSON.parse(objects)).map(fullName), ...builtImages()]);
+  return new Set([...imageFields(JSON.parse(objects)).map(fullName), ...builtImages()]);
 }
 
 /** What bootstrap has pushed last from each of its images' inputs; a rebuilt cluster pulls it again. */

@@ -12,7 +12,7 @@ import { until } from "../../../lib/failure.ts";
 const directory = mkdtempSync(join(tmpdir(), "garbage-"));
 vi.stubEnv("STATE_DIR", join(directory, "state"));
 vi.stubEnv("CACHE_DIR", join(directory, "cache"));
-const { fullName, imagesIn, mirrorTags, parseDeployed, removeTags, unneeded } = await import(
+const { fullName, imageFields, mirrorTags, parseDeployed, removeTags, unneeded } = await import(
   "../src/mirror-garbage.ts"
 );
 const { cache } = await import("../src/layout.ts");
@@ -71,7 +71,7 @@ it("finds images at any depth of an object, and not what else is called so", () 
   const pod = {
     spec: { initContainers: [{ image: "a:1" }], containers: [{ image: "b:2", env: [{ image: {} }] }] },
   };
-  expect(imagesIn({ items: [pod, { spec: { jobTemplate: { spec: { template: pod } } } }] })).toEqual([
+  expect(imageFields({ items: [pod, { spec: { jobTemplate: { spec: { template: pod } } } }] })).toEqual([
     ...["a:1", "b:2"],
     ...["a:1", "b:2"],
   ]);

@@ -32,7 +32,7 @@ const { values } = parseArgs({
 });
 const logs = mkdtempSync(join(values.directory, "app-bench-"));
 const service = (SYNC: string, lines?: number, ACCESS_LOG = "problems") => ({
-  args: ["--max-semi-space-size=8", "dist/main.js"],
+  args: ["--max-semi-space-size=8", "--max-old-space-size=112", "dist/main.js"],
   env: { SYNC, ACCESS_LOG },
   lines,
 });

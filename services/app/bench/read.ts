@@ -32,7 +32,10 @@ async function measureService(): Promise<void> {
     DRAIN_SECONDS: "0",
     LOG_DIR: directory,
   };
-  const server = await ServerProcess.start(["--max-semi-space-size=8", "dist/main.js"], env);
+  const server = await ServerProcess.start(
+    ["--max-semi-space-size=8", "--max-old-space-size=112", "dist/main.js"],
+    env,
+  );
   const { now } = server.memory;
   const seconds = await download(`http://127.0.0.1:${server.port}/logs`);
   report("GET /logs", seconds, now, server.memory.peak);

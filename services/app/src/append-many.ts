@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { messageIn, readBody } from "./body.ts";
+import { messageIn, withBody } from "./body.ts";
 import type { Context } from "./context.ts";
 import { escapeMessage, formatLine } from "./line.ts";
 import { type Mistake, Problem, sendProblem } from "./problem.ts";
@@ -7,12 +7,12 @@ import { manyKey, maxLines, retryKey } from "./retries.ts";
 import { idsOf, isRetry, repeat, settle } from "./storing.ts";
 
 const newline = 0x0a;
-// So many mistakes are told one by one.
+// How many mistakes an answer lists one by one.
 const maxMistakes = 100;
 
 /**
  * Answers POST /logs: 200 once the line of every message is on disk, else a problem, and then this request has stored none.
- * A busy sender gets one answer for all, which a retry can repeat; what is wrong with which line the problem says.
+ * A busy sender gets one answer for all lines, and can repeat the request. The problem says which line is wrong, and how.
  */
 export async function answerAppendMany(
   context: Context,
@@ -22,9 +22,10 @@ export async function answerAppendMany(
 ): Promise<void> {
   try {
     const { MAX_LINES_BYTES, MAX_MESSAGE_BYTES } = context.config;
-    const messages = messagesIn(await readBody(req, MAX_LINES_BYTES), MAX_MESSAGE_BYTES);
-    await store(context, req, requestId, messages.map(escapeMessage));
-    const body = `{"status":"ok","lines":${messages.length}}`;
+    const lines = await withBody(req, MAX_LINES_BYTES, context.rooms.lines, (body) =>
+      store(context, req, requestId, messagesIn(body, MAX_MESSAGE_BYTES)),
+    );
+    const body = `{"status":"ok","lines":${lines}}`;
     const headers = { "Content-Type": "application/json; charset=utf-8", "Content-Length": body.length };
     res.writeHead(200, headers).end(body);
   } catch (error) {
@@ -59,16 +60,23 @@ function messagesIn(body: Buffer, limit: number): string[] {
   throw new Problem(400, what, { errors: mistakes });
 }
 
-/**
- * Appends a line for each message, all in one write. A retry of a request whose lines are known adds none; after a restart it
- * adds those that the log does not hold.
- */
+/** Appends a line for each message, all in one write. @returns how many there are, once they are stored */
 async function store(
   context: Context,
   req: IncomingMessage,
   requestId: string,
-  escaped: string[],
-): Promise<void> {
+  messages: string[],
+): Promise<number> {
+  const lines = messages.length;
+  await append(context, req, requestId, messages.map(escapeMessage));
+  return lines;
+}
+
+/**
+ * A retry of a request whose lines are known adds none; after a restart it adds those that the log does not hold. It does not
+ * wait itself: while the disk is slow, only the text of the lines is kept.
+ */
+function append(context: Context, req: IncomingMessage, requestId: string, escaped: string[]): Promise<void> {
   const { log, retries } = context;
   const ids = idsOf(req, requestId);
   const keys = ids.map((id) => manyKey(id, escaped));
@@ -82,7 +90,7 @@ async function store(
   if (missing.length === 0) return repeat(context, Promise.all(earlier), escaped.length);
   const time = new Date().toISOString();
   const text = missing.map(({ id, message }) => formatLine(time, id, message)).join("");
-  // A line of an earlier request may be on its way still, and be refused.
+  // A line of an earlier request may still be on its way, and may be refused.
   const write = Promise.all([log.append(text, missing.length), ...earlier]).then(() => undefined);
-  await settle(context, keys, write, missing.length);
+  return settle(context, keys, write, missing.length);
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { messageIn, readBody } from "./body.ts";
+import { messageIn, withBody } from "./body.ts";
 import type { Context } from "./context.ts";
 import { escapeMessage, formatLine } from "./line.ts";
 import { sendProblem } from "./problem.ts";
@@ -19,8 +19,9 @@ export async function answerAppend(
 ): Promise<void> {
   try {
     const { MAX_BODY_BYTES, MAX_MESSAGE_BYTES } = context.config;
-    const message = messageIn(await readBody(req, MAX_BODY_BYTES), MAX_MESSAGE_BYTES);
-    await store(context, req, requestId, message);
+    await withBody(req, MAX_BODY_BYTES, context.rooms.line, (body) =>
+      store(context, req, requestId, messageIn(body, MAX_MESSAGE_BYTES)),
+    );
     res.writeHead(200, storedHeaders).end(stored);
   } catch (error) {
     sendProblem(context.logger, req, res, error);

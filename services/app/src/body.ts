@@ -1,26 +1,71 @@
 /** What a caller sends: a request's body, and the messages in it. */
 import type { IncomingMessage } from "node:http";
 import { Problem } from "./problem.ts";
+import type { Room } from "./room.ts";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** The request's body. Rejects with a Problem if it is larger than `limit` bytes or is not sent as it is. */
-export function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
+/**
+ * Reads the request's body once there is room for it, and keeps that room until `use` has ended. Rejects with a Problem if
+ * the body is larger than `limit` bytes, is not sent as it is, or finds no room.
+ */
+export async function withBody<T>(
+  req: IncomingMessage,
+  limit: number,
+  room: Room,
+  use: (body: Buffer) => Promise<T>,
+): Promise<T> {
+  const bytes = announcedBytes(req, limit);
+  const turn = room.enter(req, bytes);
+  if (turn) await turn;
+  try {
+    return await use(await readBody(req, bytes, limit));
+  } finally {
+    room.leave(bytes);
+  }
+}
+
+/** How many bytes a request's body may have, as far as its head says. Throws a Problem if that is too much. */
+function announcedBytes(req: IncomingMessage, limit: number): number {
+  const encoding = encodingOf(req);
+  if (encoding) throw new Problem(415, `the body must not be encoded as ${encoding}`);
+  const bytes = Number(req.headers["content-length"] ?? limit);
+  if (bytes > limit) throw tooLarge(limit);
+  return bytes;
+}
+
+/** Copied into one buffer, because a body that comes in pieces of one byte would otherwise take a hundred times its size. */
+function readBody(req: IncomingMessage, bytes: number, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const encoding = encodingOf(req);
-    if (encoding) return reject(new Problem(415, `the body must not be encoded as ${encoding}`));
-    const tooLarge = () => reject(new Problem(413, `the body must not be larger than ${limit} bytes`));
-    if (Number(req.headers["content-length"]) > limit) return tooLarge();
-    const chunks: Buffer[] = [];
+    const endedEarly = () => reject(new Problem(400, "the body ended too early"));
+    if (req.destroyed) return endedEarly();
+    let body: Buffer | undefined;
     let size = 0;
     req.on("data", (chunk: Buffer) => {
+      const before = size;
       size += chunk.length;
-      if (size <= limit) chunks.push(chunk);
-      else tooLarge();
+      // Its room is given back at once, and what still comes is thrown away.
+      if (size > limit) {
+        body = undefined;
+        reject(tooLarge(limit));
+      } else if (!body) {
+        body = chunk;
+      } else {
+        if (body.length < size) {
+          const whole = Buffer.allocUnsafe(bytes);
+          body.copy(whole);
+          body = whole;
+        }
+        chunk.copy(body, before);
+      }
     });
-    req.on("end", () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
-    req.on("error", () => reject(new Problem(400, "the body ended too early")));
+    req.on("end", () => resolve(body ? body.subarray(0, size) : Buffer.alloc(0)));
+    req.on("error", endedEarly);
   });
+}
+
+function tooLarge(limit: number): Problem {
+  return new Problem(413, `the body must not be larger than ${limit} bytes`);
 }
 
 /** The first content coding that is one; names of codings are the same in capitals (RFC 9110, 8.4.1). */

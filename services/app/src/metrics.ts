@@ -22,7 +22,7 @@ export interface Metrics {
   /** Bytes of the file being written; set when the metrics are asked for. */
   fileSize: Gauge;
   rotations: Counter;
-  /** Half lines that a crash left behind and that were cut off. */
+  /** Incomplete lines that a crash left behind and that were removed. */
   tornLines: Counter;
   /** New versions of the configuration, by whether they were applied. */
   configReloads: Counter<"result">;
@@ -94,12 +94,12 @@ export function createMetrics(): Metrics {
     }),
     tornLines: new Counter({
       name: "log_torn_lines_total",
-      help: "Half lines that a crash left at the end of the log file and that were cut off.",
+      help: "Incomplete lines that a crash left at the end of the log file and that were removed.",
       registers,
     }),
     configReloads: new Counter({
       name: "config_reloads_total",
-      help: "Changed configurations by the result of taking them over.",
+      help: "Changed configurations by whether they were applied.",
       labelNames: ["result"],
       registers,
     }),

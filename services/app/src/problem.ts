@@ -17,15 +17,25 @@ export class Problem extends Error {
   override name = "Problem";
   readonly status: number;
   readonly errors: Mistake[] | undefined;
+  readonly retryAfter: number | undefined;
 
-  /** `detail` is for the caller to read, `field` is at fault for it; `cause` goes to the service's log only. */
+  /**
+   * `detail` is for the caller to read, `field` is at fault for it; `cause` goes to the service's log only; a caller may try
+   * again after `retryAfter` seconds.
+   */
   constructor(
     status: number,
     detail: string,
-    { cause, field, errors }: { field?: string; errors?: Mistake[]; cause?: unknown } = {},
+    {
+      cause,
+      field,
+      errors,
+      retryAfter,
+    }: Partial<Pick<Problem, "errors" | "retryAfter">> & { field?: string; cause?: unknown } = {},
   ) {
     super(detail, { cause });
     this.status = status;
+    this.retryAfter = retryAfter;
     this.errors = field === undefined ? errors : [{ field, detail }];
   }
 }
@@ -56,11 +66,12 @@ export function sendProblem(logger: Logger, req: IncomingMessage, res: ServerRes
   }
   // Too late for another answer: breaking the connection is the only sign left.
   if (res.headersSent) return void req.socket.destroy();
-  const { status, message: detail, errors } = problem;
+  const { status, message: detail, errors, retryAfter } = problem;
   const body = JSON.stringify({ type: "about:blank", title: STATUS_CODES[status], status, detail, errors });
   res.statusCode = status;
   res.setHeader("Content-Type", "application/problem+json; charset=utf-8");
   res.setHeader("Content-Length", Buffer.byteLength(body));
+  if (retryAfter !== undefined) res.setHeader("Retry-After", retryAfter);
   res.end(req.method === "HEAD" ? undefined : body);
 }
 

@@ -11,6 +11,7 @@ import { LogFile } from "./log-file.ts";
 import { createMetrics } from "./metrics.ts";
 import { reload } from "./reload.ts";
 import { RetryWindow } from "./retries.ts";
+import { Room } from "./room.ts";
 
 // With DRAIN_SECONDS this stays below Kubernetes' grace period of 30 s.
 const unfinishedRequestsMs = 20_000;
@@ -18,8 +19,14 @@ const unfinishedRequestsMs = 20_000;
 // A retry comes within seconds; this many bytes hold its first attempt and are read in milliseconds.
 const retryTailBytes = 4 * 1024 * 1024;
 
-// Longer than Envoy keeps an idle connection (1 h), so that it never sends a request on one that is being closed here.
+// Envoy closes an idle connection after 1 h. This is longer, so Envoy never sends a request on one that closes here.
 const keepAliveMs = 65 * 60_000;
+
+// How long a whole request may take to arrive. A sender that stops in the middle keeps others waiting no longer than this.
+const requestMs = 60_000;
+
+// A byte that is sent may take eight as text, and the pod has 256 MiB for everything. One write takes about 1 MiB.
+const roomBytes = 4 * 1024 * 1024;
 
 /** A running service. */
 export interface Service {
@@ -62,7 +69,8 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
     },
   });
   const retries = new RetryWindow();
-  const context: Context = { config, draining: false, log, logger, metrics, retries };
+  const rooms = { line: new Room(roomBytes), lines: new Room(roomBytes) };
+  const context: Context = { config, draining: false, log, logger, metrics, retries, rooms };
   try {
     await log.open();
     retries.restore(await log.tail(retryTailBytes));
@@ -71,6 +79,7 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   }
   const api = createServer(createApi(context));
   api.keepAliveTimeout = keepAliveMs;
+  api.requestTimeout = requestMs;
   const metricsApi = createServer(createMetricsApi(context));
   const port = await listen(api, config.PORT);
   const metricsPort = await listen(metricsApi, config.METRICS_PORT);

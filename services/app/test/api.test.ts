@@ -12,6 +12,7 @@ import { loadConfig } from "../src/config.ts";
 import { LogFile } from "../src/log-file.ts";
 import { createMetrics } from "../src/metrics.ts";
 import { RetryWindow } from "../src/retries.ts";
+import { Room } from "../src/room.ts";
 import { entriesOf, expectProblem, post, sample, startHere, temporaryDirectory } from "./running.ts";
 
 describe("fixed answers", () => {
@@ -275,7 +276,8 @@ describe("probes", () => {
     const directory = await temporaryDirectory();
     const config = loadConfig(directory, {});
     const log = new LogFile(join(directory, "app.log"), config);
-    const context = { config, log, metrics: createMetrics(), retries: new RetryWindow() };
+    const rooms = { line: new Room(1000), lines: new Room(1000) };
+    const context = { config, log, metrics: createMetrics(), retries: new RetryWindow(), rooms };
     const api = createApi({ ...context, draining: true, logger: pino({ level: "silent" }) });
     const server = createServer(api).listen(0, "127.0.0.1");
     onTestFinished(async () => {

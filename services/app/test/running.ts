@@ -59,7 +59,11 @@ export class ServiceProcess {
     onTestFinished(() => void child.kill("SIGKILL"));
   }
 
-  static async start(settings: Record<string, string>, env: Record<string, string> = {}) {
+  static async start(
+    settings: Record<string, string>,
+    env: Record<string, string> = {},
+    flags: string[] = [],
+  ) {
     const root = await temporaryDirectory();
     const CONFIG_DIR = join(root, "config");
     const LOG_DIR = settings.LOG_DIR ?? join(root, "logs");
@@ -67,7 +71,7 @@ export class ServiceProcess {
     const values = { PORT: "0", METRICS_PORT: "0", LOG_DIR, ...settings };
     await mountConfig(CONFIG_DIR, values);
     const [gate, program] = await Promise.all([bundle("test/sync-gate.ts"), bundle("src/main.ts")]);
-    const child = spawn(process.execPath, ["--import", gate, program], {
+    const child = spawn(process.execPath, [...flags, "--import", gate, program], {
       env: { PATH: process.env.PATH, CONFIG_DIR, ...env },
       stdio: ["ignore", "pipe", "inherit"],
     });

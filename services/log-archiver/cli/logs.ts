@@ -16,16 +16,22 @@ const howMany = (text: string): number => {
 };
 
 const program = new Command("logs")
-  .description("find lines of all pods, those that have gone too; each once, in the order of their times")
+  .description("find the lines of all pods, also of those that are gone; each line once, in order of time")
   .usage("[options] [QUERY...]")
-  .argument("[QUERY...]", "words that a line has, or LogsQL such as 'request_id:=\"4711\"'", ["*"])
-  .option("-f, --follow", "show lines as they come, until it is stopped; without --since from now on")
+  .argument("[QUERY...]", "words that a line contains, or LogsQL such as 'request_id:=\"4711\"'", ["*"])
+  .option("-f, --follow", "show new lines until you stop it; starts now unless --since is given")
   .addOption(
-    new Option("--since <time>", "from a time, or an age such as 30m; 1h by default").argParser(moment),
+    new Option("--since <time>", "start at a time, or at an age such as 30m (default: 1h)").argParser(moment),
   )
-  .addOption(new Option("--until <time>", "up to a time, or an age").argParser(moment).conflicts("follow"))
+  .addOption(
+    new Option("--until <time>", "end at a time, or at an age").argParser(moment).conflicts("follow"),
+  )
   .option("--pod <name>", "only lines of this pod")
-  .addOption(new Option("--limit <number>", "the newest so many").default(1000).argParser(howMany))
+  .addOption(
+    new Option("--limit <number>", "show at most this many lines, the newest")
+      .default(1000)
+      .argParser(howMany),
+  )
   .option("--json", "print lines with all their fields, as JSON")
   .addHelpText(
     "after",
@@ -36,8 +42,8 @@ Examples:
   npm run logs -- --follow error
   npm run logs -- --since 1d '* | stats by (pod) count() lines'
 
-Where: LOGS_URL, which ./deploy.sh env sets; without it through kubectl.
-Exit code: 0 found, 1 failed, ${nothingFound} nothing found, ${exitCode.usage} wrong use.`,
+It asks the address in LOGS_URL, which ./deploy.sh env sets. Without it, it uses kubectl.
+Exit codes: 0 found, 1 failed, ${nothingFound} nothing found, ${exitCode.usage} wrong usage.`,
   )
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : exitCode.usage));
 
@@ -63,7 +69,10 @@ program.action(async (words: string[], options) => {
     const from = options.since ?? new Date(Date.now() - 3_600_000);
     const { rows, cut } = await ask(door.url, { query, pod, from, to: until, limit });
     print(rows);
-    if (cut) console.error(`the newest ${rows.length} lines; --limit, --since and --until choose others`);
+    if (cut)
+      console.error(
+        `more lines match than these, which are the newest: use --limit, --since and --until to see others`,
+      );
     if (rows.length > 0) return;
     console.error(`no line since ${from.toISOString()} matches ${JSON.stringify(query)}`);
     process.exitCode = nothingFound;

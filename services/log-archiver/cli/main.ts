@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
 import { execa } from "execa";
 import { exitCode, Failure, reasonOf } from "../src/failure.ts";
@@ -21,9 +22,9 @@ const program = new Command("log-archiver");
 
 program
   .command("archive")
-  .description("start a run of the archiver now, show what it prints and wait for its end")
-  .option("--now", "do not wait for the schedule: what this does anyway")
-  .option("--timeout <seconds>", "give up waiting after so long", "600")
+  .description("start the archiver now, show its output and wait until it ends")
+  .option("--now", "do not wait for the schedule (always the case; kept for old scripts)")
+  .option("--timeout <seconds>", "how long to wait before giving up", "600")
   .action(async ({ timeout }) => {
     const job = `${cronJob}-now-${Date.now()}`;
     await kubectl("create", "job", job, `--from=cronjob/${cronJob}`);
@@ -39,7 +40,7 @@ program
 
 program
   .command("restore")
-  .description("verify archives and print their lines; --help shows what may be asked for")
+  .description("verify archives and print their lines; --help lists the options")
   .helpOption(false)
   .allowUnknownOption()
   .argument("[options...]")
@@ -51,10 +52,10 @@ program
 
 program
   .command("import")
-  .description("put archives onto the platform's volume, beside those that are there")
-  .option("--from-dir <directory>", "where they are, each with its manifest")
+  .description("copy archives onto the platform's volume, beside those that it has")
+  .option("--from-dir <directory>", "the directory with the archives and their manifests")
   .option("--from-remote <remote>", "an rclone remote that this machine can read, such as s3:bucket/path")
-  .option("--timeout <seconds>", "give up waiting for the pod after so long", "120")
+  .option("--timeout <seconds>", "how long to wait for the pod before giving up", "120")
   .action(async ({ fromDir, fromRemote, timeout }) => {
     if ((fromDir === undefined) === (fromRemote === undefined))
       throw new Failure("import takes one of --from-dir and --from-remote", {
@@ -75,7 +76,7 @@ program
         await sendTo(pod, shelf, manifest);
       }
     } finally {
-      // Where there is no cluster, that is not what should be told.
+      // If there is no cluster, the first error says so; this one would hide it.
       await kubectl("delete", "pod", pod, "--ignore-not-found", "--grace-period=1", "--wait=false").catch(
         () => undefined,
       );
@@ -188,7 +189,7 @@ async function pause(job: string, deadline: number): Promise<void> {
     throw new Failure(`job ${job} has not ended`, {
       next: kubectlCommand("--namespace", namespace, "describe", "job", job),
     });
-  await new Promise((done) => setTimeout(done, 500));
+  await sleep(500);
 }
 
 await run(program);

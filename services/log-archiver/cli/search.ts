@@ -1,5 +1,5 @@
 /** Asking the search store for lines: each once, in the order of their times, and safe for a terminal. */
-
+import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../src/failure.ts";
 import { linesOfAnswer } from "../src/search-store.ts";
 
@@ -173,6 +173,6 @@ export async function* follow(
       if (!away) note(`${error.message}; waiting for it`);
       away = true;
     }
-    await new Promise((done) => setTimeout(done, pauseMs));
+    await sleep(pauseMs);
   }
 }

@@ -43,7 +43,7 @@ export async function sourcesOf(cluster: Cluster, namespace: string, service: st
   const token = existsSync(cluster.tokenFile) ? readFileSync(cluster.tokenFile, "utf8").trim() : undefined;
   const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
   const answer = await fetch(url, { headers, signal: AbortSignal.timeout(30_000) }).catch((cause) => {
-    throw new Failure(`the API server does not say which pods are behind ${namespace}/${service}`, {
+    throw new Failure(`the API server did not answer which pods are behind ${namespace}/${service}`, {
       cause,
       next,
     });

@@ -80,20 +80,20 @@ program
   )
   .addOption(stores())
   .addOption(
-    setting("--logs <directory>", "directory that is packed; it is emptied first", "LOGS_DIR", "/app/logs"),
+    setting("--logs <directory>", "the directory to pack; it is emptied first", "LOGS_DIR", "/app/logs"),
   )
   .addOption(temporary())
   .addOption(archives())
   .addOption(setting("--remote <remote>", "rclone remote for a further copy", "ARCHIVE_REMOTE", ""))
   // CoreDNS' cache denies for 30 s the name of a pod that was asked for before the pod was ready.
   .addOption(
-    count("--patience <seconds>", "how long a source that serves is tried again", "PATIENCE_SECONDS", 45),
+    count("--patience <seconds>", "how long to retry a source that is ready", "PATIENCE_SECONDS", 45),
   )
-  .addOption(count("--lock <seconds>", "how long another run is waited for", "LOCK_SECONDS", 240))
-  .addOption(count("--keep-days <days>", "no line that is younger is removed", "KEEP_DAYS", 30))
-  .addOption(count("--largest <MiB>", "what is read for one archive", "ARCHIVE_MIB", 1024))
+  .addOption(count("--lock <seconds>", "how long to wait for another run", "LOCK_SECONDS", 240))
+  .addOption(count("--keep-days <days>", "keep all lines that are younger than this", "KEEP_DAYS", 30))
+  .addOption(count("--largest <MiB>", "how much to read for one archive", "ARCHIVE_MIB", 1024))
   // The Job's deadline is 540 s; an archive of the largest size takes about a minute.
-  .addOption(count("--enough <seconds>", "after so long, no further archive is begun", "ENOUGH_SECONDS", 360))
+  .addOption(count("--enough <seconds>", "start no further archive after this time", "ENOUGH_SECONDS", 360))
   .action(async (options) => {
     const manifests = await archive({
       ...options,
@@ -117,26 +117,26 @@ program
 program
   .command("restore")
   .description("verify archives and print their lines, each once, merged by time")
-  .option("--from <archive>", "all, latest, an archive's name or path", "all")
+  .option("--from <archive>", "which archive: all, latest, or a name or path", "all")
   .addOption(
-    new Option("--from-dir <directory>", "read another directory than the platform's").conflicts(
+    new Option("--from-dir <directory>", "read this directory instead of the platform's").conflicts(
       "fromRemote",
     ),
   )
-  .option("--from-remote <remote>", "read an rclone remote, such as s3:bucket/path")
-  .option("--since <time>", "only lines from then on: a time, or an age such as 2h", moment)
+  .option("--from-remote <remote>", "read this rclone remote, such as s3:bucket/path")
+  .option("--since <time>", "only lines since a time, or since an age such as 2h", moment)
   .option("--grep <pattern>", "only lines that match a regular expression", pattern)
-  .option("--list", "list the archives instead")
-  .option("--verify", "verify only, print no lines")
-  .option("--skip-damaged", "go on without damaged archives; exits with 3 if there are some")
+  .option("--list", "list the archives instead of their lines")
+  .option("--verify", "only verify the archives, and print no lines")
+  .option("--skip-damaged", "leave out damaged archives; exits with 3 if there are any")
   .addOption(
-    new Option("--into <where>", "hand lines to the search store instead, those of the nodes' stores too")
+    new Option("--into <where>", "send lines to the search store instead, those of the nodes' stores as well")
       .choices(["search"])
       .conflicts(["fromDir", "fromRemote", "grep", "list", "verify"]),
   )
   .addOption(search("--search <url>"))
   .addOption(
-    count("--keep-days <days>", "how old a line may be that goes into the search store", "KEEP_DAYS", 30),
+    count("--keep-days <days>", "send no line to the search store that is older than this", "KEEP_DAYS", 30),
   )
   .addOption(api())
   .addOption(tokenFile())
@@ -181,13 +181,13 @@ program
 
 program
   .command("import")
-  .description("verify archives and store them beside those that are there")
-  .option("--from-dir <directory>", "where they are, each with its manifest")
+  .description("verify archives and store them beside the existing ones")
+  .option("--from-dir <directory>", "the directory with the archives and their manifests")
   .option("--from-remote <remote>", "an rclone remote, such as s3:bucket/path")
-  .option("--from-stdin", "a tar stream of them on standard input")
+  .option("--from-stdin", "read them as a tar stream from standard input")
   .addOption(temporary())
   .addOption(archives())
-  .addOption(count("--lock <seconds>", "how long a run is waited for", "LOCK_SECONDS", 240))
+  .addOption(count("--lock <seconds>", "how long to wait for a run", "LOCK_SECONDS", 240))
   .action(async ({ fromDir, fromRemote, fromStdin, temporary, archives, lock }) => {
     if ([fromDir, fromRemote, fromStdin].filter(Boolean).length !== 1)
       throw new Failure("import takes one of --from-dir, --from-remote and --from-stdin", {
@@ -253,14 +253,16 @@ function report({ lines, repeats, read, damaged }: Restored, verifiedOnly: boole
 
 program
   .command("serve")
-  .description("answer GET /metrics with the figures of the archives and of the nodes' stores")
+  .description("serve metrics about the archives and the nodes' stores at GET /metrics")
   .addOption(count("--port <port>", "port to listen on", "PORT", 9090))
   .addOption(archives())
   .addOption(api())
   .addOption(tokenFile())
   .addOption(podHost())
   .addOption(stores())
-  .addOption(count("--store-mib <MiB>", "what a node's store holds before it drops lines", "STORE_MIB", 1024))
+  .addOption(
+    count("--store-mib <MiB>", "how much a node's store holds before it drops lines", "STORE_MIB", 1024),
+  )
   .action(async ({ archives, port, api, tokenFile, podHost, stores, storeMib }) => {
     const { namespace, service } = serviceName(stores);
     const cluster = { api, tokenFile, podHost };
@@ -272,13 +274,13 @@ program
 
 program
   .command("feed")
-  .description("hand what the nodes' stores have to the search store, until it is stopped")
+  .description("send new lines of the nodes' stores to the search store until it is stopped")
   .addOption(count("--port <port>", "port of GET /metrics", "PORT", 9090))
   .addOption(search("--into <url>"))
   .addOption(
-    setting("--state <directory>", "where it is kept how far the stores were read", "STATE_DIR", "/state"),
+    setting("--state <directory>", "where to remember how far each store was read", "STATE_DIR", "/state"),
   )
-  .addOption(count("--interval <ms>", "how often the stores are looked at", "INTERVAL_MS", 500))
+  .addOption(count("--interval <ms>", "how often to look at the stores", "INTERVAL_MS", 500))
   .addOption(api())
   .addOption(tokenFile())
   .addOption(podHost())

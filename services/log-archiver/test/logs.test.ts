@@ -61,7 +61,9 @@ describe("lines", () => {
     expect((await operator("--pod", 'a"b', "order")).exitCode).toBe(4);
     const newest = await operator("--limit", "1", "order");
     expect(newest.stdout).toContain("order third");
-    expect(newest.stderr).toBe("the newest 1 lines; --limit, --since and --until choose others");
+    expect(newest.stderr).toBe(
+      "more lines match than these, which are the newest: use --limit, --since and --until to see others",
+    );
     const [first = ""] = (await operator("--json", "order")).stdout.split("\n");
     expect(JSON.parse(first)).toMatchObject({ pod: "app-2", offset: "1", _msg: "order first" });
     expect((await operator("order | stats count() n")).stdout).toBe('{"n":"3"}');

@@ -247,7 +247,9 @@ async function rebase(git: Git, head: string, upstream: string, options: Publish
   if (await git.isAncestor(upstream, head)) return;
   const name = `${remote}/${branch}`;
   let leftOut = 0;
-  let stopped = await outcome(git.run("rebase", "--quiet", upstream));
+  // Named, because a rebase takes the person's pull.twohead otherwise, the first of several values: with `ours` it throws
+  // each commit's own changes away and says nothing. Git of every age knows this name.
+  let stopped = await outcome(git.run("rebase", "--quiet", "--strategy=recursive", upstream));
   for (; stopped; leftOut++) {
     const files = await unmerged(git);
     const commit = files.length > 0 ? await git.resolve("REBASE_HEAD") : undefined;

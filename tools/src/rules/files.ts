@@ -3,6 +3,7 @@ import type { Problem, Rule } from "./rule.ts";
 
 export const linkInside: Rule = {
   id: "link-inside",
+  readsNoObjects: true,
   isOfArgocd: true,
   isOfFiles: true,
   isOfClusters: true,
@@ -22,6 +23,7 @@ repository, wherever the link lies. Looked at: every link that Git tracks or cou
 
 export const fileTracked: Rule = {
   id: "file-tracked",
+  readsNoObjects: true,
   isOfArgocd: true,
   isOfFiles: true,
   summary: "Git has every file that is rendered",

@@ -46,6 +46,7 @@ export function imageFlaw(image: string): { what: string; fix: string } | undefi
 
 export const imageTag: Rule = {
   id: "image-tag",
+  readsNoObjects: true,
   isOfFiles: true,
   summary: "The tag of a service's image is that of its committed sources, and every environment has one",
   explanation: `The tag is the first 12 hex digits of git rev-parse HEAD:services/NAME, so that a tag says which sources run and unchanged sources build

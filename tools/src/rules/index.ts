@@ -29,7 +29,16 @@ import type { Rule } from "./rule.ts";
 import { selectorMatches } from "./selectors.ts";
 import { faultShare } from "./shares.ts";
 import { singlePlace } from "./single-place.ts";
-import { entryOnce, meshValid, nameValid, podValid, scheduleValid, valueValid } from "./values.ts";
+import {
+  argocdValid,
+  entryOnce,
+  meshValid,
+  nameValid,
+  podValid,
+  prometheusValid,
+  scheduleValid,
+  valueValid,
+} from "./values.ts";
 
 /** Every rule, in the order in which `validate --explain` lists them. */
 export const rules: readonly Rule[] = [
@@ -38,6 +47,8 @@ export const rules: readonly Rule[] = [
   nameValid,
   valueValid,
   scheduleValid,
+  argocdValid,
+  prometheusValid,
   podValid,
   meshValid,
   entryOnce,

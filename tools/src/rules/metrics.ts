@@ -3,6 +3,7 @@ import { distance } from "fastest-levenshtein";
 import { describeObject, type FieldPath, type Manifest } from "../../../lib/object.ts";
 import { readYaml } from "../../../lib/render/cluster.ts";
 import type { Graph } from "../graph.ts";
+import { promqlFlaw } from "./promql.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 /** Metrics of what the platform runs and does not build: by exact name, or by the prefix that an exporter keeps to. */
@@ -38,7 +39,7 @@ that tools/src/rules/metrics.ts lists. Names of exporters are known by prefix on
       exporters.some((pattern) => pattern.test(metric));
     return uses.flatMap(({ manifest, path, expression }): Problem[] => {
       const own = describeObject(manifest.object);
-      const { metrics, error } = metricsOf(expression);
+      const { metrics, error, flaw } = metricsOf(expression, manifest.object.kind === "PrometheusRule");
       if (error !== undefined) {
         return [
           {
@@ -49,6 +50,8 @@ that tools/src/rules/metrics.ts lists. Names of exporters are known by prefix on
           },
         ];
       }
+      if (flaw !== undefined)
+        return [{ manifest, path, message: `${own}: ${flaw}`, fix: "correct the expression" }];
       return metrics
         .filter((metric) => !exported(metric))
         .map((metric) => ({
@@ -110,32 +113,39 @@ const withoutVariables = (expression: string): string =>
 
 interface Parsed {
   metrics: string[];
+  /** The character where it is no PromQL. */
   error?: number;
+  /** What Prometheus refuses in what has the form of PromQL. */
+  flaw?: string;
 }
 
 // Several graphs hold the same rules: each overlay that is tried on a cluster is one more.
 const parsed = new Map<string, Parsed>();
 
-/** The metrics that an expression reads, and where it is no PromQL. */
-export function metricsOf(expression: string): Parsed {
-  const known = parsed.get(expression);
+/** The metrics that an expression reads, where it is no PromQL, and what is wrong with its types. */
+export function metricsOf(expression: string, isRule = false): Parsed {
+  const key = `${isRule} ${expression}`;
+  const known = parsed.get(key);
   if (known) return known;
-  const result = parse(expression);
-  parsed.set(expression, result);
+  const result = parse(expression, isRule);
+  parsed.set(key, result);
   return result;
 }
 
-function parse(expression: string): Parsed {
+function parse(expression: string, isRule: boolean): Parsed {
   const metrics = new Set<string>();
   let error: number | undefined;
-  parser.parse(expression).iterate({
+  const tree = parser.parse(expression);
+  tree.iterate({
     enter: ({ type, from, to, node }) => {
       if (type.isError) error ??= from;
       if (type.name === "Identifier" && node.parent?.type.name === "VectorSelector")
         metrics.add(expression.slice(from, to));
     },
   });
-  return error === undefined ? { metrics: [...metrics] } : { metrics: [...metrics], error };
+  if (error !== undefined) return { metrics: [...metrics], error };
+  const flaw = promqlFlaw(tree, expression, isRule);
+  return { metrics: [...metrics], ...(flaw !== undefined && { flaw }) };
 }
 
 function knownMetrics(graph: Graph): Set<string> {

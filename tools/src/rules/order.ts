@@ -78,7 +78,7 @@ function late(graph: Graph, manifest: Manifest, needed: Manifest, waves: Map<str
 }
 
 const objectWave = ({ object }: Manifest): number =>
-  Number(object.metadata.annotations?.[waveAnnotation] ?? 0);
+  Number(object.metadata.annotations?.[waveAnnotation] ?? 0) || 0;
 
 // A child of a child is synced after its parent's siblings of earlier waves; comparing the topmost waves covers that.
 function waveOf(graph: Graph, name: string): number {

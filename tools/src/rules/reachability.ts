@@ -6,6 +6,7 @@ import type { Problem, Rule } from "./rule.ts";
 
 export const unlistedFile: Rule = {
   id: "unlisted-file",
+  readsNoObjects: true,
   isOfClusters: true,
   summary: "Every file of the rendered directories is reached from a cluster",
   explanation: `A manifest that no kustomization lists looks like part of the platform and is not. Followed are the kustomizations that the layout

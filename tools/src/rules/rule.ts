@@ -21,6 +21,8 @@ export interface Rule {
   isLocal?: true;
   /** It looks at files one by one, so that it can be asked where an Application does not render. */
   isOfFiles?: true;
+  /** It reads the repository's files and no object, so that an object in another form changes nothing. */
+  readsNoObjects?: true;
   /** It is the business of a cluster, and not of an overlay that some cluster could take. */
   isOfClusters?: true;
   check(graph: Graph): Problem[];

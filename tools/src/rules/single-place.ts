@@ -6,6 +6,7 @@ import type { Problem, Rule } from "./rule.ts";
 
 export const singlePlace: Rule = {
   id: "single-place",
+  readsNoObjects: true,
   isOfFiles: true,
   isOfClusters: true,
   isLocal: true,

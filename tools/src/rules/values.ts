@@ -62,6 +62,31 @@ content of an EnvoyFilter's patch is Envoy's and is not looked at.`,
   check: (graph) => defectsOf(graph, "mesh-valid"),
 };
 
+export const argocdValid: Rule = {
+  id: "argocd-valid",
+  isOfArgocd: true,
+  isOfFiles: true,
+  summary: "Argo CD reads what Applications, projects and annotations say",
+  isLocal: true,
+  explanation: `The API server takes them; Argo CD then reports InvalidSpecError or, worse, does as if they were not there: a sync wave that is no number
+is wave 0, an option with another spelling or case is none, a hook of an unknown kind never runs. Looked at: sources, destinations, options,
+retries and pointers of Applications, roles, policies and windows of AppProjects, and the annotations sync-wave, hook, hook-delete-policy,
+sync-options and compare-options of every object (tools/src/schema/argocd.ts).`,
+  check: (graph) => defectsOf(graph, "argocd-valid"),
+};
+
+export const prometheusValid: Rule = {
+  id: "prometheus-valid",
+  isOfArgocd: true,
+  isOfFiles: true,
+  summary: "Prometheus takes all rules, templates and relabelings",
+  isLocal: true,
+  explanation: `The operator leaves a PrometheusRule out that Prometheus could not load, and with it every alert of the file; a monitor with a wrong
+relabeling is left out as well. Looked at: names of rules and labels, templates of labels and annotations (brackets, ends, functions and
+variables), actions, targets and regular expressions of relabelings, a scrapeTimeout above its interval (tools/src/schema/monitoring.ts).`,
+  check: (graph) => defectsOf(graph, "prometheus-valid"),
+};
+
 export const entryOnce: Rule = {
   id: "entry-once",
   isOfArgocd: true,

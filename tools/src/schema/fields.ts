@@ -11,6 +11,8 @@ export type CheckRule =
   | "schedule-valid"
   | "pod-valid"
   | "mesh-valid"
+  | "argocd-valid"
+  | "prometheus-valid"
   | "entry-once";
 
 /** What a field must hold: itself, each of its elements or values, or each of its keys. */
@@ -66,6 +68,7 @@ const table: Fields = {
     labels,
     annotations: [names(formats.annotationKey, "keys")],
     finalizers: [names(formats.labelKey, "elements")],
+    namespace: [names(emptyOr(formats.dnsLabel))],
   },
   "meta.v1.LabelSelector": { matchLabels: labels },
   "meta.v1.LabelSelectorRequirement": {
@@ -81,13 +84,15 @@ const table: Fields = {
     hostname: [names(emptyOr(formats.dnsLabel))],
     subdomain: [names(emptyOr(formats.dnsLabel))],
     nodeName: [names(emptyOr(formats.dnsSubdomain))],
+    runtimeClassName: [names(emptyOr(formats.dnsSubdomain))],
   },
   "core.v1.PodSecurityContext": {
     ...each(["runAsUser", "runAsGroup", "fsGroup"], ids),
     supplementalGroups: [values(formats.userId, "elements")],
   },
   "core.v1.SecurityContext": each(["runAsUser", "runAsGroup"], ids),
-  "core.v1.Container": { name: [names(formats.dnsLabel)] },
+  "core.v1.Container": { name: [names(formats.dnsLabel)], image: [values(trimmed)] },
+  "core.v1.EnvFromSource": { prefix: [names(emptyOr(formats.environmentName))] },
   "core.v1.ContainerPort": {
     containerPort: portNumber,
     hostPort: [values(formats.portOrNone)],
@@ -115,8 +120,14 @@ const table: Fields = {
   "core.v1.SecretProjection": { name: notEmpty },
   "core.v1.ConfigMapEnvSource": { name: [names(emptyOr(formats.dnsSubdomain))] },
   "core.v1.SecretEnvSource": { name: [names(emptyOr(formats.dnsSubdomain))] },
-  "core.v1.ConfigMapKeySelector": { key: [names(formats.configKey)] },
-  "core.v1.SecretKeySelector": { key: [names(formats.configKey)] },
+  "core.v1.ConfigMapKeySelector": {
+    key: [names(formats.configKey)],
+    name: [names(emptyOr(formats.dnsSubdomain))],
+  },
+  "core.v1.SecretKeySelector": {
+    key: [names(formats.configKey)],
+    name: [names(emptyOr(formats.dnsSubdomain))],
+  },
   "core.v1.KeyToPath": { key: notEmpty, path: [...notEmpty, values(inside)], mode: fileMode },
   "core.v1.ServiceAccountTokenProjection": {
     path: notEmpty,
@@ -134,10 +145,19 @@ const table: Fields = {
   "core.v1.WeightedPodAffinityTerm": { weight: [values(weight)] },
   "core.v1.PreferredSchedulingTerm": { weight: [values(weight)] },
   "core.v1.Toleration": { key: [names(emptyOr(formats.labelKey))], value: [names(formats.labelValue)] },
-  "core.v1.HostAlias": { ip: [values(formats.address)] },
+  "core.v1.HostAlias": {
+    ip: [values(formats.address)],
+    hostnames: [names(formats.dnsSubdomain, "elements")],
+  },
+  "core.v1.PodReadinessGate": { conditionType: [names(formats.labelKey)] },
+  "core.v1.PodSchedulingGate": { name: [names(formats.labelKey)] },
+  "core.v1.CSIVolumeSource": { driver: notEmpty },
+  "apps.v1.StatefulSetOrdinals": { start: notNegative },
   "core.v1.ConfigMap": { data: keys, binaryData: [...keys, values(formats.base64, "elements")] },
   "core.v1.Secret": { data: [...keys, values(formats.base64, "elements")], stringData: keys },
   "core.v1.ServiceSpec": {
+    externalName: [names(emptyOr((value) => formats.dnsSubdomain(String(value).replace(/\.$/, ""))))],
+    externalIPs: [values(formats.address, "elements")],
     clusterIP: [values((value) => (value === "None" || value === "" ? undefined : formats.address(value)))],
     selector: labels,
     loadBalancerSourceRanges: [values(formats.network, "elements")],
@@ -153,7 +173,11 @@ const table: Fields = {
   "apps.v1.DeploymentSpec": {
     ...each(["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"], notNegative),
   },
-  "apps.v1.StatefulSetSpec": each(["replicas", "minReadySeconds", "revisionHistoryLimit"], notNegative),
+  "apps.v1.StatefulSetSpec": {
+    ...each(["replicas", "minReadySeconds", "revisionHistoryLimit"], notNegative),
+    serviceName: [names(emptyOr(formats.dnsLabel))],
+  },
+  "networking.v1.IngressTLS": { secretName: [names(emptyOr(formats.dnsSubdomain))] },
   "apps.v1.ReplicaSetSpec": each(["replicas", "minReadySeconds"], notNegative),
   "apps.v1.DaemonSetSpec": each(["minReadySeconds", "revisionHistoryLimit"], notNegative),
   "apps.v1.RollingUpdateDeployment": each(["maxSurge", "maxUnavailable"], countOrShare),
@@ -182,6 +206,10 @@ const table: Fields = {
   "rbac.v1.RoleRef": { name: [names(formats.pathSegment)] },
   "rbac.v1.Subject": { name: notEmpty },
 };
+
+function trimmed(value: unknown): string | undefined {
+  return String(value).trim() === value ? undefined : "remove the space around it";
+}
 
 function emptyOr(format: Format): Format {
   return (value) => (value === "" ? undefined : format(value));

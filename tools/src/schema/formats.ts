@@ -34,6 +34,10 @@ export const dnsSubdomain = matches(
   isSubdomain,
   "write lower case letters, digits, dashes and dots, at most 253, with a letter or digit at both ends of each part",
 );
+export const dns1035 = matches(
+  (text) => isLabel(text) && /^[a-z]/.test(text),
+  "write at most 63 lower case letters, digits and dashes, that begin with a letter",
+);
 export const pathSegment = matches(
   (text) => text !== "." && text !== ".." && text !== "" && !/[/%]/.test(text),
   "write a name without / and %",

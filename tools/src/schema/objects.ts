@@ -1,28 +1,12 @@
 /** What the API server asks of several fields together, by the definition that has them. */
-import { isMapping } from "../../../lib/object.ts";
 import { shortName } from "./fields.ts";
 import { amountOf } from "./formats.ts";
+import { kindFlaws } from "./kinds.ts";
+import { podFlaws } from "./pods.ts";
+import { defect, isEmpty, list, mapping, type Value } from "./read.ts";
 import type { Defect } from "./validator.ts";
 
-type Value = Record<string, unknown>;
 type Check = (value: Value) => Defect[];
-
-const defect = (
-  path: Defect["path"],
-  message: string,
-  fix: string,
-  rule: NonNullable<Defect["rule"]> = "value-valid",
-): Defect => ({ path, message, fix, rule });
-
-// The shape of everything here has been checked, but for what is not there.
-const list = (value: unknown): Value[] => (Array.isArray(value) ? value.filter(isMapping) : []);
-const mapping = (value: unknown): Value => (isMapping(value) ? value : {});
-const isEmpty = (value: unknown): boolean =>
-  value === undefined ||
-  value === null ||
-  value === "" ||
-  (Array.isArray(value) && value.length === 0) ||
-  (isMapping(value) && Object.keys(value).length === 0);
 
 /** Elements whose key is another's before them. */
 function repeated(
@@ -656,5 +640,5 @@ export function togetherFlaws(definition: string, value: Value): Defect[] {
     const spec = podOf(value);
     claimNames.set(spec, new Set(made));
   }
-  return checks[name]?.(value) ?? [];
+  return [...(checks[name]?.(value) ?? []), ...podFlaws(name, value), ...kindFlaws(name, value)];
 }

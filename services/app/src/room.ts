@@ -1,0 +1,70 @@
+/** Room for bodies: how many of their bytes the service holds at a time, however many clients send. */
+import type { IncomingMessage } from "node:http";
+import { Problem } from "./problem.ts";
+
+// A waiting request costs memory too: about 64 KiB of it have arrived.
+const maxWaiting = 128;
+// Shorter than a gateway's timeout of one attempt, so that it gets the answer and tries another pod.
+const maxWaitMs = 1000;
+
+/** A number of bytes, of which each request takes its share until it is answered. */
+export class Room {
+  readonly #bytes: number;
+  #taken = 0;
+  // In the order of their arrival.
+  readonly #waiting = new Map<() => void, number>();
+
+  constructor(bytes: number) {
+    this.#bytes = bytes;
+  }
+
+  /**
+   * Takes so many bytes for a request, which `leave` gives back. Where they are not free, the returned promise resolves once
+   * they are; until then the request's body is not read, so that the sender waits. A body that is larger than the room gets it alone.
+   * Rejects with a Problem, and takes nothing, after a second of waiting, where too many wait, and when the sender has gone.
+   */
+  enter(req: IncomingMessage, bytes: number): Promise<void> | undefined {
+    if (this.#waiting.size === 0 && this.#hasRoomFor(bytes)) {
+      this.#taken += bytes;
+      return undefined;
+    }
+    return this.#wait(req, bytes);
+  }
+
+  /** Gives back what `enter` took. */
+  leave(bytes: number): void {
+    this.#taken -= bytes;
+    for (const [admit, wanted] of this.#waiting) {
+      if (!this.#hasRoomFor(wanted)) return;
+      this.#taken += wanted;
+      admit();
+    }
+  }
+
+  #hasRoomFor(bytes: number): boolean {
+    return this.#taken === 0 || this.#taken + bytes <= this.#bytes;
+  }
+
+  #wait(req: IncomingMessage, bytes: number): Promise<void> {
+    const busy = () => new Problem(503, "too many bodies are being sent at once", { retryAfter: 1 });
+    return new Promise((resolve, reject) => {
+      if (this.#waiting.size >= maxWaiting) return reject(busy());
+      const stopWaiting = (end: () => void) => () => {
+        this.#waiting.delete(admit);
+        clearTimeout(timer);
+        req.off("close", gone);
+        end();
+        // Whoever waited behind a large body may fit where it did not.
+        this.leave(0);
+      };
+      const admit = stopWaiting(resolve);
+      const gone = stopWaiting(() => reject(new Problem(400, "the body ended too early")));
+      const timer = setTimeout(
+        stopWaiting(() => reject(busy())),
+        maxWaitMs,
+      );
+      req.once("close", gone);
+      this.#waiting.set(admit, bytes);
+    });
+  }
+}

@@ -1,0 +1,267 @@
+/** What the API server asks of pods beyond `objects.ts`: what people set once in a hundred manifests. */
+import * as formats from "./formats.ts";
+import { below, defect, fieldFlaw, isEmpty, list, mapping, texts, type Value } from "./read.ts";
+import type { Defect } from "./validator.ts";
+
+type Check = (value: Value) => Defect[];
+
+const refused = (path: Defect["path"], message: string, fix: string): Defect =>
+  defect(path, message, fix, "pod-valid");
+
+function pod(value: Value): Defect[] {
+  const { dnsPolicy, dnsConfig, initContainers, containers, terminationGracePeriodSeconds } = value;
+  const spreads = list(value.topologySpreadConstraints);
+  const ports = list(containers).flatMap((container, index) =>
+    list(container.ports).flatMap(({ hostPort, protocol = "TCP", hostIP = "0.0.0.0" }, place) =>
+      hostPort
+        ? [
+            {
+              key: `${protocol} ${hostIP}:${hostPort}`,
+              path: ["containers", index, "ports", place, "hostPort"],
+            },
+          ]
+        : [],
+    ),
+  );
+  const grace = Number(terminationGracePeriodSeconds ?? 30);
+  return [
+    ...(dnsPolicy === "None" && isEmpty(mapping(dnsConfig).nameservers)
+      ? [refused(["dnsConfig", "nameservers"], "is empty, which dnsPolicy None needs", "write one")]
+      : []),
+    ...ports.flatMap(({ key, path }, index) =>
+      ports.findIndex((other) => other.key === key) < index
+        ? [refused(path, `${key} of the host is taken already`, "write another port")]
+        : [],
+    ),
+    ...list(initContainers).flatMap((container, index) =>
+      below(["initContainers", index], initial(container)),
+    ),
+    ...list(containers).flatMap((container, index) =>
+      container.restartPolicy === undefined ||
+      ["Always", "OnFailure", "Never"].includes(String(container.restartPolicy))
+        ? []
+        : [
+            refused(
+              ["containers", index, "restartPolicy"],
+              `there is no ${container.restartPolicy}`,
+              "write Always, OnFailure or Never",
+            ),
+          ],
+    ),
+    ...[...list(containers), ...list(initContainers)].flatMap(({ name, lifecycle }) => {
+      const { seconds } = mapping(mapping(mapping(lifecycle).preStop).sleep);
+      return typeof seconds === "number" && (seconds < 0 || seconds > grace)
+        ? [
+            refused(
+              [],
+              `container ${name} sleeps ${seconds} s before it ends, of ${grace} s that the pod has`,
+              "write 0 to terminationGracePeriodSeconds",
+            ),
+          ]
+        : [];
+    }),
+    ...spreads.flatMap(({ topologyKey, whenUnsatisfiable }, index) =>
+      spreads.findIndex(
+        (other) => other.topologyKey === topologyKey && other.whenUnsatisfiable === whenUnsatisfiable,
+      ) < index
+        ? [refused(["topologySpreadConstraints", index], `${topologyKey} is there already`, "remove one")]
+        : [],
+    ),
+    ...(isEmpty(value.ephemeralContainers)
+      ? []
+      : [refused(["ephemeralContainers"], "are added to running pods alone", "remove them")]),
+    ...fieldFlaw(mapping(value.os), "name", (name) =>
+      ["linux", "windows"].includes(String(name)) ? undefined : "write linux or windows",
+    ).map((found) => ({ ...found, path: ["os", ...found.path] })),
+  ];
+}
+
+/** A container that runs first: to its end, unless restartPolicy: Always makes it one that stays beside the others. */
+function initial(value: Value): Defect[] {
+  const stays = value.restartPolicy === "Always";
+  return ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"]
+    .filter((field) => !stays && !isEmpty(value[field]))
+    .map((field) =>
+      refused(
+        [field],
+        "has no meaning for a container that runs to its end",
+        "write restartPolicy: Always, or remove it",
+      ),
+    );
+}
+
+function spread({ minDomains, whenUnsatisfiable, labelSelector, matchLabelKeys }: Value): Defect[] {
+  return [
+    ...(minDomains !== undefined && whenUnsatisfiable !== "DoNotSchedule"
+      ? [refused(["minDomains"], "needs whenUnsatisfiable: DoNotSchedule", "write it, or remove minDomains")]
+      : []),
+    ...(!isEmpty(matchLabelKeys) && labelSelector === undefined
+      ? [refused(["matchLabelKeys"], "needs a labelSelector", "write it, or remove matchLabelKeys")]
+      : []),
+  ];
+}
+
+/** Terms of a node's labels; their operators Gt and Lt compare one number. */
+function nodeTerm({ matchExpressions, matchFields }: Value): Defect[] {
+  return [
+    ...list(matchExpressions).flatMap(({ operator, values }, index) => {
+      const at = ["matchExpressions", index, "values"];
+      if (operator !== "Gt" && operator !== "Lt") return [];
+      return texts(values).length === 1
+        ? []
+        : [refused(at, `holds not one number, which ${operator} needs`, "write one number")];
+    }),
+    ...list(matchFields).flatMap(({ key, operator, values }, index) => [
+      ...(key === "metadata.name"
+        ? []
+        : [refused(["matchFields", index, "key"], `${key} is no field of a node`, "write metadata.name")]),
+      ...((operator === "In" || operator === "NotIn") && texts(values).length === 1
+        ? []
+        : [refused(["matchFields", index], "compares not with one name", "write In or NotIn, and one name")]),
+    ]),
+  ];
+}
+
+function dns({ nameservers, searches, options }: Value): Defect[] {
+  return [
+    ...(texts(nameservers).length > 3
+      ? [refused(["nameservers"], "are more than 3", "write at most 3")]
+      : []),
+    ...texts(nameservers).flatMap((text, index) =>
+      below(["nameservers"], fieldFlaw({ [index]: text }, String(index), formats.address, "pod-valid")),
+    ),
+    ...texts(searches).flatMap((text, index) => {
+      const name = text.replace(/\.$/, "").replaceAll("_", "a");
+      return text === "." || formats.dnsSubdomain(name) === undefined
+        ? []
+        : [refused(["searches", index], `${JSON.stringify(text)} is no DNS name`, "write one")];
+    }),
+    ...list(options).flatMap(({ name }, index) =>
+      isEmpty(name) ? [refused(["options", index, "name"], "is empty", "write it")] : [],
+    ),
+  ];
+}
+
+function sources({ sources: all }: Value): Defect[] {
+  const seen = new Set<string>();
+  return list(all).flatMap((source, index) => {
+    const names = Object.keys(source);
+    const paths = Object.values(source).flatMap((part) => [
+      ...list(mapping(part).items).map(({ path }) => String(path)),
+      ...(mapping(part).expirationSeconds !== undefined || "audience" in mapping(part)
+        ? [String(mapping(part).path)]
+        : []),
+    ]);
+    const taken = paths.filter((path) => seen.has(path));
+    for (const path of paths) seen.add(path);
+    return [
+      ...(names.length > 1
+        ? [refused(["sources", index, names[1] ?? ""], `excludes ${names[0]}`, "write two sources")]
+        : []),
+      ...taken.map((path) =>
+        refused(["sources", index], `the path ${path} is taken already`, "write another"),
+      ),
+    ];
+  });
+}
+
+const downward = /^metadata\.(name|namespace|uid|labels|annotations|(labels|annotations)\['.+'\])$/;
+
+function downwardFile({ fieldRef, resourceFieldRef }: Value): Defect[] {
+  const { fieldPath } = mapping(fieldRef);
+  if ((fieldRef === undefined) === (resourceFieldRef === undefined))
+    return [refused([], "needs fieldRef or resourceFieldRef, and not both", "write one of them")];
+  return fieldRef === undefined || downward.test(String(fieldPath))
+    ? []
+    : [
+        refused(
+          ["fieldRef", "fieldPath"],
+          `${fieldPath} is no field of a file`,
+          "write one such as metadata.labels",
+        ),
+      ];
+}
+
+const divisors: Record<string, RegExp> = {
+  cpu: /^(0|1|1m)$/,
+  memory: /^(0|1|1[kMGTPE]|1[KMGTPE]i)$/,
+  "ephemeral-storage": /^(0|1|1[kMGTPE]|1[KMGTPE]i)$/,
+};
+
+function resourceField({ resource, divisor = "0" }: Value): Defect[] {
+  const [, name = ""] = /^(?:limits|requests)\.(.+)$/.exec(String(resource)) ?? [];
+  const known = divisors[name.startsWith("hugepages-") ? "memory" : name];
+  if (!known) return [refused(["resource"], `there is no ${resource}`, "write one such as limits.memory")];
+  return known.test(String(divisor))
+    ? []
+    : [refused(["divisor"], `${divisor} is refused`, "write 1, 1m for cpu, or 1Mi and its like")];
+}
+
+function resources({ requests, limits }: Value): Defect[] {
+  const [wanted, most] = [mapping(requests), mapping(limits)];
+  const names = [...new Set([...Object.keys(wanted), ...Object.keys(most)])];
+  const alone = names.every((name) => name.startsWith("hugepages-"));
+  return names.flatMap((name) => {
+    const field = most[name] === undefined ? "requests" : "limits";
+    const value = String(most[name] ?? wanted[name]);
+    const amount = formats.amountOf(value) ?? 0;
+    const isExtended = name.includes("/");
+    if (name === "storage")
+      return [refused([field, name], "is the resource of a volume", "write ephemeral-storage")];
+    if (name.startsWith("hugepages-"))
+      return alone ? [refused([field, name], "needs cpu or memory beside it", "add one of them")] : [];
+    if (!isExtended) return [];
+    if (!Number.isInteger(amount))
+      return [refused([field, name], `${value} is no whole number`, "write a whole number")];
+    if (most[name] === undefined)
+      return [refused(["requests", name], "has no limit", "write the same number under limits")];
+    return wanted[name] !== undefined && formats.amountOf(wanted[name]) !== amount
+      ? [refused(["requests", name], "differs from its limit", "write the same number")]
+      : [];
+  });
+}
+
+const sysctl = /^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$/;
+
+function podSecurity({ sysctls }: Value): Defect[] {
+  return list(sysctls).flatMap(({ name }, index) => {
+    const isRight = sysctl.test(String(name)) && String(name).length <= 253;
+    const first = list(sysctls).findIndex((other) => other.name === name);
+    if (!isRight)
+      return [refused(["sysctls", index, "name"], `${JSON.stringify(name)} is no name`, "correct it")];
+    return first < index ? [refused(["sysctls", index], `${name} is there already`, "remove one")] : [];
+  });
+}
+
+const checks: Record<string, Check> = {
+  "core.v1.PodSpec": pod,
+  "core.v1.TopologySpreadConstraint": spread,
+  "core.v1.NodeSelectorTerm": nodeTerm,
+  "core.v1.PodDNSConfig": dns,
+  "core.v1.ProjectedVolumeSource": sources,
+  "core.v1.DownwardAPIVolumeFile": downwardFile,
+  "core.v1.ResourceFieldSelector": resourceField,
+  "core.v1.ResourceRequirements": resources,
+  "core.v1.PodSecurityContext": podSecurity,
+  "core.v1.AppArmorProfile": ({ type, localhostProfile }) =>
+    (type === "Localhost") === isEmpty(localhostProfile)
+      ? [refused(["localhostProfile"], "belongs to type Localhost, and only to it", "correct one of them")]
+      : [],
+  "core.v1.NFSVolumeSource": (value) => fieldFlaw(value, "path", formats.absolutePath, "pod-valid"),
+  "core.v1.EphemeralVolumeSource": ({ volumeClaimTemplate }) =>
+    isEmpty(volumeClaimTemplate) ? [refused(["volumeClaimTemplate"], "is missing", "write it")] : [],
+  "core.v1.KeyToPath": ({ path }) =>
+    String(path).startsWith("/") ? [refused(["path"], "is absolute", "write a path below the volume")] : [],
+  "core.v1.HTTPHeader": (value) =>
+    fieldFlaw(
+      value,
+      "name",
+      (name) => (/^[-A-Za-z0-9]+$/.test(String(name)) ? undefined : "write letters, digits and dashes"),
+      "pod-valid",
+    ),
+};
+
+/** What is wrong with a value of a definition, from the value itself on. */
+export function podFlaws(name: string, value: Value): Defect[] {
+  return checks[name]?.(value) ?? [];
+}
