@@ -27,6 +27,7 @@ import {
 import { log, run, succeeds } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
 import { addPages, pagesDirectory } from "./argocd-pages.ts";
+import { markUsed, removeUnusedBuilds } from "./build-cache.ts";
 import { compiler } from "./compiler.ts";
 import { cache, repository, state } from "./layout.ts";
 
@@ -183,6 +184,7 @@ async function build(module: Module): Promise<void> {
   renameSync(scratch, target);
   rmSync(cache("sources", module.name), { recursive: true, force: true });
   rmSync(status, { force: true });
+  removeUnusedBuilds(cache("bin"), module.name);
   log(`built ${module.name} in ${Math.round((Date.now() - started) / 1000)} s`);
 }
 
@@ -198,7 +200,10 @@ export async function buildModule(name: string): Promise<void> {
 export async function ensureBuilt(names: string[]): Promise<void> {
   mkdirSync(cache("bin"), { recursive: true });
   for (const name of names) {
-    if (isBuilt(name)) continue;
+    if (isBuilt(name)) {
+      markUsed(binaries(name));
+      continue;
+    }
     const watch = setInterval(() => {
       const status = cache("bin", `${name}.progress`);
       const working = modules.find((m) => existsSync(cache("bin", `${m.name}.progress`)));
