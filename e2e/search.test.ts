@@ -30,7 +30,9 @@ const logs = (...args: string[]) =>
 
 /** The messages of what `npm run logs` prints, in its order. */
 async function found(...args: string[]): Promise<string[]> {
-  const { stdout } = await logs("--since", "1h", "--limit", "100000", ...args);
+  const { exitCode, stdout, stderr } = await logs("--since", "1h", "--limit", "100000", ...args);
+  // 4 where nothing is found.
+  if (exitCode !== 0 && exitCode !== 4) throw new Error(stderr);
   return stdout === "" ? [] : stdout.split("\n").map((line) => line.replace(/^\S+ \S+ \S+ /, ""));
 }
 

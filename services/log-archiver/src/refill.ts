@@ -28,7 +28,7 @@ export interface Refill {
 
 /** What was done. */
 export interface Refilled {
-  /** Lines that were missing, and have been handed on. */
+  /** Lines that were missing, and are found now. */
   added: number;
   archives: number;
   /** What could not be read, with the reason. */
@@ -65,6 +65,7 @@ export async function refill(work: Refill): Promise<Refilled> {
     await shelf.release(path);
   }
   await fromStores(work, done);
+  await work.search.flush();
   return done;
 }
 

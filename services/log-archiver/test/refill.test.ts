@@ -23,7 +23,6 @@ afterEach(async () => {
 
 /** How many rows the search store has, and the ids of what a question gives, in its order. */
 async function all(): Promise<{ rows: number; ids: (string | undefined)[]; pods: Set<string | undefined> }> {
-  await fetch(`${search.url}/internal/force_flush`);
   const from = new Date(Date.now() - 86_400_000);
   const body = new URLSearchParams({ query: "* | count() rows", start: from.toISOString() });
   const answer = await fetch(`${search.url}/select/logsql/query`, { method: "POST", body });
