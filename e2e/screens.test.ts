@@ -67,6 +67,8 @@ describe("E6 Argo CD", () => {
     const replicaSet = (await pods())[0]?.metadata.name.replace(/-[^-]+$/, "") ?? "";
     await node("ReplicaSet", replicaSet).waitFor();
     for (const { metadata } of await pods()) await node("Pod", metadata.name).waitFor();
+    // The tree is larger than the screen, and the picture is of the pods.
+    await node("Pod", (await pods())[0]?.metadata.name ?? "").scrollIntoViewIfNeeded();
     await picture(page, "argocd-tree");
   });
 
