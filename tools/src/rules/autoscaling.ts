@@ -14,8 +14,8 @@ export const autoscaling: Rule = {
   summary: "A HorizontalPodAutoscaler owns its target's number of pods and can count what it scales by",
   explanation: `Where the target's spec.replicas is in Git too, every sync puts that number back and the autoscaler changes it again. An autoscaler whose
 metric names a container that the pods do not have, or scales by a share of a request that is not there, never scales. Compared are a
-HorizontalPodAutoscaler's minReplicas and maxReplicas, its metrics of type Resource and ContainerResource, and the rendered target; that the
-target exists is the business of reference-resolves.`,
+HorizontalPodAutoscaler's metrics of type Resource and ContainerResource, and the rendered target; that the target exists is the business of
+reference-resolves, and its numbers of pods are that of value-valid.`,
   check: (graph) => autoscalers(graph).flatMap((manifest) => problemsOf(graph, manifest)),
 };
 
@@ -38,15 +38,8 @@ export function fewestReplicas(graph: Graph, workload: Manifest): number {
 function problemsOf(graph: Graph, manifest: Manifest): Problem[] {
   const own = describeObject(manifest.object);
   const target = targetOf(graph, manifest);
-  const { minReplicas = 1, maxReplicas, metrics = [] } = manifest.object.spec ?? {};
+  const { metrics = [] } = manifest.object.spec ?? {};
   const problems: Problem[] = [];
-  if (minReplicas > maxReplicas)
-    problems.push({
-      manifest,
-      path: ["spec", "minReplicas"],
-      message: `${own}: minReplicas ${minReplicas} is above maxReplicas ${maxReplicas}`,
-      fix: "correct one of them",
-    });
   if (!target) return problems;
   if (target.object.spec?.replicas !== undefined)
     problems.push({
