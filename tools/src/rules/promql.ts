@@ -1,7 +1,7 @@
 /** Whether an expression that has the form of PromQL also has its types: Prometheus refuses a rule that has not. */
 import type { SyntaxNode, Tree } from "@lezer/common";
 import { RE2JS } from "re2js";
-import { regexFlaw } from "../schema/mesh-parts.ts";
+import { regexFlaw } from "../schema/regex.ts";
 
 type Type = "scalar" | "vector" | "matrix" | "string";
 

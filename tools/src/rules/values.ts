@@ -22,7 +22,7 @@ export const valueValid: Rule = {
   isLocal: true,
   explanation: `Kubernetes says in validation.go what no schema says: ports go from 1 to 65535, counts and quantities are not below 0, a Service with several
 ports names each, a RoleBinding's group is rbac.authorization.k8s.io, a Deployment that could replace no pod is refused. The checks are a
-list for the kinds that this platform uses (tools/src/schema/fields.ts and objects.ts), not all of validation.go.`,
+list for the kinds that this platform uses (fields.ts, objects.ts and kinds.ts of tools/src/schema), not all of validation.go.`,
   check: (graph) => defectsOf(graph, "value-valid"),
 };
 
@@ -57,7 +57,7 @@ export const meshValid: Rule = {
   summary: "istiod accepts all durations, counts and hosts of the mesh",
   isLocal: true,
   explanation: `The rules that definitions of custom resources hold in the Common Expression Language are evaluated (timeout: "1" is no duration, 1s is), and
-for Gateways, VirtualServices, DestinationRules, Sidecars and policies what istiod's webhook asks besides (tools/src/schema/mesh.ts). The
+for Gateways, VirtualServices, DestinationRules, Sidecars and policies what istiod's webhook asks besides (mesh.ts and mesh-parts.ts of tools/src/schema). The
 content of an EnvoyFilter's patch is Envoy's and is not looked at.`,
   check: (graph) => defectsOf(graph, "mesh-valid"),
 };

@@ -29,14 +29,12 @@ function typed(value: Value, fields: string[]): Defect[] {
   ];
 }
 
-function scaler({ minReplicas = 1, maxReplicas, metrics, behavior }: Value): Defect[] {
-  const least = Number(minReplicas);
+function scaler({ minReplicas = 1, maxReplicas, behavior }: Value): Defect[] {
+  const [least, most] = [Number(minReplicas), Number(maxReplicas)];
   return [
-    ...(Number(maxReplicas) < least
+    // That neither is below 1 is asked in fields.ts.
+    ...(most >= 1 && most < least
       ? [defect(["maxReplicas"], `is below minReplicas, ${least}`, "raise maxReplicas or lower minReplicas")]
-      : []),
-    ...(least === 0 && !list(metrics).some(({ type }) => type === "Object" || type === "External")
-      ? [defect(["minReplicas"], "is 0 without a metric of type Object or External", "write at least 1")]
       : []),
     ...["scaleUp", "scaleDown"].flatMap((field) => {
       const rules = mapping(mapping(behavior)[field]);
@@ -154,7 +152,8 @@ function ingressPath({ path, pathType }: Value): Defect[] {
   const text = String(path ?? "");
   const odd =
     ["//", "/./", "/../", "%2f", "%2F"].find((part) => text.includes(part)) ?? /\/\.\.?$/.exec(text)?.[0];
-  if (!text.startsWith("/")) return [defect(["path"], "is no absolute path", "begin it with a slash")];
+  // That another one begins with a slash is asked in fields.ts.
+  if (text === "") return [defect(["path"], "is empty", "begin it with a slash")];
   return odd ? [defect(["path"], `contains ${odd}`, "write the path as clients ask for it")] : [];
 }
 
@@ -311,7 +310,11 @@ function persistentVolume(value: Value): Defect[] {
     ...(names.join() === "storage" && (storage === undefined || storage > 0)
       ? []
       : [
-          defect(["capacity"], "says not how much storage, and nothing else", "write capacity.storage alone"),
+          defect(
+            ["capacity"],
+            "has to say how much storage, and nothing else",
+            "write capacity.storage alone",
+          ),
         ]),
     ...(sources.length === 1
       ? []
@@ -463,7 +466,7 @@ function service(value: Value): Defect[] {
         ]
       : []),
     ...(!isEmpty(clusterIPs) && texts(clusterIPs)[0] !== (clusterIP ?? "")
-      ? [defect(["clusterIPs"], "begins not with clusterIP", "remove clusterIPs")]
+      ? [defect(["clusterIPs"], "does not begin with clusterIP", "remove clusterIPs")]
       : []),
     ...["ipFamilies", "clusterIPs"].flatMap((field) =>
       texts(value[field]).flatMap((text, index, all) =>
@@ -540,7 +543,9 @@ const checks: Record<string, Check> = {
       ? [defect(["aggregationRule", "clusterRoleSelectors"], "is empty", "write a selector")]
       : [],
   "rbac.v1.Subject": (value) =>
-    value.kind === "ServiceAccount" ? fieldFlaw(value, "name", formats.dnsSubdomain, "name-valid") : [],
+    value.kind === "ServiceAccount" && value.name !== ""
+      ? fieldFlaw(value, "name", formats.dnsSubdomain, "name-valid")
+      : [],
   "networking.v1.NetworkPolicySpec": ({ policyTypes }) =>
     texts(policyTypes).length > 2 ? [defect(["policyTypes"], "are more than two", "remove the others")] : [],
   "core.v1.ServiceSpec": service,
@@ -600,7 +605,6 @@ const checks: Record<string, Check> = {
   "core.v1.PersistentVolumeClaimSpec": claim,
   "scheduling.v1.PriorityClass": priorityClass,
   "storage.v1.StorageClass": (value) => [
-    ...(isEmpty(value.provisioner) ? [defect(["provisioner"], "is empty", "write it")] : []),
     ...fieldFlaw(value, "provisioner", (name) => formats.labelKey(String(name).toLowerCase())),
     ...fieldFlaw(value, "reclaimPolicy", (name) =>
       ["Delete", "Retain"].includes(String(name)) ? undefined : "write Delete or Retain",

@@ -1,23 +1,13 @@
 /** What istiod's webhook asks of the parts of the mesh's objects that `mesh.ts` does not look at. */
 import { isIP } from "node:net";
-import { RE2JS } from "re2js";
-import type { KubernetesObject } from "../../../lib/object.ts";
 import { labelKey, labelValue, network } from "./formats.ts";
 import { below, defect, isEmpty, list, mapping, texts, type Value } from "./read.ts";
+import { regexFlaw } from "./regex.ts";
 import type { Defect } from "./validator.ts";
 
-const flaw = (path: Defect["path"], message: string, fix: string): Defect =>
+/** A defect that the rule `mesh-valid` tells. */
+export const flaw = (path: Defect["path"], message: string, fix: string): Defect =>
   defect(path, message, fix, "mesh-valid");
-
-/** What is wrong with a regular expression as Go and Envoy read it, which know no look-around and no back-references. */
-export function regexFlaw(text: string): string | undefined {
-  try {
-    RE2JS.compile(text);
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
-  }
-}
 
 /** `exact`, `prefix` or `regex`. */
 function matchFlaws(match: unknown, at: Defect["path"]): Defect[] {
@@ -66,14 +56,14 @@ function requestMatch(match: Value): Defect[] {
     ...single,
     ...many,
     ...among("port", match.port, 1, 65_535),
-    ...labels(match.sourceLabels, ["sourceLabels"]),
+    ...labelFlaws(match.sourceLabels, ["sourceLabels"]),
   ];
 }
 
 function redirectFlaws({ uri, authority, port, derivePort, scheme, redirectCode }: Value): Defect[] {
   const says = [uri, authority, port, derivePort, scheme].some((content) => !isEmpty(content));
   return [
-    ...(says ? [] : [flaw([], "says not where to", "write uri, authority, port or scheme")]),
+    ...(says ? [] : [flaw([], "does not say where to", "write uri, authority, port or scheme")]),
     ...(redirectCode === undefined ||
     redirectCode === 0 ||
     (Number(redirectCode) >= 300 && Number(redirectCode) < 400)
@@ -134,7 +124,8 @@ function faultFlaws({ delay, abort }: Value): Defect[] {
   ];
 }
 
-function labels(value: unknown, at: Defect["path"]): Defect[] {
+/** What is wrong with labels, such as those of a subset or of a match. */
+export function labelFlaws(value: unknown, at: Defect["path"]): Defect[] {
   return Object.entries(mapping(value)).flatMap(([key, text]) => {
     const fix = labelKey(key) ?? labelValue(text);
     return fix ? [flaw([...at, key], `${key}=${text} is no label`, fix)] : [];
@@ -359,10 +350,10 @@ function serviceEntry({
           .map((name) =>
             flaw([...at, "ports", name], "is no port of spec.ports", `write one of ${[...names].join(", ")}`),
           ),
-        ...labels(tags, [...at, "labels"]),
+        ...labelFlaws(tags, [...at, "labels"]),
       ];
     }),
-    ...labels(mapping(workloadSelector).labels, ["spec", "workloadSelector", "labels"]),
+    ...labelFlaws(mapping(workloadSelector).labels, ["spec", "workloadSelector", "labels"]),
   ];
 }
 
@@ -498,7 +489,7 @@ const places: Record<string, string> = {
 
 function envoyFilter({ configPatches, workloadSelector }: Value): Defect[] {
   return [
-    ...labels(mapping(workloadSelector).labels, ["spec", "workloadSelector", "labels"]),
+    ...labelFlaws(mapping(workloadSelector).labels, ["spec", "workloadSelector", "labels"]),
     ...list(configPatches).flatMap(({ applyTo, match, patch }, index) => {
       const at = ["spec", "configPatches", index];
       const { operation, value } = mapping(patch);
@@ -560,7 +551,8 @@ function sidecar({ egress, ingress }: Value): Defect[] {
   ];
 }
 
-const checks: Record<string, (spec: Value) => Defect[]> = {
+/** What is looked at here, by kind. */
+export const partChecks: Record<string, (spec: Value) => Defect[]> = {
   VirtualService: virtualService,
   DestinationRule: destinationRule,
   Gateway: gateway,
@@ -570,9 +562,3 @@ const checks: Record<string, (spec: Value) => Defect[]> = {
   EnvoyFilter: envoyFilter,
   Sidecar: sidecar,
 };
-
-/** What istiod refuses in the parts of an object of the mesh. */
-export function meshPartFlaws({ apiVersion, kind, spec }: KubernetesObject): Defect[] {
-  if (!/^(networking|security)\.istio\.io\//.test(apiVersion)) return [];
-  return checks[kind]?.(mapping(spec)) ?? [];
-}

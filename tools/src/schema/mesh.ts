@@ -1,22 +1,11 @@
 /** What istiod's webhook asks of the mesh's objects beyond their schema. */
 import { isIP } from "node:net";
 import { isMapping, type KubernetesObject } from "../../../lib/object.ts";
-import { labelKey, labelValue } from "./formats.ts";
+import { flaw, labelFlaws, partChecks } from "./mesh-parts.ts";
+import { isEmpty, list, mapping, texts, type Value } from "./read.ts";
 import type { Defect } from "./validator.ts";
 
-type Value = Record<string, unknown>;
 type Path = Defect["path"];
-
-const flaw = (path: Path, message: string, fix: string): Defect => ({
-  path,
-  message,
-  fix,
-  rule: "mesh-valid",
-});
-const list = (value: unknown): Value[] => (Array.isArray(value) ? value.filter(isMapping) : []);
-const texts = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : []);
-const mapping = (value: unknown): Value => (isMapping(value) ? value : {});
-const isEmpty = (value: unknown): boolean => Object.keys(Object(value ?? {})).length === 0;
 
 const part = /^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/;
 const isName = (text: string): boolean =>
@@ -363,13 +352,6 @@ function destinationRule(spec: Value): Defect[] {
   ];
 }
 
-function labelFlaws(labels: unknown, at: Path): Defect[] {
-  return Object.entries(mapping(labels)).flatMap(([key, value]) => {
-    const fix = labelKey(key) ?? labelValue(value);
-    return fix ? [flaw([...at, key], `${key}=${value} is no label`, fix)] : [];
-  });
-}
-
 function sidecar(spec: Value): Defect[] {
   const { egress, ingress } = spec;
   const listeners = list(egress);
@@ -512,5 +494,5 @@ const checks: Record<string, (spec: Value) => Defect[]> = {
 /** What istiod refuses in an object of the mesh. */
 export function meshFlaws({ apiVersion, kind, spec }: KubernetesObject): Defect[] {
   if (!/^(networking|security)\.istio\.io\//.test(apiVersion)) return [];
-  return checks[kind]?.(mapping(spec)) ?? [];
+  return [checks, partChecks].flatMap((table) => table[kind]?.(mapping(spec)) ?? []);
 }

@@ -1,7 +1,7 @@
 /** What the Prometheus operator's webhook and Prometheus itself ask of rules and monitors beyond their schema. */
 import type { KubernetesObject } from "../../../lib/object.ts";
-import { regexFlaw } from "./mesh-parts.ts";
 import { below, defect, isEmpty, list, mapping, texts, type Value } from "./read.ts";
+import { regexFlaw } from "./regex.ts";
 import type { Defect } from "./validator.ts";
 
 const flaw = (path: Defect["path"], message: string, fix: string): Defect =>

@@ -10,7 +10,6 @@ const refused = (path: Defect["path"], message: string, fix: string): Defect =>
 
 function pod(value: Value): Defect[] {
   const { dnsPolicy, dnsConfig, initContainers, containers, terminationGracePeriodSeconds } = value;
-  const spreads = list(value.topologySpreadConstraints);
   const ports = list(containers).flatMap((container, index) =>
     list(container.ports).flatMap(({ hostPort, protocol = "TCP", hostIP = "0.0.0.0" }, place) =>
       hostPort
@@ -60,13 +59,6 @@ function pod(value: Value): Defect[] {
           ]
         : [];
     }),
-    ...spreads.flatMap(({ topologyKey, whenUnsatisfiable }, index) =>
-      spreads.findIndex(
-        (other) => other.topologyKey === topologyKey && other.whenUnsatisfiable === whenUnsatisfiable,
-      ) < index
-        ? [refused(["topologySpreadConstraints", index], `${topologyKey} is there already`, "remove one")]
-        : [],
-    ),
     ...(isEmpty(value.ephemeralContainers)
       ? []
       : [refused(["ephemeralContainers"], "are added to running pods alone", "remove them")]),
@@ -109,7 +101,7 @@ function nodeTerm({ matchExpressions, matchFields }: Value): Defect[] {
       if (operator !== "Gt" && operator !== "Lt") return [];
       return texts(values).length === 1
         ? []
-        : [refused(at, `holds not one number, which ${operator} needs`, "write one number")];
+        : [refused(at, `does not hold one number, which ${operator} needs`, "write one number")];
     }),
     ...list(matchFields).flatMap(({ key, operator, values }, index) => [
       ...(key === "metadata.name"
@@ -117,7 +109,13 @@ function nodeTerm({ matchExpressions, matchFields }: Value): Defect[] {
         : [refused(["matchFields", index, "key"], `${key} is no field of a node`, "write metadata.name")]),
       ...((operator === "In" || operator === "NotIn") && texts(values).length === 1
         ? []
-        : [refused(["matchFields", index], "compares not with one name", "write In or NotIn, and one name")]),
+        : [
+            refused(
+              ["matchFields", index],
+              "does not compare with one name",
+              "write In or NotIn, and one name",
+            ),
+          ]),
     ]),
   ];
 }

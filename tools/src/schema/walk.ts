@@ -4,7 +4,6 @@ import { argocdFlaws } from "./argocd.ts";
 import { celFlaws } from "./cel.ts";
 import { type CheckRule, checksOf, type FieldCheck, nameFormat } from "./fields.ts";
 import { meshFlaws } from "./mesh.ts";
-import { meshPartFlaws } from "./mesh-parts.ts";
 import { monitoringFlaws } from "./monitoring.ts";
 import { togetherFlaws } from "./objects.ts";
 import type { Defect } from "./validator.ts";
@@ -55,13 +54,7 @@ export function flawsOf(
   visit(object, fields, []);
   const fix = nameFormat(object.kind)(object.metadata.name);
   if (fix) defects.push(flaw({ rule: "name-valid", fix }, object.metadata.name, ["metadata", "name"]));
-  return [
-    ...defects,
-    ...meshFlaws(object),
-    ...meshPartFlaws(object),
-    ...argocdFlaws(object),
-    ...monitoringFlaws(object),
-  ];
+  return [...defects, ...meshFlaws(object), ...argocdFlaws(object), ...monitoringFlaws(object)];
 }
 
 function flawsHere(definition: string, value: Record<string, unknown>, path: Defect["path"]): Defect[] {
