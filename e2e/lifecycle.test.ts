@@ -8,7 +8,8 @@ import { until } from "../lib/failure.ts";
 import { follow } from "../lib/test/follow.ts";
 import { linesWith, post, send } from "./app.ts";
 import { evidence, somethingFailed } from "./evidence.ts";
-import { get, type KubernetesObject, kubectl, list, secret } from "./kubectl.ts";
+import { identity } from "./identity.ts";
+import { type KubernetesObject, kubectl, list, secret } from "./kubectl.ts";
 import { cacheDirectory, cgroupProcesses, platformListeners, stateDirectory, traces } from "./machine.ts";
 import { deploy, exported, type Run, repository } from "./platform.ts";
 
@@ -23,8 +24,6 @@ async function deployWell({ annotate }: TestContext, ...args: string[]): Promise
   return run;
 }
 
-const uid = async (...object: string[]): Promise<string> => (await get(...object)).metadata.uid;
-
 /** The commits of the platform's main branch, newest first, as a fresh clone sees them. */
 async function history(): Promise<string[]> {
   const answer = await execa("git", ["ls-remote", exported("GIT_URL"), "refs/heads/main"]);
@@ -35,17 +34,8 @@ async function history(): Promise<string[]> {
   return stdout.split("\n");
 }
 
-/** What makes this cluster the one it is, whatever processes run it. */
-async function identity(): Promise<object> {
-  const applications = await list("applications", "--namespace", "argocd");
-  return {
-    cluster: await uid("namespace", "kube-system"),
-    nodes: (await list("nodes")).map(({ metadata }) => [metadata.name, metadata.uid]),
-    applications: applications.map(({ metadata }) => [metadata.name, metadata.uid]),
-    volumes: (await list("persistentvolumes")).map(({ metadata }) => [metadata.name, metadata.uid]),
-    history: await history(),
-  };
-}
+/** What makes this platform the one it is, whatever processes run it. */
+const whole = async (): Promise<object> => ({ ...(await identity()), history: await history() });
 
 /** Everything that a run which changes nothing leaves alone, one entry per object. */
 async function everything(): Promise<string[]> {
@@ -163,7 +153,7 @@ describe("every process killed", () => {
   test("E1 ./deploy.sh brings the same cluster back with its data", {
     timeout: bootstrapMs,
   }, async (context) => {
-    const before = await identity();
+    const before = await whole();
     const message = randomUUID();
     expect((await post(message)).status).toBe(200);
     let killed = 0;
@@ -184,7 +174,7 @@ describe("every process killed", () => {
     expect(killed).toBeGreaterThan(20);
     await expect(send("/")).rejects.toThrow(/ECONNREFUSED/);
     await deployWell(context);
-    expect(await identity()).toEqual(before);
+    expect(await whole()).toEqual(before);
     expect((await send("/status")).status).toBe(200);
     await until("the line posted before", 120, async () => {
       const found = [...(await linesWith(message)).values()].flat();
