@@ -73,6 +73,14 @@ describe("a release", () => {
     }
   });
 
+  test("moves the branch that is checked out, also where a tag has its name", async () => {
+    await clone.person("tag", "main");
+    await clone.change("one\n");
+    const { commit } = await release(clone.options());
+    expect(await clone.git.run("symbolic-ref", "HEAD")).toBe("refs/heads/main");
+    expect(await clone.git.run("rev-parse", "refs/heads/main")).toBe(commit);
+  });
+
   test("of sources that are not committed is refused", async () => {
     clone.write("services/cart/main.ts", "two\n");
     await expect(release(clone.options())).rejects.toThrow("services/cart/main.ts is not committed");
