@@ -93,9 +93,10 @@ export async function withTag(
 ): Promise<Map<string, string>> {
   const shown = (environmentOf(file) ?? defaultEnvironment) === defaultEnvironment;
   const places = [file, ...(shown ? [`${layoutAt(git.directory).examples}/`] : [])];
-  const files = (await git.files(revision, ...places)).filter(
-    ({ path }) => /\.ya?ml$/.test(path) || path === file,
-  );
+  const files = (await git.files(revision, ...places))
+    .filter(({ path }) => /\.ya?ml$/.test(path) || path === file)
+    // What decides is told first.
+    .sort((a, b) => Number(b.path === file) - Number(a.path === file));
   const texts = await git.texts(files.map(({ object }) => object));
   const changed = files.flatMap(({ path }, at): [string, string][] => {
     const text = texts[at] ?? "";
