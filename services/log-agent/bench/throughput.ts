@@ -4,7 +4,6 @@
  * /proc. LINES, FILES and ROUNDS set the size; RSYSLOGD and RSYSLOG_MODULES name an rsyslog that is not installed.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
 import {
   closeSync,
   existsSync,
@@ -16,9 +15,9 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../../../lib/test/free-port.ts";
 import { configurations, type Encoding, findCollector, memoryLimit } from "../test/agent.ts";
 
 const files = Number(process.env.FILES ?? 6);
@@ -60,14 +59,6 @@ function usage(pids: number[]): { cpu: number; rss: number } {
     rss += Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
   }
   return { cpu, rss };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  return port;
 }
 
 /** Runs a program until as many lines as there are have come out of it, into a file. */
