@@ -73,6 +73,7 @@ test("a platform comes back from its backup: objects, Secrets, Git and lines", a
   await annotate(`made from it in ${made.seconds} s`);
 
   expect(await whole()).toEqual(before);
+  // By its hash: HEAD is this checkout's, which the platform need not have.
   expect(await gitops("wait", commit)).toMatchObject({ exitCode: 0 });
   expect((await send("/")).body).toContain(text);
   expect((await restored(text)).length).toBeGreaterThan(0);
