@@ -1,4 +1,4 @@
-/** Whether this code runs from a checkout or from a package that was built of it. */
+/** Whether this code runs from a checkout or from a package that was built from it. */
 
 declare const GITOPS_BUILD: string | undefined;
 

@@ -1,4 +1,4 @@
-/** What `gitops.yaml` at a repository's root says: which rules hold there, and what its layout has beyond Argo CD's own objects. */
+/** What `gitops.yaml` at a repository's root says: which rules apply, and where things are besides Argo CD's objects. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv, type DefinedError } from "ajv";
@@ -10,7 +10,7 @@ import schema from "./gitops.schema.json" with { type: "json" };
 /** The name of the file, at the root of a repository. */
 export const configurationFile = "gitops.yaml";
 
-/** The sets of rules: what Argo CD and the API server refuse, or the conventions of a platform besides. */
+/** The sets of rules: what Argo CD and the API server refuse, or that and the conventions of a platform. */
 export const presets = ["argocd", "platform"] as const;
 export type Preset = (typeof presets)[number];
 
@@ -36,15 +36,15 @@ export interface Layout {
   projects: string;
   /** The directories whose every file must be used. */
   rendered: string[];
-  /** A directory with Namespaces and IstioOperators that something else than Argo CD applies. */
+  /** A directory with Namespaces and IstioOperators that something other than Argo CD applies. */
   given: string;
   /** The Application by which Argo CD manages itself. */
   selfManagement: string;
-  /** A mapping from names to versions, each of which may stand there only. */
+  /** A mapping from names to versions. A version may stand nowhere else. */
   versions: string;
   /** The directories where versions are looked for. */
   versioned: string[];
-  /** The directories where nothing is looked for that may stand in one place only. */
+  /** The directories that are exempt from that search. */
   unversioned: string[];
   /** Each directory below it with a Dockerfile is a service. */
   services: string;
@@ -60,7 +60,7 @@ export interface Configuration {
   preset: Preset;
   /** Further URLs under which Applications name this repository. */
   repository: string[];
-  /** Paths that are not looked at; a directory ends in a slash. */
+  /** Paths to ignore; a directory ends in a slash. */
   ignore: string[];
   clusters: KnownCluster[];
   /** Rules that are on or off, whatever the preset says. */
@@ -68,12 +68,12 @@ export interface Configuration {
   layout?: Layout;
 }
 
-/** `gitops.yaml` says something that nobody could act on. */
+/** `gitops.yaml` is not valid. */
 export class WrongConfiguration extends Failure {}
 
 /**
- * Reads the text of a `gitops.yaml`; none at all means what an empty one does.
- * @throws WrongConfiguration where it is no YAML, or has an unknown, a missing or a wrong field
+ * Reads the text of a `gitops.yaml`; a missing file means the same as an empty one.
+ * @throws WrongConfiguration if it is not YAML, or has an unknown, a missing or a wrong field
  */
 export function parseConfiguration(text: string | undefined): Configuration {
   let content: unknown;
@@ -109,12 +109,12 @@ export function configurationAt(root: string): Configuration {
   return configurationOf({ get: (path) => readOrNothing(join(root, path)) });
 }
 
-/** The layout of a repository on disk, for what knows only those that have one. @throws Failure where it has none */
+/** The layout of a repository on disk, for code that needs one. @throws Failure if it has none */
 export function layoutAt(root: string): Layout {
   return demanded(configurationAt(root).layout, root);
 }
 
-/** The layout of a repository that was read. @throws Failure where it has none */
+/** The layout of a repository that was read. @throws Failure if it has none */
 export function layoutOf(repository: { get(path: string): string | undefined }): Layout {
   return demanded(configurationOf(repository).layout, "the repository");
 }
@@ -139,7 +139,7 @@ function wrong(what: string, fix: string): WrongConfiguration {
   return new WrongConfiguration(`${configurationFile}: ${what}`, fix);
 }
 
-// Ajv names every mistake, and one is said: an unknown field first, as others may follow from it, and a missing one last.
+// Ajv names every mistake, but one is shown: an unknown field first, as others may follow from it, a missing one last.
 const urgency = ["additionalProperties", "required"];
 const validate = new Ajv({ allErrors: true, verbose: true }).compile(schema);
 
@@ -195,7 +195,7 @@ function nameOf(pointer: string, content: unknown): string {
   return name;
 }
 
-/** What to write instead of a name that is none: the one most like it, or all of them. */
+/** What to write instead of an unknown name: the most similar one, or all of them. */
 export function nearest(name: string, known: string[]): string {
   const [best] = known
     .map((candidate) => ({ candidate, far: distance(candidate.toLowerCase(), name.toLowerCase()) }))
@@ -205,7 +205,7 @@ export function nearest(name: string, known: string[]): string {
     : `write one of ${known.join(", ")}`;
 }
 
-/** The directory that a service's image is built from. @throws Failure where the repository has no layout */
+/** The directory that a service's image is built from. @throws Failure if the repository has no layout */
 export const serviceDirectory = (root: string, service: string): string =>
   `${layoutAt(root).services}/${service}`;
 

@@ -1,9 +1,9 @@
-/** Environments: what of a platform differs between a laptop and production stands in the overlays of that name. */
+/** Environments: what differs between a laptop and production is in the overlays that are named after them. */
 
-/** The environment that releases go to by default; where its overlays say nothing, it is what the base says. */
+/** The environment that releases go to by default; where its overlays say nothing, the base applies. */
 export const defaultEnvironment = "local";
 
-/** The trailer that names a commit's environment; a commit without it is of the default one. */
+/** The trailer that names a commit's environment; a commit without it belongs to the default one. */
 export const environmentTrailer = "Environment";
 
 /** The environment whose overlay a path lies in; undefined outside of overlays. */

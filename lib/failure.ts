@@ -1,6 +1,6 @@
 /** Failures that people can act on, and waits that end in one. */
 
-/** A failure with the command that shows more of it or mends it. */
+/** A failure with the command that shows more about it or repairs it. */
 export class Failure extends Error {
   readonly next: string | undefined;
   constructor(message: string, next?: string) {
@@ -10,7 +10,7 @@ export class Failure extends Error {
 }
 
 /**
- * Polls until `probe` answers with undefined: soon at first, then twice a second. What it answers before is the reason
+ * Polls until `probe` answers with undefined: soon at first, then twice a second. Its last answer is the reason that is
  * shown at the deadline.
  * The environment's WAIT_SECONDS overrides every deadline.
  * A probe that throws a FinalFailure ends the wait at once; any other error is a reason to go on.
@@ -24,7 +24,7 @@ export async function until(
 ): Promise<void> {
   const limit = Number(process.env.WAIT_SECONDS ?? seconds);
   const deadline = Date.now() + limit * 1000;
-  // A fetch whose peer hung up without an answer keeps no process alive: Node would end here, silently, with code 13.
+  // A fetch whose peer hung up without an answer does not keep the process alive: Node would exit silently with code 13.
   const alive = setInterval(() => {}, 60_000);
   try {
     for (let pause = 50; ; pause = Math.min(2 * pause, 500)) {
@@ -37,7 +37,7 @@ export async function until(
       }
       if (reason === undefined) return;
       if (Date.now() > deadline) throw new Failure(`${what}: ${reason} (waited ${limit} s)`, next);
-      // Not of node:timers/promises: tests set this clock.
+      // This is not from node:timers/promises, because tests set this clock.
       await new Promise((done) => setTimeout(done, pause));
     }
   } finally {
@@ -45,5 +45,5 @@ export async function until(
   }
 }
 
-/** A failure that waiting longer cannot mend. */
+/** A failure for which waiting longer does not help. */
 export class FinalFailure extends Failure {}

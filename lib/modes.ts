@@ -2,7 +2,7 @@
 import { chmodSync, lstatSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-/** The mode that Git knows of a file: whether it is a program. What a umask made of it in a checkout says nothing. */
+/** The mode that Git knows of a file: whether it is a program. A checkout's umask does not matter. */
 export const plainMode = (path: string): number => ((statSync(path).mode & 0o111) === 0 ? 0o644 : 0o755);
 
 /** Lets everybody read what is in a directory: an image is built as one user and runs as another. Links stay as they are. */

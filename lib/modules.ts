@@ -5,13 +5,13 @@ import { execa } from "execa";
 import { Failure } from "./failure.ts";
 import { checkout, pinnedVersions } from "./repository.ts";
 
-/** A Go module of ours that pins one of others by its go.mod. */
+/** A Go module of ours whose go.mod pins somebody else's module. */
 export interface Module {
-  /** Of its directory. */
+  /** The name of its directory. */
   name: string;
   /** The module whose required version counts. */
   path?: string;
-  /** Where the directory is, if it is not that of what the embedded cluster is made of. */
+  /** Where the directory is, if not among the modules of the embedded cluster. */
   home?: string;
   /** Linker settings; the pinned version is handed in as `v1.2.3`. */
   ldflags?: (version: string) => string;
@@ -21,7 +21,7 @@ export interface Module {
   rename?: Record<string, string>;
   /** The module's own directory holds the main package. */
   main?: boolean;
-  /** A module that it requires, with an expression of one of its files replaced, and a file of ours beside that. */
+  /** A change to a module that it requires: a replaced expression in one file, and a file of ours beside that. */
   patch?: Patch;
 }
 
@@ -31,7 +31,7 @@ export interface Patch {
   file: string;
   before: string;
   after: string;
-  /** A file of the module's directory, whose name ends in `.in` as Go is not to compile it there. */
+  /** A file of the module's directory, whose name ends in `.in` so that Go does not compile it there. */
   adds: string;
 }
 
@@ -39,7 +39,7 @@ export interface Patch {
 export const prometheusVersion = (version: string): string =>
   version.replace(/^v0\.(\d)0*(\d+)\.(\d+)$/, "$1.$2.$3");
 
-/** What is built for the embedded cluster, in this order: what the cluster's start waits for comes first. */
+/** The modules to build for the embedded cluster, in order: those that the cluster's start waits for come first. */
 export const modules: Module[] = [
   { name: "pause", main: true },
   { name: "etcd", path: "go.etcd.io/etcd/server/v3", rename: { server: "etcd" } },
@@ -83,7 +83,7 @@ export const modules: Module[] = [
     name: "opentelemetry-collector",
     path: "go.opentelemetry.io/collector/otelcol",
     main: true,
-    // It opens whatever stands under a name that matches, and has no setting for that.
+    // It opens anything whose name matches, even what is not a file, and has no setting for that.
     patch: {
       module: "github.com/open-telemetry/opentelemetry-collector-contrib/pkg/stanza",
       file: "fileconsumer/file_other.go",
@@ -130,7 +130,7 @@ export function moduleNamed(name: string): Module {
   return found;
 }
 
-/** A module of which the version counts. */
+/** A module whose version counts. */
 export type PinnedModule = Module & { path: string };
 
 const pinned = (name: string): PinnedModule => moduleNamed(name) as PinnedModule;
@@ -142,7 +142,7 @@ export const kubeStateMetrics = pinned("kube-state-metrics");
 export const kustomize = pinned("kustomize");
 export const prometheus = pinned("prometheus");
 export const prometheusOperator = pinned("prometheus-operator");
-/** Built nowhere: its definitions are read. */
+/** This is not built; only its definitions are read. */
 export const certManager: PinnedModule = {
   name: "cert-manager",
   path: "github.com/cert-manager/cert-manager",
@@ -161,8 +161,8 @@ export function moduleFile({ home = "bootstrap/embedded/modules", name }: Module
 }
 
 /**
- * The tag of Istio's images. The module's releases are on no proxy, a commit of a minor version is: it is named as Istio
- * names such builds, after the minor version of the release in versions.yaml.
+ * The tag of Istio's images. The module proxy has no releases of the module, but it has commits. Such a build is named as
+ * Istio names it, after the minor version of the release in versions.yaml.
  * @param version of the module, which ends in the hash of its commit
  */
 export function istioTag(version: string): string {
@@ -203,7 +203,7 @@ export async function moduleSource(checkout: string, module: PinnedModule): Prom
   return (JSON.parse(stdout) as { Dir: string }).Dir;
 }
 
-// Asking Go takes most of a second. It unpacks next to a mark that goes when the directory is whole.
+// Asking Go takes most of a second. While Go unpacks, a mark lies beside the directory; it is gone once that is whole.
 function fetchedSource(path: string, version: string): string | undefined {
   const cache = goEnvironment().GOMODCACHE;
   if (!cache) return undefined;
@@ -214,8 +214,8 @@ function fetchedSource(path: string, version: string): string | undefined {
 }
 
 /**
- * What a shell sets for other builds, such as those for another processor, or without modules. Go takes an empty
- * variable for one that is not set.
+ * Variables that a shell may set for other builds, such as those for another processor or without modules. Go treats an
+ * empty variable as unset.
  */
 const withoutGoSettings = {
   GO111MODULE: "on",

@@ -1,6 +1,6 @@
 import { CORE_SCHEMA, defineScalarTag, intCoreTag, loadAll as loadPlain, mergeTag } from "js-yaml";
 
-// Kubernetes and kustomize read YAML 1.1 in this: `defaultMode: 0644` is octal, and `<<` merges.
+// In these points Kubernetes and kustomize read YAML 1.1: `defaultMode: 0644` is octal, and `<<` merges.
 const octalTag = defineScalarTag("tag:yaml.org,2002:int", {
   implicit: true,
   implicitFirstChars: ["-", "+", ..."0123456789"],
@@ -10,13 +10,13 @@ const octalTag = defineScalarTag("tag:yaml.org,2002:int", {
 });
 const kubernetesYaml = CORE_SCHEMA.withTags(octalTag, mergeTag);
 
-/** The documents of a YAML text as Kubernetes reads it. @throws where it is no YAML */
+/** The documents of a YAML text as Kubernetes reads it. @throws if it is not YAML */
 export const loadAll = (text: string): unknown[] => loadPlain(text, { schema: kubernetesYaml });
 
 /**
- * The documents of a YAML text as Argo CD reads it: of a key that stands twice in a mapping it takes the last.
- * @returns `repeated` is what is said of the first key that stands twice
- * @throws where it is no YAML
+ * The documents of a YAML text as Argo CD reads it: if a mapping has a key twice, the last one counts.
+ * @returns `repeated` is the message about the first key that stands twice
+ * @throws if it is not YAML
  */
 export function loadLast(text: string): { documents: unknown[]; repeated?: string } {
   try {
@@ -52,11 +52,11 @@ export interface KubernetesObject {
 /** An object as an Application renders it, with the file that it comes from. */
 export interface Manifest {
   object: KubernetesObject;
-  /** The Application that applies it, or `bootstrap` where that is done before Argo CD runs. */
+  /** The Application that applies it, or `bootstrap` if that is done before Argo CD runs. */
   application: string;
   /** Path from the root of the repository; for what a generator makes, the kustomization that configures it. */
   file: string;
-  /** It comes from outside of the repository, by way of the kustomization in `file`. */
+  /** True if it comes from outside of the repository, by way of the kustomization in `file`. */
   foreign: boolean;
 }
 
@@ -65,7 +65,7 @@ export type FieldPath = readonly (string | number)[];
 
 /**
  * Reads the objects of a YAML stream; empty documents are skipped.
- * @throws where a document is no object of Kubernetes: everything that reads objects relies on kind, apiVersion and metadata
+ * @throws if a document is not a Kubernetes object: whatever reads objects relies on kind, apiVersion and metadata
  */
 export function parseObjects(yaml: string): KubernetesObject[] {
   return loadAll(yaml)
@@ -73,7 +73,7 @@ export function parseObjects(yaml: string): KubernetesObject[] {
     .map(asObject);
 }
 
-/** Takes a document for an object. @throws where it is none */
+/** Returns a document as an object. @throws if it is not one */
 export function asObject(document: unknown): KubernetesObject {
   if (!isMapping(document))
     throw new Error("a document is a list or a text, not an object with apiVersion and kind");
@@ -104,7 +104,7 @@ export function groupOf({ apiVersion }: { apiVersion: string }): string {
   return apiVersion.includes("/") ? (apiVersion.split("/")[0] ?? "") : "";
 }
 
-/** What no two objects of a cluster share: group, kind, namespace and name. */
+/** The identity of an object in a cluster: group, kind, namespace and name. */
 export function identify(object: KubernetesObject): string {
   const { namespace = "", name } = object.metadata;
   return `${groupOf(object)}/${object.kind} ${namespace}/${name}`;

@@ -1,4 +1,4 @@
-/** Running other programs: their noise goes to the log file, their failures become errors that say what to look at. */
+/** Runs other programs: their output goes to the log file, and their failures become errors that say what to look at. */
 import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { execa, type Options } from "execa";
@@ -9,7 +9,7 @@ import { quoted } from "./quoted.ts";
 export const logFile = (): string =>
   process.env.DEPLOY_LOG ?? join(process.env.STATE_DIR ?? "/var/lib/logging-platform", "log/deploy.log");
 
-/** The command that shows the end of a log file; of the one that this run writes by default. */
+/** The command that shows the end of a log file, by default that of this run. */
 export const tailCommand = (file = logFile()): string => `tail -n 40 ${quoted(file)}`;
 
 /** Appends one line to the log file. */
@@ -32,7 +32,7 @@ export interface RunOptions {
 
 /**
  * Runs a program and returns its standard output.
- * @throws Failure with the program's last words when it exits with a code that is not accepted
+ * @throws Failure with the program's last output when it exits with a code that is not accepted
  */
 export async function run(command: string, args: string[], options: RunOptions = {}): Promise<string> {
   if (!options.quiet) log(`$ ${command} ${args.join(" ")}`);

@@ -1,4 +1,4 @@
-/** Progress of the stage that `deploy.sh` is in, or of a command: rewritten in place on a terminal, a plain line now and then elsewhere. */
+/** Progress of a stage of `deploy.sh` or of a command: a line that a terminal rewrites, elsewhere a line now and then. */
 
 const terminal = process.stderr.isTTY === true;
 const plainIntervalMs = 20_000;
@@ -6,7 +6,7 @@ let lastPlain = Date.now();
 let lastText = "";
 let stage = "";
 
-/** Names the stage that progress is shown of from now on; an empty text where none is under way. */
+/** Names the stage whose progress is shown from now on; empty if none is under way. */
 export function showStage(title: string): void {
   stage = title;
   lastText = "";

@@ -1,16 +1,16 @@
 /** Requests that leave the machine: through the proxy that the environment names, as curl, Go, Git and npm send theirs. */
 
-// Some shells have a variable in small letters, some in capitals.
+// Some environments have the variable in lower case, some in capitals.
 const setting = (name: string): string | undefined =>
   process.env[name] || process.env[name.toUpperCase()] || undefined;
 
-/** `fetch`, which by itself knows of no proxy; NO_PROXY is obeyed. */
+/** `fetch` through the proxy, which Node's own does not use. It obeys NO_PROXY. */
 export async function fetchThroughProxy(url: string, options: RequestInit): Promise<Response> {
   const scheme = new URL(url).protocol.slice(0, -1);
   const proxy = setting(`${scheme}_proxy`) ?? setting("all_proxy");
   if (!proxy) return fetch(url, options);
   const undici = await import("undici");
-  // A tunnel for https only: to other ports than 443 proxies do not give one.
+  // Only https gets a tunnel, because proxies refuse tunnels to ports other than 443.
   const settings = {
     httpProxy: proxy,
     httpsProxy: proxy,

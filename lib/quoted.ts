@@ -1,4 +1,4 @@
-/** Command lines that people copy: what a shell would take apart is quoted. */
+/** Quotes arguments of command lines that people copy into a shell. */
 
 /** One argument as a POSIX shell reads it back. */
 export const quoted = (text: string): string =>

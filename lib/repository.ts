@@ -14,7 +14,7 @@ export type Repository = ReadonlyMap<string, string>;
 /** The checkout this code belongs to. */
 export const checkout = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
-/** What commands keep from one run to the next; losing it costs time and nothing else. */
+/** Where commands keep results from one run to the next; losing them only costs time. */
 export const cacheDirectory =
   build === undefined
     ? join(checkout, "node_modules/.cache/gitops")
@@ -35,7 +35,7 @@ export function pinnedVersions(root: string): Record<string, string> {
   return Object.fromEntries(Object.entries(parsed).map(([name, version]) => [name, String(version)]));
 }
 
-/** What to say of a repository that has nothing to look at: "0 findings" would be a verdict about something that nobody read. */
+/** The error for a repository with nothing to look at: "0 findings" would be a verdict on something that nobody read. */
 export function nothingToRead(directory: string): UnreadableRepository {
   return new UnreadableRepository(
     `${directory} has nothing that Argo CD would render: no Application, ApplicationSet or AppProject, and no cluster of a layout`,
@@ -43,7 +43,7 @@ export function nothingToRead(directory: string): UnreadableRepository {
   );
 }
 
-/** A repository of another layout, or none at all. */
+/** The repository has another layout, or there is none at all. */
 export class UnreadableRepository extends Failure {}
 
 /** Reads every file that is tracked or could be: ignored files and those deleted from the working tree are left out. */
@@ -56,7 +56,7 @@ export async function readRepository(directory: string): Promise<Repository> {
   return new Map(read);
 }
 
-/** Above this a file is no manifest: it is known to be there, and counts as empty. */
+/** A file above this size is not a manifest: it is known to exist, but counts as empty. */
 const mostBytes = 16 * 1024 * 1024;
 
 // A link to a directory and a submodule are listed like files; a link may lead to itself, a file may be somebody else's.

@@ -1,4 +1,4 @@
-/** What deploy.sh starts, once for each of its runs: one command, on the cluster that its options choose. */
+/** The program that each run of deploy.sh starts: it runs one command on the cluster that the options choose. */
 import { realpathSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { examine, formatDiagnoses } from "../../lib/cluster/doctor.ts";
@@ -15,7 +15,7 @@ import { Told } from "./told.ts";
 
 /**
  * Runs one command.
- * @param args the command, options, and behind `--` the titles of stages in their order
+ * @param args the command, options, and after `--` the titles of stages in their order
  * @returns the exit code
  */
 export async function main(args: string[]): Promise<number> {
@@ -42,7 +42,7 @@ export async function reported(work: () => Promise<void>): Promise<number> {
   }
 }
 
-/** deploy.sh has checked them: each option has a name that usage() knows, and a value where it takes one. */
+/** deploy.sh has checked the arguments: usage() knows each option's name, and each has a value if it takes one. */
 export function readArguments(args: string[]): { command: string; options: Options; titles: string[] } {
   const [command = "", ...rest] = args;
   const end = rest.includes("--") ? rest.indexOf("--") : rest.length;
@@ -138,7 +138,7 @@ async function doctor(cluster: Cluster): Promise<number> {
 /** Prints what went wrong and the next command. */
 function tell(error: unknown): void {
   if (error instanceof Told) return;
-  // What is next may be to read the log, also of a command that ran quietly.
+  // The next step may be to read the log, so the error goes there, too.
   const said = error instanceof Failure ? error.message : error instanceof Error ? error.stack : undefined;
   log(said ?? String(error));
   const { stderr, message } = error as Error & { stderr?: string };
@@ -150,7 +150,7 @@ function print(lines: string[]): void {
   process.stdout.write(lines.map((line) => `${line}\n`).join(""));
 }
 
-// Under its own path or, where Node takes links as they are, under the link's.
+// This file may be started under its own path or, if Node keeps links, under that of a link.
 const [, started = ""] = process.argv;
 if (started && [started, realpathSync(started)].some((path) => import.meta.url === pathToFileURL(path).href))
   process.exitCode = await main(process.argv.slice(2));

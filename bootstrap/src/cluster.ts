@@ -2,7 +2,7 @@
 import type { Diagnosis } from "../../lib/cluster/doctor.ts";
 import type { Overrides } from "../../lib/render/overrides.ts";
 
-/** What deploy.sh hands on; it has checked its command line. Each option is described by `./deploy.sh --help`. */
+/** The options that deploy.sh passes on after it has checked them. `./deploy.sh --help` describes each. */
 export interface Options {
   context?: string;
   cluster?: string;
@@ -17,57 +17,57 @@ export interface Options {
   purge?: boolean;
   yes?: boolean;
   dryRun?: boolean;
-  /** What stands behind the commands backup and restore, with its whole path. */
+  /** The argument of the commands backup and restore, as an absolute path. */
   file?: string;
 }
 
-/** How istioctl is called for a cluster. */
+/** How to call istioctl for a cluster. */
 export interface Istioctl {
   program: string;
-  /** What `istioctl install` is given besides. */
+  /** Further arguments of `istioctl install`. */
   install: string[];
 }
 
-/** What a stage that all clusters share needs of its images and programs. */
+/** A component whose images and programs a shared stage needs. */
 export type Component = "istio" | "argocd" | "applications";
 
-/** One step of bootstrap. It may run again: then it completes what is missing, or changes nothing. */
+/** One step of bootstrap. If it runs again, it completes what is missing, or changes nothing. */
 export type Stage = () => Promise<void>;
 
 /** What differs between clusters. */
 export interface Cluster {
   /** Its directory in gitops/clusters. */
   readonly name: string;
-  /** What it is to have otherwise than Git says. */
+  /** What the cluster has different from what Git says. */
   readonly overrides: Overrides;
-  /** True where Istio is somebody else's and stays as it is. */
+  /** True if Istio belongs to somebody else and stays as it is. */
   readonly keepIstio: boolean;
   /** The stages that no other kind of cluster has, by the titles that deploy.sh lists. */
   readonly stages: Readonly<Record<string, Stage>>;
-  /** Gets ready what a component is made of: images where nodes pull them, programs on the PATH. */
+  /** Prepares a component: its images go to where nodes pull them, its programs onto the PATH. */
   provide(component: Component): Promise<void>;
   istioctl(): Promise<Istioctl>;
-  /** Gives Argo CD the Secrets that it reads the repository with. */
+  /** Gives Argo CD the Secrets with which it reads the repository. */
   applyCredentials(): Promise<void>;
-  /** The commit that bootstrap has pushed; undefined where the commit that counts is the one that Argo CD reads. */
+  /** The commit that bootstrap has pushed; undefined if the commit that counts is the one that Argo CD reads. */
   publishedCommit(): string | undefined;
-  /** Asks the app through the gateway, once; what is wrong with its answer, if anything is. */
+  /** Asks the app through the gateway, once. Resolves to what is wrong with its answer, if anything is. */
   ask(): Promise<string | undefined>;
-  /** What is asked by `ask`, and the command that shows why there is no answer. */
+  /** What `ask` asks, and the command that shows why there is no answer. */
   question(): Promise<{ what: string; next: string }>;
-  /** Where everything is: what is there, and how it is reached. */
+  /** What the platform offers, and how to reach it. */
   summary(): Promise<Record<string, string>>;
-  /** Looks at the machine or the cluster, not at the platform, and changes nothing. */
+  /** Examines the machine or the cluster, not the platform, and changes nothing. */
   examine(): Promise<Diagnosis[]>;
-  /** True where the platform itself can be examined besides. */
+  /** True if the platform itself can be examined as well. */
   hasPlatform(): Promise<boolean>;
-  /** What bootstrap would do, a line each. */
+  /** What bootstrap would do, one step per line. */
   plan(): Promise<string[]>;
-  /** What destroy would remove, a line each. */
+  /** What destroy would remove, one item per line. */
   remains(): Promise<string[]>;
   destroy(): Promise<void>;
-  /** Writes what the cluster is into a file; what to tell of it, a line each. Where it is missing, deploy.sh refuses. */
+  /** Writes the cluster's state into a file, and returns lines to print. Without this method deploy.sh refuses. */
   backup?(): Promise<string[]>;
-  /** Lines that a shell evaluates to work with the cluster. */
+  /** The variables that a shell needs to work with the cluster. */
   environment(): Record<string, string>;
 }

@@ -1,4 +1,4 @@
-/** What bootstrap asks of a cluster and applies to it, always the one that KUBECONFIG and KUBE_CONTEXT name. */
+/** How bootstrap reads from and applies to a cluster, always the one that KUBECONFIG and KUBE_CONTEXT name. */
 import { contextArguments, get, kubectlCommand } from "../../lib/cluster/kubectl.ts";
 import { type Pod, worstTrouble } from "../../lib/cluster/pods.ts";
 import { Failure } from "../../lib/failure.ts";
@@ -6,10 +6,10 @@ import type { KubernetesObject } from "../../lib/object.ts";
 import { run } from "../../lib/process.ts";
 import { progress } from "../../lib/progress.ts";
 
-/** Runs kubectl; what it prints goes to the log as well. Objects go in by standard input, which does not. */
+/** Runs kubectl. Its output goes to the log as well; its standard input, such as objects, does not. */
 export const kubectl = (args: string[], input?: string): Promise<string> => runKubectl(args, input, false);
 
-/** The same, and nothing of what it prints goes to the log: for Secrets. */
+/** The same for Secrets: nothing that it prints goes to the log. */
 export const kubectlQuietly = (args: string[], input?: string): Promise<string> =>
   runKubectl(args, input, true);
 
@@ -22,7 +22,7 @@ function runKubectl(args: string[], input: string | undefined, quiet: boolean): 
 
 /**
  * Applies objects given as YAML or JSON server-side, taking over fields that others set.
- * @param manager owns the fields; what it applied before to the same object and leaves out now is removed
+ * @param manager owns the fields; those that it applied before to the same object and now leaves out are removed
  */
 export async function apply(text: string, manager = "deploy"): Promise<void> {
   await kubectl(
@@ -47,7 +47,7 @@ export function secretObject(
   });
 }
 
-/** Reads an object; undefined where it, or its kind, does not exist. */
+/** Reads an object; undefined if it, or its kind, does not exist. */
 export async function find<T>(args: string[]): Promise<T | undefined> {
   try {
     return await get<T>(args);
@@ -58,7 +58,7 @@ export async function find<T>(args: string[]): Promise<T | undefined> {
   }
 }
 
-/** Reads a list of objects: empty where their kind does not exist, undefined where the cluster says nothing. */
+/** Reads a list of objects: empty if their kind does not exist, undefined if the cluster gives no answer. */
 export async function findAll<T>(args: string[]): Promise<T[] | undefined> {
   try {
     return (await find<{ items: T[] }>(args))?.items ?? [];
@@ -68,10 +68,10 @@ export async function findAll<T>(args: string[]): Promise<T[] | undefined> {
   }
 }
 
-/** How many seconds a wait may take: WAIT_SECONDS, or what the wait itself finds right. */
+/** How long a wait may take: WAIT_SECONDS, or the given number of seconds. */
 export const deadline = (seconds: number): string => `${process.env.WAIT_SECONDS ?? seconds}s`;
 
-/** What keeps the pods of a namespace, if anything does and the cluster says so. */
+/** What keeps the pods of a namespace from being ready, if anything does and the cluster answers. */
 export async function troubleIn(namespace: string, selector: string[] = []): Promise<string | undefined> {
   const pods = await find<{ items: Pod[] }>(["pods", "-n", namespace, ...selector]).catch(() => undefined);
   return worstTrouble(pods?.items ?? []);
@@ -91,7 +91,7 @@ interface Workload {
 
 /**
  * Waits until workloads, given as kind/name, are rolled out.
- * @throws Failure naming the workload, how many of its pods are ready, what keeps one, and the next command
+ * @throws Failure naming the workload, how many of its pods are ready, what keeps one from it, and the next command
  */
 export async function waitForWorkloads(
   namespace: string,

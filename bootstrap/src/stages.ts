@@ -20,12 +20,12 @@ import {
   workloadsIn,
 } from "./kubectl.ts";
 
-/** The label of what deploy.sh installed and `destroy` may remove. */
+/** The label of objects that deploy.sh installed and `destroy` may remove. */
 export const ownership = "app.kubernetes.io/managed-by=logging-platform";
 
-/** All stages of a cluster by their titles, and the commit that the last of them left running. */
+/** All stages of a cluster by their titles, and the commit that they deployed. */
 export class Pipeline {
-  /** What the Applications run; undefined until they do. */
+  /** The commit that the Applications run; undefined until they do. */
   commit: string | undefined;
   readonly #cluster: Cluster;
 
@@ -51,7 +51,7 @@ export class Pipeline {
   }
 }
 
-/** Installs Istio, or looks whether the one that stays as it is is ready. */
+/** Installs Istio. With `keepIstio` it only waits until the existing one is ready. */
 async function installIstio(cluster: Cluster): Promise<void> {
   if (cluster.keepIstio) return waitForWorkloads("istio-system", ["deployment/istiod"], 60);
   await cluster.provide("istio");
@@ -64,7 +64,7 @@ async function installIstio(cluster: Cluster): Promise<void> {
     const trouble = await troubleIn("istio-system");
     throw new Failure(`istioctl install failed: ${trouble ?? (error as Error).message}`, tailCommand());
   }
-  // By this `destroy` knows that it may remove it.
+  // This label tells `destroy` that it may remove Istio.
   await kubectl(["label", "namespace", "istio-system", "--overwrite", ownership]);
   const workloads = ["deployment/istiod", "daemonset/istio-cni-node", "deployment/istio-ingressgateway"];
   await waitForWorkloads("istio-system", workloads, 180);
@@ -93,7 +93,7 @@ async function deployApplications(cluster: Cluster): Promise<string> {
   await apply(root);
   const commit = cluster.publishedCommit() ?? (await commitOfRoot());
   await waitForCommit(commit, 900, checkout);
-  // A sync that began under earlier projects has pruned what moved from an Application to here.
+  // A sync that began under earlier projects may have pruned what has moved from an Application to here.
   await apply(root);
   return commit;
 }
@@ -107,7 +107,7 @@ interface RootApplication {
 }
 
 async function commitOfRoot(): Promise<string> {
-  // What the root said before may be of an earlier source: the annotation goes when it has looked again.
+  // The root's status may be about an earlier source. The annotation disappears when Argo CD has looked again.
   const refresh = ["annotate", "application", "root", "--overwrite", `${refreshAnnotation}=hard`];
   await kubectl(["-n", "argocd", ...refresh]);
   let commit: string | undefined;

@@ -1,2 +1,2 @@
-/** An error of which a person has read everything already: nothing more is printed of it. */
+/** An error that has been printed already: nothing more is printed about it. */
 export class Told extends Error {}

@@ -7,7 +7,7 @@ export const refreshAnnotation = "argocd.argoproj.io/refresh";
 /** The name of the Application that makes the platform's others. */
 export const rootName = "root";
 
-/** A place that an Application is rendered from: a path of a repository, or a chart. */
+/** What an Application is rendered from: a path of a repository, or a chart. */
 export interface ApplicationSource {
   repoURL?: string;
   targetRevision?: string;
@@ -19,7 +19,7 @@ export interface Application {
   spec: {
     destination?: { namespace?: string };
     source?: ApplicationSource;
-    /** Where these are given, Argo CD ignores `source`. */
+    /** If these are given, Argo CD ignores `source`. */
     sources?: ApplicationSource[];
   };
   status?: {
@@ -42,13 +42,13 @@ export interface Application {
 const sourcesOf = ({ sources, source }: Application["spec"]): ApplicationSource[] =>
   sources?.length ? sources : source ? [source] : [];
 
-/** What the platform's root reads: its repository and branch. Undefined where there is no root, or it does not say. */
+/** What the platform's root reads: its repository and branch. Undefined if there is no root, or if it does not say. */
 export function platformSource(applications: Application[]): ApplicationSource | undefined {
   const root = applications.find(({ metadata }) => metadata.name === rootName);
   return root && sourcesOf(root.spec).find(({ repoURL }) => repoURL);
 }
 
-/** True for a source that a commit of the platform's branch reaches: no chart, no other repository, no other branch. */
+/** True for a source that a commit of the platform's branch changes: not a chart, nor another repository or branch. */
 function followsPlatform(source: ApplicationSource, platform: ApplicationSource): boolean {
   return (
     source.chart === undefined &&
@@ -57,7 +57,7 @@ function followsPlatform(source: ApplicationSource, platform: ApplicationSource)
   );
 }
 
-// No revision and HEAD are the repository's default branch, which the platform's branch is as far as can be known.
+// No revision, like HEAD, means the repository's default branch. As far as is known, that is the platform's branch.
 function sameBranch(one = "HEAD", other = "HEAD"): boolean {
   const [a, b] = [one, other].map((name) => (name || "HEAD").replace(/^refs\/heads\//, ""));
   return a === b || a === "HEAD" || b === "HEAD";
@@ -65,7 +65,7 @@ function sameBranch(one = "HEAD", other = "HEAD"): boolean {
 
 /**
  * The platform's Applications among those of a cluster: the root, what it makes, and whatever else follows its branch.
- * Where no root says what the platform is, all of them.
+ * If no root says what the platform is, they are all of them.
  */
 export function platformApplications(applications: Application[]): Application[] {
   const platform = platformSource(applications);
@@ -88,7 +88,7 @@ export function platformApplications(applications: Application[]): Application[]
 /**
  * The revisions that are to be the platform's commit: those of sources of the platform's repository and branch. Only
  * these are commits that can be compared; a chart has a version, and another repository has commits of its own.
- * @param platform what the root reads, or undefined where it is not known: then any source may be the platform's
+ * @param platform what the root reads, or undefined if that is not known: then any source may be the platform's
  */
 function comparable(application: Application, platform?: ApplicationSource): Comparable {
   const revisions = revisionsOf(application);
@@ -106,7 +106,7 @@ function comparable(application: Application, platform?: ApplicationSource): Com
 }
 
 interface Comparable {
-  /** Whether a commit says anything of this Application. */
+  /** Whether a commit of the platform can be compared with this Application's. */
   applies: boolean;
   revisions: string[];
   /** Whether it runs one of these commits. */
@@ -131,7 +131,7 @@ const shortened = (revisions: string[]): string => revisions.map((one) => one.sl
  * Why an Application does not run a commit, in one phrase, or undefined when it is Synced to it and Healthy.
  * @param commit full hash, or undefined for any
  * @param platform what the root reads; the commit is compared for sources of that repository and branch only
- * @param later commits that hold it and do as well
+ * @param later commits that contain it and count as well
  */
 export function applicationTrouble(
   application: Application,

@@ -11,14 +11,14 @@ import {
 } from "./applications.ts";
 import { deployCommand, get, kubectl, kubectlCommand, npmCommand } from "./kubectl.ts";
 
-/** One thing the doctor looked at: what it is, and where it is wrong the sentence that mends it. */
+/** One thing that the doctor looked at: what it is, and if it is wrong, how to repair it. */
 export interface Diagnosis {
   what: string;
   finding: string;
   remedy?: string;
 }
 
-/** One line per diagnosis, and below it what to do. */
+/** One line per diagnosis, with what to do below it. */
 export function formatDiagnoses(diagnoses: Diagnosis[]): string {
   return diagnoses
     .map(
@@ -37,8 +37,8 @@ interface Upstream {
 }
 
 /**
- * The remote and the branch that Argo CD follows. The embedded cluster calls its repository by an address of its own:
- * there the remote is the one named `platform`, else `origin`.
+ * The remote and the branch that Argo CD follows. The embedded cluster has an address of its own for its repository, so
+ * there the remote is the one named `platform`, or else `origin`.
  */
 async function upstreamOf(git: Git, root: Application | undefined): Promise<Upstream> {
   const source = root && platformSource([root]);
@@ -48,7 +48,7 @@ async function upstreamOf(git: Git, root: Application | undefined): Promise<Upst
     urls[index]?.split("\n").some((url) => sameRepository(url, source?.repoURL ?? "")),
   );
   const remote = same ?? (remotes.includes("platform") ? "platform" : "origin");
-  // A tag or a commit that Argo CD is held at is no branch that a push moves.
+  // If Argo CD is held at a tag or a commit, that is not a branch that a push moves.
   const named = (source?.targetRevision ?? "main").replace(/^refs\/heads\//, "");
   const known = await git.try("ls-remote", "--exit-code", "--heads", remote, `refs/heads/${named}`);
   return { remote, branch: known ? named : await followedBranch(git, remote).catch(() => "main") };
@@ -92,7 +92,7 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
           };
     },
     "unpushed commits": async () => {
-      // Named, for a clone of a single branch fetches no other.
+      // The branch is named, because a clone of a single branch fetches no other.
       await git.run("fetch", "--quiet", remote, `+refs/heads/${branch}:refs/remotes/${main}`);
       const [ahead, behind] = (await git.run("rev-list", "--left-right", "--count", `HEAD...${main}`))
         .split(/\s+/)
@@ -140,7 +140,7 @@ export async function examine(checkout: string): Promise<Diagnosis[]> {
   return diagnoses;
 }
 
-/** What a program that failed said: its fault, and where it names a command that mends it, that one. */
+/** Takes apart what a failed program said: what is wrong, and the command that repairs it, if it names one. */
 export function words(text: string, otherwise = deployCommand()): Omit<Diagnosis, "what"> {
   const lines = text.trim().split("\n");
   const finding = lines.find((line) => /^(fatal|error): /.test(line)) ?? lines.at(-1) ?? "";

@@ -9,7 +9,7 @@ const ownKubeconfig = (): string => join(homedir(), ".kube/config");
 
 /**
  * The arguments that choose the cluster: none for the kubeconfig's own, or the context that KUBE_CONTEXT names.
- * @throws FinalFailure where there is no kubeconfig: kubectl would ask port 8080 of this machine, where Argo CD listens
+ * @throws FinalFailure if there is no kubeconfig: kubectl would ask port 8080 of this machine, where Argo CD listens
  */
 export function contextArguments(): string[] {
   const context = process.env.KUBE_CONTEXT;
@@ -30,19 +30,19 @@ export function deployCommand(...args: string[]): string {
     : ["./deploy.sh", ...args].join(" ");
 }
 
-// What a person has for one command only, the next one does not have.
+// A variable that was set for one command only has to be repeated for the next.
 function setting(name: string): string[] {
   const value = process.env[name];
   return value ? [`${name}=${quoted(value)}`] : [];
 }
 
 /**
- * A kubectl command line for this cluster, for messages that say what to run next. It names the cluster, whatever the
- * shell that it is copied into talks to; deploy.sh says in KUBECTL which kubectl it means.
+ * A kubectl command line for this cluster, for messages that say what to run next. It names the cluster, so
+ * that it works in any shell; deploy.sh says in KUBECTL which kubectl it means.
  */
 export function kubectlCommand(...args: string[]): string {
   const { KUBECTL, KUBECONFIG, KUBE_CONTEXT } = process.env;
-  // Of several files kubectl knows by the variable only.
+  // Only the variable can name several files.
   const several = KUBECONFIG?.includes(":") ? setting("KUBECONFIG") : [];
   const one = KUBECONFIG && several.length === 0 ? ["--kubeconfig", KUBECONFIG] : [];
   const context = KUBE_CONTEXT || (KUBECONFIG ? undefined : currentContext());
@@ -50,7 +50,7 @@ export function kubectlCommand(...args: string[]): string {
   return [...several, ...chosen.map(quoted), ...args].join(" ");
 }
 
-/** The context that kubectl takes by itself now, and perhaps not later. */
+/** The context that kubectl uses by default now, which may change later. */
 function currentContext(): string | undefined {
   contextArguments();
   return /^current-context: *["']?([^"'\n]+)/m.exec(readFileSync(ownKubeconfig(), "utf8"))?.[1];
@@ -59,7 +59,7 @@ function currentContext(): string | undefined {
 /** A script of package.json for this cluster, for messages that say what to run next. */
 export function npmCommand(script: string, ...args: string[]): string {
   const line = ["npm run", script, "--", ...args.map(quoted)].join(" ");
-  // Of the cluster on this machine kubectl is not on everybody's PATH.
+  // The kubectl of the cluster on this machine is not on everybody's PATH.
   if (process.env.KUBECTL) return `eval "$(./deploy.sh env)" && ${line}`;
   return [...setting("KUBECONFIG"), ...setting("KUBE_CONTEXT"), line].join(" ");
 }

@@ -47,7 +47,7 @@ export function podTrouble(pod: Pod): string | undefined {
   return status.phase === "Running" ? undefined : `${where} is ${status.phase}`;
 }
 
-/** Of several pods the trouble that explains most: a container that fails before a pod that is merely not ready yet. */
+/** The trouble of several pods that explains most: a failing container comes before a pod that is only not ready yet. */
 export function worstTrouble(pods: Pod[]): string | undefined {
   const troubles = pods.flatMap((pod) => podTrouble(pod) ?? []);
   const failing =

@@ -1,6 +1,7 @@
 /**
- * The certificate without which Argo CD's repo-server answers nobody. A request to it may name a program to run, so any pod
- * that reached it ran what it liked there. Argo CD mounts the Secret by its name, and asks for a certificate where it is.
+ * The certificate without which Argo CD's repo-server answers nobody. A request to it may name a program to run, so any
+ * pod that reached it could run anything there. Argo CD mounts the Secret by its name, and if it exists, asks for a
+ * certificate.
  */
 import "reflect-metadata";
 import { webcrypto } from "node:crypto";
@@ -16,7 +17,7 @@ const day = 24 * 60 * 60 * 1000;
 const lifetimeDays = 365;
 const renewBeforeDays = 90;
 
-/** Runs kubectl with what goes in by standard input, and returns what it prints. */
+/** Runs kubectl with `input` on its standard input, and returns what it prints. */
 export type Kubectl = (args: string[], input?: string) => Promise<string>;
 
 /** The Secret's entries, as Argo CD reads them. */
@@ -65,7 +66,7 @@ export async function makeEntries(now = new Date()): Promise<Entries> {
 const newKeys = (): Promise<CryptoKeyPair> =>
   webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]) as unknown as Promise<CryptoKeyPair>;
 
-/** True where a Secret's entries are all there and will do for another 90 days. */
+/** True if a Secret has all entries and they stay valid for another 90 days. */
 export function entriesDo(entries: Partial<Entries>, now = new Date()): boolean {
   const { "client-ca.crt": authority, "client.crt": certificate, "client.key": key } = entries;
   if (!authority || !certificate || !key) return false;
@@ -94,8 +95,8 @@ interface Item {
 }
 
 /**
- * Makes or renews the certificate, before Argo CD is applied: its parts look for it when they start. Those that started
- * before it was made, on a platform of an earlier version or after a renewal, are restarted.
+ * Makes or renews the certificate. This comes before Argo CD is applied, because its parts look for it when they start.
+ * Parts that started before it was made, as after an upgrade or a renewal, are restarted.
  * @returns what was restarted
  */
 export async function ensureRepoServerTls(kubectl: Kubectl, now = new Date()): Promise<string[]> {
@@ -117,7 +118,7 @@ export async function ensureRepoServerTls(kubectl: Kubectl, now = new Date()): P
   return restartOlder(kubectl, await readSecret(kubectl));
 }
 
-/** When the certificate ends; undefined where there is none. */
+/** When the certificate expires; undefined if there is none. */
 export async function repoServerTlsEnd(kubectl: Kubectl): Promise<Date | undefined> {
   const { "client.crt": certificate } = entriesOf(await readSecret(kubectl));
   return certificate === undefined ? undefined : new x509.X509Certificate(certificate).notAfter;
@@ -136,7 +137,7 @@ const readObject = async <T>(kubectl: Kubectl, args: string[]): Promise<T | unde
 const readSecret = (kubectl: Kubectl): Promise<Secret | undefined> =>
   readObject<Secret>(kubectl, ["secret", name, "--show-managed-fields"]);
 
-// By the API server's clock on both sides: when it took the present entries, and when it made the pods.
+// Both times are by the API server's clock: when it stored the present entries, and when it made the pods.
 async function restartOlder(kubectl: Kubectl, secret: Secret | undefined): Promise<string[]> {
   const made = secret?.metadata.managedFields?.find((entry) => entry.manager === manager)?.time;
   if (made === undefined) return [];

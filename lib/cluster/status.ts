@@ -53,12 +53,12 @@ export async function status(): Promise<{ lines: string[]; well: boolean }> {
   return { lines, well };
 }
 
-/** The namespaces that other people's Applications deploy to, and none of the platform's. */
+/** The namespaces that only other people's Applications deploy to. */
 function othersNamespaces(all: Application[], ours: Set<Application>): Set<string> {
   const namespaces = (applications: Application[]): string[] =>
     applications.flatMap(({ spec }) => spec.destination?.namespace ?? []);
   const own = new Set(namespaces([...ours]));
   const others = namespaces(all.filter((application) => !ours.has(application)));
-  // Where Argo CD and Istio run is the platform's, whoever deploys there too.
+  // The namespaces of Argo CD and Istio are the platform's, even if others deploy there too.
   return new Set(others.filter((name) => !own.has(name) && !/^(argocd|istio-system|kube-.*)$/.test(name)));
 }

@@ -17,11 +17,11 @@ import { type Pod, podTrouble, worstTrouble } from "./pods.ts";
 const refreshEverySeconds = 5;
 
 /**
- * Waits until every Application of the platform is Synced, Healthy, at a commit where it follows the platform's
- * branch, and its pods are ready. Other people's Applications are not waited for.
+ * Waits until every Application of the platform is Synced and Healthy, runs the commit if it follows the platform's
+ * branch, and its pods are ready. It does not wait for other people's Applications.
  * @param commit full hash
- * @param checkout where later commits are told from others: one that holds this commit does as well, as Argo CD never
- * goes back to what somebody else's push came after. Without it only the commit itself does
+ * @param checkout tells later commits from others: one that contains this commit counts as well, because Argo CD never
+ * goes back behind somebody else's later push. Without it only the commit itself counts
  * @throws Failure naming the Application or the pod, its condition and the next command
  */
 export async function waitForCommit(commit: string, seconds: number, checkout?: string): Promise<void> {
@@ -67,7 +67,7 @@ export async function waitForCommit(commit: string, seconds: number, checkout?: 
   }
 }
 
-// Asked again and again: a request that comes while Argo CD compares is taken for answered when it has compared.
+// This asks repeatedly: Argo CD takes a request that comes during a comparison as answered by that comparison.
 async function refresh(names: string[]): Promise<void> {
   const annotation = `${refreshAnnotation}=normal`;
   await kubectl([

@@ -6,18 +6,18 @@ import { Failure } from "../failure.ts";
 import { readSource, sourceFile } from "../render/source.ts";
 import type { Git } from "./git.ts";
 
-/** The remote that `./deploy.sh` adds for the cluster on this machine, or `origin` where there is none. */
+/** The remote that `./deploy.sh` adds for the cluster on this machine, or `origin` if there is none. */
 export async function platformRemote(git: Git): Promise<string> {
   return (await git.try("remote", "get-url", "platform")) === undefined ? "origin" : "platform";
 }
 
-/** The command that brings a branch of the remote into the checkout and keeps what was committed and changed there. */
+/** The command that brings a branch of the remote into the checkout and keeps the commits and changes there. */
 export const pullCommand = (remote: string, branch: string): string =>
   `git pull --rebase --autostash ${remote} ${branch}`;
 
 /**
  * The branch that the cluster behind a remote follows, as its `source/configmap.yaml` says.
- * @throws Failure where clusters follow several, and it is not known which is meant
+ * @throws Failure if clusters follow several, and it is not known which is meant
  */
 export async function followedBranch(git: Git, remote: string): Promise<string> {
   const [branch = "main", ...others] = await followedBranches(git, remote);
@@ -28,7 +28,7 @@ export async function followedBranch(git: Git, remote: string): Promise<string> 
   );
 }
 
-/** The branches that clusters behind a remote follow; none where no cluster says so. */
+/** The branches that clusters behind a remote follow; none if no cluster says so. */
 export async function followedBranches(git: Git, remote: string): Promise<string[]> {
   const { layout } = configurationAt(git.directory);
   if (!layout) return [];

@@ -1,4 +1,4 @@
-/** The one way to Git: whatever a person has configured, commands do and print the same. */
+/** The only way to run Git: commands do and print the same whatever a person has configured. */
 import { existsSync } from "node:fs";
 import { execa } from "execa";
 import { Failure } from "../failure.ts";
@@ -11,9 +11,9 @@ export interface TreeEntry {
 }
 
 interface Manner {
-  /** The working tree is one that the tool has made: its files are byte for byte those of the commit, and all of them. */
+  /** The tool made this working tree, so it holds exactly the commit's files, byte for byte. */
   made?: boolean;
-  /** The person's hooks run. What is committed and pushed in their name they may have a say in; in nothing else. */
+  /** The person's hooks run, as they should for commits and pushes in that person's name, and for nothing else. */
   hooks?: boolean;
 }
 
@@ -39,7 +39,7 @@ export class Git {
     this.#manner = manner;
   }
 
-  /** The same directory in another manner. */
+  /** Git in the same directory, in another manner. */
   with(manner: Manner): Git {
     return new Git(this.directory, { ...this.#manner, ...manner });
   }
@@ -59,7 +59,7 @@ export class Git {
     return this.#start(args);
   }
 
-  /** Runs git; undefined where it fails. */
+  /** Runs git; undefined if it fails. */
   async try(...args: string[]): Promise<string | undefined> {
     try {
       return await this.run(...args);
@@ -74,7 +74,7 @@ export class Git {
     return this.try("rev-parse", "--verify", "--quiet", `${revision}^{commit}`);
   }
 
-  /** True where the first commit is in the second's history, or the same. @throws GitFailure where one is not there */
+  /** True if the first commit is in the second's history, or is the same. @throws GitFailure if one does not exist */
   async isAncestor(first: string, second: string): Promise<boolean> {
     try {
       await this.run("merge-base", "--is-ancestor", first, second);
@@ -85,7 +85,7 @@ export class Git {
     }
   }
 
-  /** True where the history of this clone ends before the repository's does. */
+  /** True if the history of this clone is cut off. */
   async isShallow(): Promise<boolean> {
     return (await this.try("rev-parse", "--is-shallow-repository")) === "true";
   }
@@ -116,7 +116,7 @@ export class Git {
     });
   }
 
-  /** The text of a file in a revision. @throws GitFailure where it is not there */
+  /** The text of a file in a revision. @throws GitFailure if it does not exist */
   async textAt(revision: string, path: string): Promise<string> {
     return text(await this.bytes("cat-file", "blob", `${revision}:${path}`));
   }
@@ -147,7 +147,7 @@ const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
 
 const off = (section: string, ...keys: string[]): string[] => keys.map((key) => `${section}.${key}=false`);
 
-// What a person sets for their own eyes and habits. Who they are, how they sign, how a host is reached and what proves
+// These undo settings for a person's eyes and habits. Who they are, how they sign, how a host is reached and what proves
 // them there is theirs to say: user, gpg, commit.gpgSign, url, http, ssh, credential and filter stay.
 const neutral = [
   ...off("color", "ui", "branch", "diff", "grep", "interactive", "push", "remote", "status", "transport"),
@@ -162,7 +162,7 @@ const neutral = [
   ...off("rebase", "autoSquash", "autoStash", "updateRefs", "rebaseMerges", "stat", "rescheduleFailedExec"),
   "rebase.backend=merge",
   "rebase.missingCommitsCheck=ignore",
-  // A resolution of another day must not answer a conflict of now.
+  // An old resolution must not answer a conflict of today.
   "rerere.enabled=false",
   "merge.conflictStyle=merge",
   "merge.renames=true",
@@ -189,7 +189,7 @@ const neutral = [
   "core.pager=cat",
   "core.abbrev=auto",
   "core.fsmonitor=false",
-  // A line of a message that begins with it is no trailer.
+  // A line of a message that begins with this is not a trailer.
   "core.commentChar=#",
   "trailer.separators=:",
   "commit.cleanup=whitespace",
@@ -200,7 +200,7 @@ const neutral = [
   "maintenance.auto=false",
 ];
 
-// Of the files that git writes and that the tool hands on.
+// Settings for the files that git writes and that the tool passes on.
 const exact = [
   "core.autocrlf=false",
   "core.eol=lf",
@@ -226,7 +226,7 @@ function environment({ made }: Manner): Record<string, string | undefined> {
   );
   return {
     ...Object.fromEntries(inherited),
-    // Its words are shown, and some are looked at.
+    // Git's words are shown, and some are matched.
     LC_ALL: "C",
     LANGUAGE: "",
     // Nobody is there to answer: no editor, no password prompt.

@@ -1,6 +1,6 @@
 import { type Git, GitFailure } from "./git.ts";
 
-/** What a checkout can say of commits that came after one. */
+/** What a checkout knows about the commits that came after a given one. */
 export class LaterCommits {
   readonly #git: Git;
   readonly #commit: string;
@@ -13,9 +13,9 @@ export class LaterCommits {
   }
 
   /**
-   * Those of some revisions that have the commit in their history. One that the checkout lacks is fetched, without a
-   * change of any ref; where no remote has it, it counts as one that does not.
-   * @param revisions full hashes; anything else, such as a chart's version, is none
+   * Those of some revisions that have the commit in their history. One that the checkout lacks is fetched without
+   * changing any ref. If no remote has it, it does not count.
+   * @param revisions full hashes; anything else, such as a chart's version, does not count
    */
   async among(revisions: Iterable<string>): Promise<Set<string>> {
     const later = new Set<string>();
@@ -41,14 +41,14 @@ export class LaterCommits {
     try {
       return await this.#git.isAncestor(this.#commit, revision);
     } catch (error) {
-      // One of the two is nowhere to be had.
+      // One of the two commits cannot be found anywhere.
       if (error instanceof GitFailure) return false;
       throw error;
     }
   }
 }
 
-// A server that says nothing must not hold up who waits.
+// A silent server must not hold up the one who waits.
 const quietFetch = ["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=10", "fetch", "--quiet"].concat([
   "--no-tags",
   "--no-write-fetch-head",

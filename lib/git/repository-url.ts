@@ -7,7 +7,7 @@ interface Parts {
   path: string;
 }
 
-// The schemes that Git is spoken over, with the port that need not be said. An `oci:` URL is never a Git repository.
+// The schemes that Git uses, each with its default port. An `oci:` URL is never a Git repository.
 const ways: Record<string, { way: string; port: string }> = {
   "http:": { way: "web", port: "80" },
   "https:": { way: "web", port: "443" },
@@ -17,13 +17,13 @@ const ways: Record<string, { way: string; port: string }> = {
 };
 
 /**
- * True where two URLs mean one repository: with and without `.git`, a slash at the end, a user, the usual port,
+ * True if two URLs mean one repository: with and without `.git`, a slash at the end, a user, the usual port,
  * over https or SSH, in capitals or not.
  */
 export function sameRepository(one: string, other: string): boolean {
   const [a, b] = [partsOf(one), partsOf(other)];
   if (!a || !b) return one.trim() === other.trim();
-  // A port says nothing of the repository where the two are reached in different ways.
+  // If the two use different schemes, their ports need not match.
   return a.host === b.host && a.path === b.path && (a.way !== b.way || a.port === b.port);
 }
 

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { run } from "../process.ts";
 import { Git } from "./git.ts";
 
-/** The tag of a service's image: the first 12 hex digits of its committed sources' tree, so that unchanged sources keep theirs. */
+/** The tag of a service's image: the first 12 hex digits of its sources' tree hash, so that unchanged sources keep it. */
 export async function sourceTag(checkout: string, directory: string): Promise<string> {
   const object = `HEAD:${directory}`;
   const tree = await new Git(checkout).try("rev-parse", "--verify", "--quiet", object);
@@ -14,10 +14,10 @@ export async function sourceTag(checkout: string, directory: string): Promise<st
   return tree.slice(0, 12);
 }
 
-/** Unpacks a directory as it is committed: what is built from it is what its tag is the hash of. */
+/** Unpacks a directory as it is committed, so that an image is built from exactly what its tag is the hash of. */
 export async function unpackCommitted(checkout: string, directory: string, target: string): Promise<void> {
   const git = new Git(checkout, { made: true });
-  // The modes are those of the archive, whatever this process's umask takes away.
+  // The modes are those of the archive, whatever this process's umask is.
   await run("tar", ["-x", "-p", "-C", target], { input: await git.bytes("archive", `HEAD:${directory}`) });
 }
 

@@ -1,4 +1,4 @@
-/** Building a service's image and bringing it to a registry, with what the machine has for that. */
+/** Builds a service's image and brings it to a registry, with the tools that the machine has. */
 import { execa } from "execa";
 import { Failure } from "../failure.ts";
 import { setModes } from "../modes.ts";
@@ -12,11 +12,11 @@ import { type Answer, isLocal, lookUp } from "./registry.ts";
 export interface Registry {
   /** `host:port` of a registry that holds images under their full names, such as a mirror; undefined for the image's own. */
   mirror: string | undefined;
-  /** It speaks plain HTTP. */
+  /** True if it speaks plain HTTP. */
   insecure: boolean;
 }
 
-/** Reads `--registry`: a host, with `http://` in front where it has no certificate. */
+/** Reads `--registry`: a host, with `http://` in front if it has no certificate. */
 export function parseRegistry(text: string | undefined): Registry {
   if (!text) return { mirror: undefined, insecure: false };
   const [, scheme, mirror] = /^(https?:\/\/)?([^/]+)\/?$/.exec(text) ?? [];
@@ -40,8 +40,8 @@ export function askRegistry(image: string, registry: Registry): Promise<Answer> 
 
 /**
  * Refuses an image that its registry does not have.
- * @param next what is to be done about one that is absent
- * @param strict refuses too where the registry does not say; otherwise that is only told
+ * @param next what to do about an absent one
+ * @param strict also refuse if the registry does not say; otherwise a note tells about it
  * @throws Failure
  */
 export async function requireImage(
@@ -79,7 +79,7 @@ export async function ensureImage(
     return;
   }
   if (answer.state === "unsaid") {
-    // The builder may know a login that is not kept where this one looked; where nothing listens the push will say so.
+    // The builder may know a login from another place. If nothing listens, the push will say so.
     const tell = answer.needsLogin ? note : progress;
     tell(`not known whether ${target} is there: ${answer.why}; it is built and pushed`);
   }

@@ -1,4 +1,4 @@
-/** Which images objects name. */
+/** Finds the images that objects name. */
 import { isMapping, type KubernetesObject } from "../object.ts";
 
 /** An image reference, taken apart. */
@@ -22,7 +22,7 @@ const reference = new RegExp(
   `^(?:${label}(?:\\.${label})*(?::\\d{1,5})?/)?${part}(?:/${part})*(?::\\w[\\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$`,
 );
 
-/** True for what a container runtime takes for an image; capitals and a tag that begins with a hyphen it refuses. */
+/** True for what a container runtime accepts as an image; it refuses capitals and a tag that begins with a hyphen. */
 export const isImage = (text: string): boolean => reference.test(text);
 
 /** Writes what `parseImage` takes apart. */
@@ -48,7 +48,7 @@ export function imagesEntries(content: { images?: unknown } | undefined): Images
   });
 }
 
-// What the Prometheus operator runs an image for.
+// The kinds for which the Prometheus operator runs an image.
 const operated = new Set(["Alertmanager", "Prometheus"]);
 const containerLists = new Set(["containers", "initContainers", "ephemeralContainers"]);
 // Flags by which an operator is told what to run, such as --prometheus-config-reloader=quay.io/…:v1.

@@ -1,4 +1,4 @@
-/** Asking a registry for an image: the OCI distribution API, with the login or the token that it asks for. */
+/** Asks a registry for an image by the OCI distribution API, with the login or the token that it wants. */
 import { createHash } from "node:crypto";
 import { Failure } from "../failure.ts";
 import { fetchThroughProxy } from "../proxy.ts";
@@ -15,8 +15,8 @@ const manifestTypes = [
 ].join(", ");
 
 /**
- * What a registry answers for an image. That it has none is an answer; that it refuses the login, fails or is not reached is
- * none, and says nothing about the image.
+ * What a registry answers for an image. "It has none" is an answer. A refused login, an error or a registry that cannot be
+ * reached is not, and says nothing about the image.
  */
 export type Answer =
   | { state: "there"; digest: string | undefined }
@@ -24,9 +24,9 @@ export type Answer =
   | { state: "unsaid"; why: string; needsLogin: boolean };
 
 export interface AskOptions {
-  /** Whether the registry speaks plain HTTP; by default it does where it is on this machine. */
+  /** Whether the registry speaks plain HTTP; by default it does if it is on this machine. */
   insecure?: boolean;
-  /** The digest is wanted, even of a registry that says it only with the whole manifest. */
+  /** True if the digest is wanted, even from a registry that gives it only with the whole manifest. */
   withDigest?: boolean;
 }
 
@@ -37,7 +37,7 @@ interface Place {
   path: string;
 }
 
-/** @throws Failure where that is no name of an image */
+/** @throws Failure if that is not an image's name */
 function placeOf(image: string, insecure?: boolean): Place {
   const { name, tag = "latest", digest } = parseImage(image);
   const [first = "", ...others] = name.split("/");
@@ -58,7 +58,7 @@ function placeOf(image: string, insecure?: boolean): Place {
   };
 }
 
-/** True for a registry on this machine, which docker and its like take for one without a certificate. */
+/** True for a registry on this machine. Docker and similar tools assume that it has no certificate. */
 export const isLocal = (host: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:|$)/.test(host);
 
 /** Where an image's manifest is asked for. */
@@ -74,7 +74,7 @@ export async function lookUp(image: string, { insecure, withDigest }: AskOptions
     const { answer, authorization } = await askWithLogins(place);
     if (answer.status === 404) return { state: "absent" };
     if (!answer.ok) return unsaid(place, answer);
-    // A page of a portal or a login in between, which says yes to everything.
+    // This is the page of a portal or a login in between, which answers 200 to everything.
     if (isPage(answer))
       throw new Silence(`${place.url.host} answered with a page, not with a manifest`, true);
     const said = answer.headers.get("docker-content-digest") ?? undefined;
@@ -94,7 +94,7 @@ export async function lookUp(image: string, { insecure, withDigest }: AskOptions
 /**
  * The digest that an image's tag means now.
  * @param image with its registry
- * @throws Failure where the registry does not say, or has no such image
+ * @throws Failure if the registry does not say, or has no such image
  */
 export async function resolveDigest(image: string): Promise<string> {
   const { digest } = parseImage(image);
@@ -109,7 +109,7 @@ export async function resolveDigest(image: string): Promise<string> {
   );
 }
 
-/** A registry, or what it sends one to, gave no answer. */
+/** A registry, or the token server that it named, gave no answer. */
 class Silence extends Error {
   readonly needsLogin: boolean;
   constructor(message: string, needsLogin = false) {
@@ -124,7 +124,7 @@ function unsaid({ url }: Place, { status }: Response): Answer {
   return { state: "unsaid", why: `${url.host} answered ${status}`, needsLogin: refuses(status) };
 }
 
-/** Asks without a login, then with each that is kept, and last for the token that everybody gets. */
+/** Asks without a login, then with each known login, and last with the token that everybody gets. */
 async function askWithLogins(place: Place): Promise<{ answer: Response; authorization?: string }> {
   let answer = await ask(place.url, "HEAD");
   if (answer.status !== 401) return { answer };
@@ -155,7 +155,7 @@ async function ask(url: URL, method: string, authorization?: string): Promise<Re
 const isPage = ({ headers }: Response): boolean => /^text\/html\b/.test(headers.get("content-type") ?? "");
 
 async function send(url: URL, request: RequestInit): Promise<Response> {
-  // Builders, which push there, ask no proxy for what is on this machine.
+  // Builders push to this machine without a proxy, so this asks without one, too.
   const reach = isLocal(url.host) ? fetch : fetchThroughProxy;
   return reach(url.href, { ...request, signal: AbortSignal.timeout(20_000) }).catch((error: Error) => {
     const { cause } = error as Error & { cause?: Error };
@@ -163,7 +163,7 @@ async function send(url: URL, request: RequestInit): Promise<Response> {
   });
 }
 
-/** What a registry asks for in one scheme: `Bearer realm="…",service="…",scope="…"`; undefined where it does not take that. */
+/** What a registry asks for in one scheme, as in `Bearer realm="…",scope="…"`; undefined if it does not take that. */
 export function parseChallenge(header: string, scheme = "Bearer"): Record<string, string> | undefined {
   // Several challenges may stand in one header, and each begins with a word that no equals sign follows.
   const found = new RegExp(
@@ -177,7 +177,7 @@ export function parseChallenge(header: string, scheme = "Bearer"): Record<string
   );
 }
 
-/** The header that a challenge asks for; undefined where it cannot be met with this login, or without one. */
+/** The header that a challenge asks for; undefined if this login, or none, cannot meet it. */
 async function authorize(
   challenge: string,
   place: Place,

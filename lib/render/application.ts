@@ -36,25 +36,25 @@ export interface ApplicationSource {
   };
 }
 
-/** What an Application is rendered among. */
+/** The surroundings in which an Application is rendered. */
 export interface Surroundings {
-  /** True for a URL that means this repository; that of another one is not at hand. */
+  /** True for a URL that means this repository; other repositories are not available. */
   isOurs: (url: string | undefined) => boolean;
-  /** What kustomize would fetch is left out, instead of fetched. */
+  /** True if what kustomize would fetch is left out instead. */
   isOffline: boolean;
 }
 
-/** A repository of which every Application is a part. */
+/** For a repository that holds all sources of its Applications. */
 export const onlyRepository: Surroundings = { isOurs: () => true, isOffline: false };
 
-/** What a source came to: manifests, or why there are none. */
+/** The result of rendering a source: manifests, or why there are none. */
 export interface Rendered {
   manifests: Omit<Manifest, "application">[];
   /** The source cannot be rendered; Argo CD would say so too. */
   error?: string;
-  /** The file that is to blame, with the line or the text in it, where that is known. */
+  /** The file with the error, and the line or the text in it, as far as that is known. */
   errorAt?: { file: string; line?: number; text?: string };
-  /** The source is not at hand here, such as a chart of a remote repository. */
+  /** Why a source is not available here, as with a chart of a remote repository. */
   skipped?: string;
   /** The source is in another repository. */
   isExternal?: boolean;
@@ -62,7 +62,7 @@ export interface Rendered {
   omitted?: string[];
 }
 
-/** The sources of an Application, whether it has one or several; one of a wrong shape is none, and the schema says so. */
+/** The sources of an Application, whether it has one or several. One of a wrong shape is left out; the schema reports it. */
 export function sourcesOf({ spec }: KubernetesObject): ApplicationSource[] {
   const sources: unknown[] = Array.isArray(spec?.sources)
     ? spec.sources
@@ -108,7 +108,7 @@ const sameInKustomization = new Set([
   "replicas",
 ]);
 
-// Fields that say how Argo CD runs kustomize, and nothing of the result.
+// Fields that say how Argo CD runs kustomize, and do not affect the result.
 const ofTheRun = new Set([
   "version",
   "forceCommonLabels",
@@ -167,10 +167,10 @@ export async function renderSource(
   return renderKustomization(root, path, source, surroundings);
 }
 
-/** True for a text with a placeholder that something else than Argo CD fills in. */
+/** True for a text with a placeholder that something other than Argo CD fills in. */
 export const isOpen = (text: string): boolean => /\{\{|\$\{|<[A-Z][A-Z0-9_-]*>/.test(text);
 
-// A tag or a commit; what branches are called in general is taken for the one that is checked out.
+// True for a tag or a commit. The usual names of branches are taken for the one that is checked out.
 const isOther = (revision = "HEAD"): boolean => !/^(HEAD|main|master|trunk|dev|develop|)$/.test(revision);
 
 async function renderKustomization(
@@ -217,7 +217,7 @@ export function imageEntry(text: string): Record<string, string> {
   return { name: name ?? "", newName, ...(tag && tag !== "*" && { newTag: tag }), ...(digest && { digest }) };
 }
 
-/** What kustomize says of a kustomization that it cannot build, without the path of directories that led there. */
+/** Kustomize's error for a kustomization that it cannot build, without the path of directories that led there. */
 export function failureOf(root: string, path: string, error: unknown): Pick<Rendered, "error" | "errorAt"> {
   if (error instanceof RemoteMismatch)
     return { error: error.message, errorAt: { file: error.file, text: error.url } };

@@ -4,12 +4,12 @@ import { isMapping, type KubernetesObject, type Manifest } from "../object.ts";
 import { NotAtHand, parametersOf, type World } from "./generators.ts";
 import { NoHelm, renderTexts } from "./templates.ts";
 
-/** What became of an ApplicationSet. */
+/** The result of rendering an ApplicationSet. */
 export interface Generated {
   applications: Manifest[];
   /** It cannot be rendered; Argo CD would say so too. */
   error?: string;
-  /** Generators that cannot be asked here. */
+  /** Generators that cannot be evaluated here. */
   skipped: string[];
 }
 
@@ -49,7 +49,7 @@ export async function generate(manifest: Manifest, world: World): Promise<Genera
   return result;
 }
 
-/** Why Argo CD would not make an Application of a set; the others it makes all the same. */
+/** Why Argo CD would not make one Application of a set; it still makes the others. */
 function flawOf(application: Manifest | undefined, seen: Set<string>, options: unknown): string | undefined {
   if (!application) return "an Application would have no name";
   const { name } = application.object.metadata;

@@ -19,7 +19,7 @@ export async function renderArgocd(checkout: string, cluster: string): Promise<s
   return withLocalRemotes(checkout, install, (_, directory) => renderYaml(directory), additions);
 }
 
-/** Where a cluster's Argo CD is put together that does not manage itself, from the root of the checkout. */
+/** The kustomization of an Argo CD that does not manage itself, from the root of the checkout. */
 export const installDirectory = (checkout: string, cluster: string): string =>
   placeOf(layoutAt(checkout).install, cluster);
 

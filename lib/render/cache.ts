@@ -1,9 +1,9 @@
-/** What was rendered before, kept by what it was rendered from. */
+/** Keeps rendered results under a key of what they were rendered from. */
 import { createHash, type Hash } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** A directory of results; each entry holds the last one only, under the key of its inputs. */
+/** A directory of results. Each entry holds only the last one, under the key of its inputs. */
 export class Cache {
   readonly #directory: string | undefined;
 

@@ -1,4 +1,4 @@
-/** What Helm makes of a chart: of one in the repository, or of an archive that HELM_CHARTS has. */
+/** Renders charts with Helm: those in the repository, or archives in the directory HELM_CHARTS. */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, posix, resolve } from "node:path";
@@ -31,7 +31,7 @@ function chartArchive(root: string, { chart = "", targetRevision }: ApplicationS
 
 let command: Promise<string | undefined> | undefined;
 
-/** The Helm to run: what is installed, or the pinned one, which Go compiles; undefined where there is neither. */
+/** The Helm to run: the installed one, or the pinned one, which Go compiles; undefined if there is neither. */
 export function helmCommand(): Promise<string | undefined> {
   command ??= installedVersion("helm", ["version", "--short"]).then((version) =>
     version !== undefined ? "helm" : compiledTool(helm).catch(() => undefined),
@@ -107,7 +107,7 @@ function valuesOf({ helm = {} }: ApplicationSource): { values: unknown } | { err
   }
 }
 
-// A release may have 53 letters; Argo CD takes the Application's name all the same and lets Helm say so.
+// A release's name may have 53 letters. Argo CD takes the Application's name all the same, and Helm reports the error.
 const releaseOf = ({ helm = {} }: ApplicationSource, { metadata }: KubernetesObject): string =>
   helm.releaseName ?? metadata.name;
 
@@ -160,7 +160,7 @@ function valueFiles(
         : [];
     if (matches.length === 0 && ignoreMissingValueFiles === true) continue;
     if (matches.length === 0) return { args: [], error: `there is no file of values ${file}` };
-    // A file that a pattern names and that stands there by itself has the place where it stands.
+    // A file that is also listed by its own name keeps that place, even if a pattern matches it.
     for (const path of matches) if (!isPattern(place) || !explicit.has(path)) paths.add(path);
   }
   return {
@@ -195,8 +195,8 @@ function placeOf(root: string, { path = "" }: ApplicationSource, file: string): 
 }
 
 /**
- * A chart with the charts that it depends on: itself where they are in `charts/`, or a copy with those that it names by
- * `file://`. What would come from elsewhere is not at hand.
+ * A chart with the charts that it depends on: itself if they are in `charts/`, or a copy with those that it names by
+ * `file://`. Charts from elsewhere are not available.
  */
 function wholeChart(chart: string): { directory: string; remove: () => void } | { lacks: string } {
   const wanted = missingDependencies(chart);

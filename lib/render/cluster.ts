@@ -24,10 +24,10 @@ import { inputsOf } from "./inputs.ts";
 import { ownCode } from "./own-code.ts";
 import { isKustomization, kustomizationIn, kustomizationOf, reachedFiles } from "./references.ts";
 
-/** The name under which objects are filed that deploy.sh applies itself. */
+/** The name that stands for an Application in objects that deploy.sh applies itself. */
 export const bootstrap = "bootstrap";
 
-/** An Application with what became of its sources. */
+/** An Application with the results of its sources. */
 export interface Application {
   name: string;
   /** Undefined for the stage before Argo CD. */
@@ -40,9 +40,9 @@ export interface Application {
   skipped?: string;
   isExternal?: boolean;
   omitted?: string[];
-  /** Names everything the manifests were rendered from. */
+  /** A key of everything that the manifests were rendered from. */
   key: string;
-  /** What it was rendered from could be followed to the last file, so that an unchanged key means unchanged manifests. */
+  /** True if every file that it was rendered from is known, so that an unchanged key means unchanged manifests. */
   isFollowed: boolean;
   /** Files that take part in the rendering. */
   files: string[];
@@ -112,7 +112,7 @@ function rootApplication(repository: Repository, cluster: string): { manifest: M
   };
 }
 
-/** Renders one Application of a cluster, kept apart from the cluster's own under a name. */
+/** Renders one Application of a cluster. The cache keeps it under a name of its own. */
 export async function renderApplication(
   root: string,
   repository: Repository,
@@ -279,7 +279,7 @@ class Renderer {
 type Cached = Rendered & { key: string; isFollowed: boolean };
 
 /**
- * Reads a mapping from a YAML file of a repository, or undefined where the file is missing, no YAML or something else.
+ * Reads a mapping from a YAML file of a repository, or undefined if the file is missing or holds anything else.
  * What the fields hold is the caller's to check: nothing has compared them with a schema.
  */
 export function readYaml<T>(repository: Pick<Repository, "get">, file: string): T | undefined {

@@ -9,7 +9,7 @@ const marker = "+argocd:skip-file-rendering";
 
 /**
  * Reads the YAML and JSON files of a directory.
- * @param isOffline a directory without any is no mistake of a repository that others have laid out
+ * @param isOffline in a repository of an unknown layout, a directory without any is not a mistake
  */
 export function renderDirectory(
   root: string,
@@ -37,7 +37,7 @@ export function renderDirectory(
   }
   if (manifests.length > 0) return omitted.length > 0 ? { manifests, omitted } : { manifests };
   if (omitted.length > 0) return { manifests, omitted };
-  // Argo CD takes it: the Application makes nothing.
+  // Argo CD accepts this: the Application makes nothing.
   const nothing = `${path} holds no manifest`;
   return isOffline ? { manifests, omitted: [nothing] } : { manifests, error: nothing };
 }
@@ -66,8 +66,8 @@ function namesBelow(directory: string, recurse: boolean): string[] {
 const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
 
 /**
- * A file's objects. A file of which nothing is an object and that does not look like one is something else, and Argo CD
- * passes it over; one that is an object in part is an error.
+ * A file's objects. Argo CD skips a file that holds no object and does not look like one. A file that is partly an
+ * object is an error.
  */
 function objectsOf(text: string): { objects: KubernetesObject[]; error?: string; repeated?: string } {
   const objects: KubernetesObject[] = [];

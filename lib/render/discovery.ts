@@ -20,7 +20,7 @@ import { documentsOf, isKustomization, kustomizationIn, mappingOf, namesIn } fro
 
 /** What one Argo CD makes on one cluster. */
 export interface Destination {
-  /** `in-cluster`, or a name or server; behind the directory of its Argo CD where the repository has several. */
+  /** `in-cluster`, or a name or server; after the directory of its Argo CD if the repository has several. */
   name: string;
   applications: Application[];
 }
@@ -33,11 +33,11 @@ export interface Discovery {
   definitions: KubernetesObject[];
   /** What could not be looked at, with the reason. */
   skipped: string[];
-  /** URLs that were taken for this repository's although no remote has them. */
+  /** URLs that were taken to mean this repository although no remote has them. */
   taken: string[];
 }
 
-/** Where Argo CD begins: objects that somebody or something applies that is not in the repository. */
+/** Where Argo CD begins: objects that are applied by somebody or something outside of the repository. */
 interface Start {
   /** A file, a kustomization's directory or a chart's. */
   place: string;
@@ -47,7 +47,7 @@ interface Start {
   seen: Map<string, KubernetesObject>;
   /** Templates of a chart that could make objects of Argo CD's and make none with the chart's own values. */
   idle: string[];
-  /** It is a chart with further files of values, so that it is applied with one of those. */
+  /** True for a chart with further files of values: one of those is used when it is applied. */
   hasOtherValues: boolean;
 }
 
@@ -90,7 +90,7 @@ class Search {
   readonly #cache: Cache;
   readonly #own: OwnUrls;
   readonly #skipped = new Set<string>();
-  /** What does not render by itself, with the reason. */
+  /** Places that do not render by themselves, with the reason. */
   readonly #failed = new Map<string, string>();
   readonly #rendered = new Map<string, Promise<Application>>();
   readonly #generated = new Map<string, Promise<Manifest[]>>();
@@ -407,7 +407,7 @@ function objectIn(document: unknown): KubernetesObject[] {
   }
 }
 
-/** What an object of Argo CD's cannot do without; undefined where it has that. */
+/** What an object of Argo CD's lacks that it cannot do without; undefined if it lacks nothing. */
 function lackOf(object: KubernetesObject): string | undefined {
   const { kind, spec, metadata } = object;
   if (typeof metadata.name !== "string") return "metadata.name";
@@ -457,7 +457,7 @@ function isPlain(repository: Repository, path: string): boolean {
   }
 }
 
-/** By path of a file or a directory: the kustomizations that name it. */
+/** The kustomizations that name a file or a directory, by its path. */
 function kustomizationsAbove(repository: Repository): Map<string, Set<string>> {
   const above = new Map<string, Set<string>>();
   for (const [path, text] of repository) {

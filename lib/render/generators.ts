@@ -14,18 +14,18 @@ export interface World {
   clusters: KnownCluster[];
 }
 
-/** A generator that cannot be asked here: it looks at another repository, at an API, or at clusters that nobody named. */
+/** A generator that cannot be evaluated here: it needs another repository, an API, or clusters that nobody named. */
 export class NotAtHand extends Error {}
 
 type Generator = Record<string, unknown>;
 
-/** The names of generators that ask an API, which is not at hand. */
+/** The names of generators that ask an API, which is not available. */
 const remote = ["scmProvider", "pullRequest", "plugin", "clusterDecisionResource", "oci"];
 
 /**
  * The sets of parameters of one generator, with what its `template` says besides.
  * @param given parameters that stand in the generator's own texts, those of the one before it in a matrix
- * @throws NotAtHand; Error where it is no generator
+ * @throws NotAtHand; Error if it is not a generator
  */
 export async function parametersOf(
   generator: Generator,
@@ -74,7 +74,7 @@ async function fromGit(git: Record<string, unknown>, isGo: boolean, world: World
   return withValues(found, values, isGo);
 }
 
-/** The directories that patterns name: an asterisk matches no slash, and what an excluding one names is left out. */
+/** The directories that patterns name: an asterisk does not match a slash, and an excluding pattern leaves directories out. */
 function directoriesOf(repository: Repository, patterns: Record<string, unknown>[]): string[] {
   const [excluded, wanted] = [true, false].map((isExcluding) =>
     patterns
@@ -102,7 +102,7 @@ function directoriesIn(repository: Repository): string[] {
   return visible;
 }
 
-// As Go's path.Match.
+// This matches as Go's path.Match does.
 function withinName(pattern: string): RegExp {
   const normal = posix.normalize(pattern).replace(/\/$/, "");
   return new RegExp(
@@ -113,7 +113,7 @@ function withinName(pattern: string): RegExp {
   );
 }
 
-// As Git's own patterns of paths: an asterisk matches slashes, and a directory means what is in it.
+// This matches as Git's own patterns of paths do: an asterisk matches slashes, and a directory means what is in it.
 function acrossNames(pattern: string): RegExp {
   const normal = posix.normalize(pattern).replace(/\/$/, "");
   const expression = normal
@@ -226,7 +226,7 @@ async function withValues(sets: Parameters[], values: unknown, isGo: boolean): P
   });
 }
 
-/** Each set of the first generator with each of the second, whose texts may name what the first gave. */
+/** Combines each set of the first generator with each of the second, whose texts may use the first's parameters. */
 async function product(
   { generators }: Record<string, unknown>,
   isGo: boolean,
@@ -240,7 +240,7 @@ async function product(
   return result;
 }
 
-/** The sets of the first generator, with what those of the others with the same keys say besides. */
+/** The sets of the first generator, completed by those of the others with the same keys. */
 async function joined(
   { generators, mergeKeys }: Record<string, unknown>,
   isGo: boolean,
@@ -268,7 +268,7 @@ function deep(one: Record<string, unknown>, other: Record<string, unknown>): Rec
   return merged;
 }
 
-/** Nested mappings as one, whose names have dots in them; values are texts. */
+/** Nested mappings as a flat one, whose names have dots in them and whose values are texts. */
 function flattened(value: Record<string, unknown>, prefix = ""): Record<string, string> {
   const flat: Record<string, string> = {};
   for (const [key, content] of Object.entries(value)) {

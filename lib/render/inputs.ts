@@ -1,4 +1,4 @@
-/** Everything that a rendering may have read, as it lies on the disk: what Git ignores and where links lead included. */
+/** Everything that a rendering may read, as it lies on the disk, including ignored files and the targets of links. */
 import { createHash } from "node:crypto";
 import { type Dirent, existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { join, posix, relative } from "node:path";
@@ -21,7 +21,7 @@ const mostFiles = 20_000;
  * Names the contents of every file that kustomize may read when it builds directories: all below them, all below each
  * directory that a kustomization there names in any field, and the ends of links.
  * @param directories paths from the root
- * @returns undefined where something cannot be followed: a remote base, a chart, a plugin that is a program
+ * @returns undefined if something cannot be followed: a remote base, a chart, a plugin that is a program
  */
 export function inputsOf(root: string, directories: string[]): string[] | undefined {
   const walk = new Walk(realpathSync(root));
@@ -132,7 +132,7 @@ class Walk {
       this.files.set(path, "unreadable");
       return;
     }
-    // Bytes, not text: what is no UTF-8 would all read alike.
+    // These are bytes, not text: whatever is not UTF-8 would read alike.
     this.files.set(path, createHash("sha256").update(bytes).digest("base64"));
     if (isKustomization(path)) this.#kustomization(path, bytes.toString("utf8"));
   }
@@ -151,7 +151,7 @@ class Walk {
     }
   }
 
-  /** A directory without links in its path, from the root; undefined where it is none. Outside of the root nothing is followed. */
+  /** A directory without links in its path, from the root; undefined if it is none. Nothing outside of the root is followed. */
   #inside(path: string): string | undefined {
     const place = join(this.#root, path);
     if (!existsSync(place)) return undefined;
@@ -235,7 +235,7 @@ function textAt(file: string): string | undefined {
   }
 }
 
-// Helm, and functions in containers or executables: what they read nobody can know beforehand.
+// Helm, and functions in containers or executables: nobody can know beforehand what they read.
 function runsProgram(text: string): boolean {
   const { helmCharts, helmChartInflationGenerator, helmGlobals } = mappingOf(text);
   return [helmCharts, helmChartInflationGenerator, helmGlobals].some((field) => field !== undefined);

@@ -79,7 +79,7 @@ function fileOf(root: string, directory: string): string {
 
 let kustomizeCommand: Promise<string> | undefined;
 
-// Of an installed one the version has to be the pinned one, unless no other is to be had.
+// An installed one must have the pinned version, unless no other is available.
 async function findKustomize(): Promise<string> {
   const installed = await installedVersion("kustomize", ["version"]);
   if (installed === pinnedVersion(checkout, kustomize)) return "kustomize";

@@ -1,4 +1,4 @@
-/** Overlays that no cluster has yet: an environment is to be right before the first cluster takes it. */
+/** Overlays that no cluster uses yet: an environment has to be right before the first cluster takes it. */
 import { posix } from "node:path";
 import { configurationOf } from "../configuration.ts";
 import type { Repository } from "../repository.ts";
@@ -19,7 +19,7 @@ export function overlaysIn(repository: Repository): string[] {
 }
 
 /**
- * The overlays that are reached from no cluster.
+ * The overlays that no cluster reaches.
  * @param used files that take part in rendering the clusters
  */
 export function unusedOverlays(repository: Repository, used: ReadonlySet<string>): string[] {
@@ -28,7 +28,7 @@ export function unusedOverlays(repository: Repository, used: ReadonlySet<string>
 
 /**
  * A cluster's Applications with those that have an unused overlay of a name rendered from that one instead.
- * @returns undefined where none of them has one
+ * @returns undefined if none of them has one
  */
 export async function withOverlays(
   root: string,

@@ -13,7 +13,7 @@ import { type Application, readYaml } from "./cluster.ts";
 import { kustomizationOf } from "./references.ts";
 import type { Source } from "./source.ts";
 
-/** Each one undefined where Git decides. */
+/** An override that is undefined leaves the choice to Git. */
 export interface Overrides {
   /** URL of the repository, as it is reached from inside the cluster. */
   repository?: string;
@@ -28,7 +28,7 @@ export interface Overrides {
 /** The label of Applications with several sources; a patch of `spec.source` must leave them out. */
 export const severalSources = { key: "app.kubernetes.io/component", value: "chart" };
 
-/** Where the Argo CD that outlives a node is put together. */
+/** The kustomization of the Argo CD that outlives a node. */
 export const highlyAvailable = "gitops/platform/argocd/overlays/ha";
 
 interface Patch {
@@ -80,7 +80,7 @@ export function overrideRoot(
   });
 }
 
-/** Where the images of services are pulled from, as Git says it. @throws where Git names several places */
+/** Where the images of services are pulled from, as Git says. @throws if Git names several places */
 export function servicesRegistry(applications: Application[], services: string[]): string | undefined {
   const registries = new Set(
     applications.flatMap((application) =>

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "../build.ts";
 
-/** Texts of this code's files: what an older version of it found says nothing about what this one does. */
+/** The texts of this code's files, for cache keys: a result of an older version may not be that of this one. */
 export function ownCode(directory: string): string {
   if (build !== undefined) return build;
   return (readdirSync(directory, { recursive: true }) as string[])

@@ -1,4 +1,4 @@
-/** Where in a file a field of a rendered object stands. */
+/** Finds where in a file a field of a rendered object stands. */
 import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments } from "yaml";
 import { type FieldPath, isMapping, type KubernetesObject, type Manifest } from "../object.ts";
 import type { Repository } from "../repository.ts";
@@ -32,7 +32,7 @@ export class Positions {
     if (foreign) return { file, line: 1, column: 1 };
     const source = this.#source(file);
     const own = source?.documents.find((document) => describes(document, object));
-    // A generator's object stands nowhere itself; its name there has no hash of the content.
+    // A generated object itself stands in no file; the generator has its name without the hash of the content.
     if (!source || !own)
       return this.ofText(file, String(object.metadata?.name ?? object.kind).replace(/-[a-z0-9]{10}$/, ""));
     const rendered = path.reduce<unknown>(
@@ -64,7 +64,7 @@ export class Positions {
     return this.#firstMention([file], text) ?? { file, line: 1, column: 1 };
   }
 
-  /** The objects that a file holds; none where it is no YAML. */
+  /** The objects that a file holds; none if it is not YAML. */
   objectsOf(file: string): KubernetesObject[] {
     const documents = this.#source(file)?.documents ?? [];
     return documents

@@ -1,4 +1,4 @@
-/** Which files a kustomization is made of. */
+/** Finds the files that a kustomization is made of. */
 import { posix } from "node:path";
 import { load, loadAll } from "js-yaml";
 import type { Repository } from "../repository.ts";
@@ -23,7 +23,7 @@ export function kustomizationIn(repository: Pick<Repository, "has">, directory: 
 
 /**
  * The files that rendering a directory reads, in the order in which they are reached: kustomizations and what they name.
- * A file that is no YAML leads nowhere; kustomize says what is wrong with it.
+ * A file that is not YAML leads nowhere; kustomize says what is wrong with it.
  * @param directories paths from the repository's root
  */
 export function reachedFiles(repository: Pick<Repository, "get">, directories: string[]): Set<string> {
@@ -69,7 +69,7 @@ export function namesIn(text: string): string[] {
 
 const patchFields = new Set(["patch", "patchesStrategicMerge", "jsonOp", "patches"]);
 
-/** The documents of a YAML text; none where it is no YAML. */
+/** The documents of a YAML text; none if it is not YAML. */
 export function documentsOf(text: string): unknown[] {
   try {
     return loadAll(text);
@@ -84,7 +84,7 @@ function pluginFiles(text: string): string[] {
   return entries.filter((entry) => typeof entry === "string");
 }
 
-/** A kustomization's fields; none where the text is no YAML or no mapping. */
+/** A kustomization's fields; none if the text is not YAML or not a mapping. */
 export function mappingOf(text: string): Record<string, unknown> {
   try {
     const content = load(text);

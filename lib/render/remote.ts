@@ -38,7 +38,7 @@ export class RemoteMismatch extends Error {
   }
 }
 
-/** A remote resource's URL, taken apart; undefined for what comes from no pinned module. */
+/** A remote resource's URL, taken apart; undefined for what does not come from a pinned module. */
 export function parseRemote(
   url: string,
 ): { module: PinnedModule; version: string; path: string } | undefined {
@@ -58,11 +58,11 @@ export function remotesIn(text: string): string[] {
 }
 
 /**
- * Calls `use` with a directory that renders without the network: the one given where it needs none, or a copy that is
- * gone afterwards.
+ * Calls `use` with a directory that renders without the network: the given one if it needs no network, or a copy that is
+ * removed afterwards.
  * @param directory a kustomization, from the root of the repository
  * @param additions files that the repository does not hold, by path
- * @throws RemoteMismatch where Git names another version than the module's go.mod
+ * @throws RemoteMismatch if Git names another version than the module's go.mod
  */
 export async function withLocalRemotes<T>(
   root: string,
@@ -75,9 +75,9 @@ export async function withLocalRemotes<T>(
   if (!isRemote && Object.keys(additions).length === 0) return use(root, join(root, directory));
   const stage = mkdtempSync(join(tmpdir(), "remotes-"));
   try {
-    // What is fetched lies outside of the copy, as it lies outside of the repository.
+    // Fetched files lie outside of the copy, because they lie outside of the repository.
     const copy = join(stage, "repository");
-    // As bytes, and with every file that may be read: a patch may stand in any field.
+    // Files are copied as bytes, and every file that may be read: a patch may stand in any field.
     for (const file of filesBelow(root, directory)) {
       mkdirSync(dirname(join(copy, file)), { recursive: true });
       const original = join(root, file);
@@ -104,7 +104,7 @@ function readReached(
   const read = (path: string): string | undefined => {
     if (additions[path] !== undefined) return additions[path];
     const file = join(root, path);
-    // A directory is listed like a file; its kustomization is asked for by itself.
+    // A directory is listed like a file; its kustomization is fetched separately.
     try {
       return readFileSync(file, "utf8");
     } catch {

@@ -14,8 +14,8 @@ import { withLocalRemotes } from "./remote.ts";
 import { readSource } from "./source.ts";
 
 /**
- * Renders Argo CD for a cluster: where it manages itself, from the directory that it reads itself afterwards.
- * @param ha the one that outlives a node
+ * Renders Argo CD for a cluster: if it manages itself, from the directory that it reads itself afterwards.
+ * @param ha render the Argo CD that outlives a node
  */
 export async function renderInstall(checkout: string, cluster: string, ha = false): Promise<string> {
   if (existsSync(join(checkout, installDirectory(checkout, cluster)))) {
@@ -35,7 +35,7 @@ export async function renderInstall(checkout: string, cluster: string, ha = fals
 
 /**
  * Renders what Argo CD starts from on a cluster: the AppProjects and the root Application.
- * @param wishes what to have otherwise than Git says
+ * @param wishes what to change from what Git says
  */
 export async function renderRoot(checkout: string, cluster: string, wishes: Overrides = {}): Promise<string> {
   const yaml = await renderYaml(join(checkout, placeOf(layoutAt(checkout).root, cluster)));

@@ -7,16 +7,16 @@ import { load } from "js-yaml";
 import { isMapping } from "../object.ts";
 import { helmCommand } from "./chart.ts";
 
-/** What a generator gives a template. Of plain templates the values are texts, under names such as `path.basename`. */
+/** What a generator gives a template. For plain templates the values are texts, with names such as `path.basename`. */
 export type Parameters = Record<string, unknown>;
 
-/** A template that cannot be rendered here, as no Helm is at hand. */
+/** A template that cannot be rendered here, because there is no Helm. */
 export class NoHelm extends Error {}
 
 /**
  * Renders every text in a value, once for each set of parameters.
  * @returns one copy of the value a set, in their order
- * @throws where a Go template is none, or asks for something that its parameters do not have; NoHelm where there is no Helm
+ * @throws if a Go template is not valid, or uses something that its parameters lack; NoHelm if there is no Helm
  */
 export async function renderTexts<T>(value: T, sets: Parameters[], isGo: boolean): Promise<T[]> {
   if (sets.length === 0) return [];
@@ -44,7 +44,7 @@ function mapTexts(value: unknown, change: (text: string) => string): unknown {
   );
 }
 
-// What a plain template names and nobody gave stays as it is.
+// A plain template's placeholder without a parameter stays as it is.
 function replaced(text: string, set: Parameters): string {
   return text.replaceAll(/\{\{\s*([^{}]+?)\s*\}\}/g, (all, name: string) => {
     const value = set[name];

@@ -1,4 +1,4 @@
-/** Programs that render: the one that is installed, or the one that a pinned Go module is compiled to. */
+/** Programs that render: an installed one, or one that is compiled from a pinned Go module. */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ const compiled = new Map<string, Promise<string>>();
 
 /**
  * Compiles the tool of a pinned module, once, and returns its path.
- * @throws Failure where Go is missing or cannot compile it
+ * @throws Failure if Go is missing or cannot compile it
  */
 export function compiledTool(module: PinnedModule): Promise<string> {
   const known = compiled.get(module.name) ?? compile(module);
@@ -46,7 +46,7 @@ async function compile(module: PinnedModule): Promise<string> {
   return named.stdout;
 }
 
-/** What an installed program says of its version; undefined where there is none. */
+/** What an installed program says of its version; undefined if there is none. */
 export async function installedVersion(program: string, args: string[]): Promise<string | undefined> {
   const { exitCode, stdout } = await execa(program, args, { reject: false });
   return exitCode === 0 ? stdout.trim() : undefined;

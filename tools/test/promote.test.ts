@@ -198,9 +198,9 @@ describe("on the command line", () => {
   });
 
   test.each([
-    [["release"], "which service?"],
+    [["release"], "release needs a service"],
     [["release", "cart", "--from", "staging"], "--from belongs to --promote"],
-    [["release", "--promote", "local"], "--promote local takes another environment by --from"],
+    [["release", "--promote", "local"], "--promote local needs another environment: name it with --from"],
     [["release", "--promote", "staging", "--environment", "staging"], "leave --environment out"],
   ])("%j is refused", async (args, said) => {
     const { exitCode, stderr } = await gitops(...args, ...inClone());

@@ -64,7 +64,7 @@ describe("validate ends with 3 and says what it looked for", () => {
   test("where there is no repository, and no directory", async () => {
     rmSync(join(directory, ".git"), { recursive: true });
     const outside = await gitops("validate", directory);
-    expect(outside.stderr).toContain(`${directory} is in no Git repository`);
+    expect(outside.stderr).toContain(`${directory} is not in a Git repository`);
     expect(outside.exitCode).toBe(3);
     const nowhere = await gitops("validate", join(directory, "nowhere"));
     expect(nowhere.stderr).toContain(`there is no directory ${directory}/nowhere`);

@@ -19,7 +19,7 @@ export function addCluster(program: Command): void {
     });
   program
     .command("status")
-    .description("print what the cluster runs; exit code 1 where something is not well")
+    .description("print what the cluster runs; exit code 1 if something is not well")
     .action(async () => {
       const { lines, well } = await status();
       process.stdout.write(`${lines.join("\n")}\n`);
@@ -27,7 +27,7 @@ export function addCluster(program: Command): void {
     });
   program
     .command("doctor")
-    .description("check cluster, repository and checkout; exit code 1 where something is wrong")
+    .description("check cluster, repository and checkout; exit code 1 if something is wrong")
     .action(async () => {
       const diagnoses = await examine(checkout);
       process.stdout.write(formatDiagnoses(diagnoses));

@@ -9,7 +9,7 @@ import { cacheDirectory, checkout, UnreadableRepository } from "../../../lib/rep
 import { blastRadius, formatBlastRadius } from "../diff.ts";
 import { exitCodes } from "./usage.ts";
 
-/** Adds `diff`. @param home the repository that is looked at where none is named */
+/** Adds `diff`. @param home the repository to look at if none is named */
 export function addDiff(program: Command, home = checkout): void {
   program
     .command("diff")
@@ -22,7 +22,7 @@ export function addDiff(program: Command, home = checkout): void {
     .option("--no-cache", "render everything anew")
     .addHelpText(
       "after",
-      "\nExit codes: 0 fine, 1 objects are deleted that no commit's trailer names (preset platform), or an Application does not render any more, 2 wrong command line, 3 nothing to look at",
+      "\nExit codes: 0 fine, 1 objects are deleted that no commit's trailer names (preset platform), or an Application no longer renders, 2 wrong command line, 3 nothing to look at",
     )
     .action(async ({ base, directory, cache }: { base?: string; directory: string; cache: boolean }) => {
       const git = new Git(directory);

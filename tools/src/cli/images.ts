@@ -24,7 +24,7 @@ export function addImages(program: Command): void {
         .choices(["people", "json", "kustomize"])
         .default("people"),
     )
-    .addHelpText("after", "\nExit codes: 0 done, 1 a digest is not to be had, 2 wrong command line")
+    .addHelpText("after", "\nExit codes: 0 done, 1 a digest could not be found, 2 wrong command line")
     .action(async ({ cluster, digests, format }: { cluster?: string; digests?: true; format: string }) => {
       if (format === "kustomize" && !digests) throw new WrongUsage("--format kustomize needs --digests");
       const repository = await readRepository(checkout);

@@ -23,27 +23,27 @@ interface ServiceCommand {
   print?: string;
 }
 
-/** Adds `new`: what people put into the repository beside what is there. */
+/** Adds `new`, which writes what people add to the repository: services and environments. */
 export function addNew(program: Command): void {
   const group = program
     .command("new")
-    .description("write what a service of one's own consists of, or take it out again");
+    .description("add a service or an environment to the repository, or remove a service");
   group
     .command("service")
-    .description("write a service's sources, manifests, alerts and tests; nothing that is there is changed")
-    .argument("<name>", "small letters, digits and hyphens, at most 55; a letter first")
+    .description("write a service's sources, manifests, alerts and tests; no existing file is overwritten")
+    .argument("<name>", "lowercase letters, digits and hyphens, at most 55, starting with a letter")
     .option(
       "-C, --directory <directory>",
       "root of the repository",
       (path: string) => resolve(path),
       checkout,
     )
-    .option("--path <path>", "where the gateway hands on to it (default: /NAME)")
-    .option("--host <host>", "a host name that is all its own, instead of a path")
-    .option("--image <reference>", "an image that exists, with its registry and tag or digest: no sources")
-    .option("--port <number>", "with --image: its port of HTTP (default: 8080)", port)
-    .option("--health <path>", "with --image: a path that answers 200 while it is well (default: /)")
-    .option("--metrics-port <number>", "with --image: its port of GET /metrics, where it has one", port)
+    .option("--path <path>", "the path that the gateway sends to it (default: /NAME)")
+    .option("--host <host>", "a host name of its own, instead of a path")
+    .option("--image <reference>", "use an existing image, with registry and tag or digest; no sources")
+    .option("--port <number>", "with --image: its HTTP port (default: 8080)", port)
+    .option("--health <path>", "with --image: a path that answers 200 while it is healthy (default: /)")
+    .option("--metrics-port <number>", "with --image: its port of GET /metrics, if it has one", port)
     .addOption(new Option("--dry-run", "say what would be written").conflicts("print"))
     .option("--print <file>", "print one of the files instead of writing any")
     .addHelpText("after", "\nExit codes: 0 done or nothing to do, 1 a file was edited, 2 wrong command line")
@@ -51,11 +51,11 @@ export function addNew(program: Command): void {
   group
     .command("environment")
     .description(
-      "write the overlays of an environment, as another has them; nothing that is there is changed",
+      "write an environment's overlays, copied from another environment; no existing file is overwritten",
     )
-    .argument("<name>", "of the overlays: small letters, digits and hyphens, a letter first")
-    .option("--from <environment>", "whose overlays are taken", "staging")
-    .option("--host <host>", "what it answers to (default: the other's host, with this name in it)")
+    .argument("<name>", "the environment: lowercase letters, digits and hyphens, starting with a letter")
+    .option("--from <environment>", "the environment whose overlays are copied", "staging")
+    .option("--host <host>", "its host name (default: the other environment's host, with this name in it)")
     .option(
       "-C, --directory <directory>",
       "root of the repository",
@@ -124,13 +124,13 @@ function choose(name: string, options: ServiceCommand): ServiceOptions {
       throw new WrongUsage("--port, --health and --metrics-port belong to --image");
     return { name, route };
   }
-  const flaw = isImage(image) ? imageFlaw(image)?.what : " is no image that a runtime would take";
+  const flaw = isImage(image) ? imageFlaw(image)?.what : " is not one that a container runtime accepts";
   if (flaw) throw new WrongUsage(`the image ${image}${flaw}`);
   if (!/^\/[\w./~-]*$/.test(health))
-    throw new WrongUsage(`'${health}' is no path: expected one such as /healthz`);
+    throw new WrongUsage(`expected a path such as /healthz, got '${health}'`);
   for (const number of [requests, metricsPort ?? 0])
     if (number >= 15_000 && number <= 15_090)
-      throw new WrongUsage(`port ${number} is one of Istio's proxy, which takes 15000 to 15090`);
+      throw new WrongUsage(`port ${number} belongs to Istio's proxy, which takes 15000 to 15090`);
   if (requests === metricsPort) throw new WrongUsage("--port and --metrics-port are the same");
   const scraped = metricsPort === undefined ? {} : { metricsPort };
   return { name, route, image: { reference: image, port: requests, health, ...scraped } };

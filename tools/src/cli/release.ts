@@ -15,7 +15,7 @@ import { release, rollback, setFault, type Target } from "../release/release.ts"
 import { validate } from "../validate.ts";
 import { seconds, spelledOut, WrongUsage } from "./usage.ts";
 
-/** What the command line of a command that commits says. */
+/** The options of a command that commits. */
 export interface Options {
   directory: string;
   environment?: string;
@@ -36,10 +36,10 @@ export function addRelease(program: Command): void {
       .description("build a service's committed sources, push the image and commit its tag")
       .usage("<service> [options]\n       gitops release --promote <environment> [service|all] [options]"),
   )
-    .argument("[service]", "a directory of services; with --promote also all, which is the default there")
+    .argument("[service]", "name of a service's directory; with --promote also all, which is the default")
     .addOption(registryOption())
     .option("--force", "release sources that were rolled back; with --promote also older ones")
-    .option("--promote <environment>", "build nothing: commit there the tag that another environment has")
+    .option("--promote <environment>", "build nothing; commit another environment's tag to this one")
     .option("--from <environment>", `the environment to promote (default: ${defaultEnvironment})`)
     .action(async (service: string | undefined, options: ReleaseCommand) => {
       const registry = parseRegistry(options.registry);
@@ -49,11 +49,11 @@ export function addRelease(program: Command): void {
         return;
       }
       if (options.from !== undefined) throw new WrongUsage("--from belongs to --promote");
-      if (service === undefined) throw new WrongUsage("which service? a directory of services");
+      if (service === undefined) throw new WrongUsage("release needs a service: the name of its directory");
       await follow(await release({ ...(await target(options)), service, registry, force }), options, service);
     });
   publishing(program.command("rollback").description("put a service's earlier image back"))
-    .argument("<service>", "a directory of services")
+    .argument("<service>", "name of a service's directory")
     .addOption(registryOption())
     .option("--to <tag>", "a tag that was deployed before (default: the one before the present one)")
     .action(async (service: string, options: Options & { to?: string; registry?: string }) => {
@@ -69,7 +69,7 @@ export function addRelease(program: Command): void {
     .argument("<percent>", "0 to 100")
     .action(async (percent: string, options: Options) => {
       if (!/^(100|\d{1,2})$/.test(percent))
-        throw new WrongUsage(`a share is a number from 0 to 100, not '${percent}'`);
+        throw new WrongUsage(`expected a percentage from 0 to 100, got '${percent}'`);
       await follow(await setFault(Number(percent), await target(options)), options);
     });
 }
@@ -97,7 +97,7 @@ async function promoteAll(
   if (options.environment !== undefined)
     throw new WrongUsage("--promote names the environment: leave --environment out");
   const from = options.from ?? defaultEnvironment;
-  if (from === to) throw new WrongUsage(`--promote ${to} takes another environment by --from`);
+  if (from === to) throw new WrongUsage(`--promote ${to} needs another environment: name it with --from`);
   const services =
     service === "all" ? serviceNames(await readRepository(options.directory)).sort() : [service];
   for (const name of services) {
@@ -107,7 +107,7 @@ async function promoteAll(
   }
 }
 
-/** Gives a command the options of one that commits and may push. */
+/** Adds the options of every command that commits and may push. */
 export function publishing(command: Command): Command {
   return command
     .option(
@@ -116,10 +116,10 @@ export function publishing(command: Command): Command {
       (path: string) => resolve(path),
       checkout,
     )
-    .option("--push", "push it, rebased where others were faster")
+    .option("--push", "push the commit, rebased if others were faster")
     .option("--wait", "wait until it runs; needs --push")
-    .option("--environment <name>", `whose scalar is changed (default: ${defaultEnvironment})`)
-    .option("--remote <name>", "where to push (default: platform, or origin where there is none)")
+    .option("--environment <name>", `the environment to change (default: ${defaultEnvironment})`)
+    .option("--remote <name>", "where to push (default: platform, or origin if there is none)")
     .option("--branch <name>", "branch to push to (default: the one that the cluster follows)")
     .option("--dry-run", "say what would be done")
     .addOption(new Option("--no-validate", "commit without validating the result"))
@@ -155,7 +155,7 @@ async function refuseFindings(directory: string): Promise<void> {
     );
 }
 
-/** Says what came of a commit, and waits for it where that is asked for. */
+/** Reports the outcome of a commit, and waits until it runs if the options ask for it. */
 export async function follow(
   { outcome, commit, message }: Published,
   options: Options,

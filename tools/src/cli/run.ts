@@ -1,4 +1,4 @@
-/** How a command line ends: with what went wrong, what to do next, and a code. */
+/** Runs a command line. If it fails, this says what went wrong and what to do next, and sets the exit code. */
 import { type Command, CommanderError } from "commander";
 import { called } from "../../../lib/build.ts";
 import { Failure } from "../../../lib/failure.ts";
@@ -18,7 +18,7 @@ export async function run(program: Command): Promise<void> {
       if (error.next) note(`next: ${called(error.next)}`);
       process.exitCode = exitCodes.usage;
     } else {
-      // Of a command that failed, its own words; a stack trace would only hide them.
+      // This shows the own words of a program that failed; a stack trace would only hide them.
       const { stderr, message } = error as Error & { stderr?: string };
       note((stderr || message).trim());
       if (error instanceof Failure && error.next) note(`next: ${called(spelledOut(error.next))}`);

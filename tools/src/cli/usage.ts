@@ -1,12 +1,12 @@
 import { Failure } from "../../../lib/failure.ts";
 import { quoted } from "../../../lib/quoted.ts";
 
-/** A command line that cannot be meant; the process ends with code 2. */
+/** A command line that is wrong; the process ends with code 2. */
 export class WrongUsage extends Failure {}
 
 /**
- * What is next, with the command line that this process was started with where it says `the same command`: a person who
- * copies it has their own options again.
+ * The next command, with `the same command` replaced by the command line of this process: a person who copies it keeps
+ * their own options.
  */
 export const spelledOut = (next: string, started = process.argv.slice(2)): string =>
   next.replace(/\bthe same command( with (?=-))?/, (_, more) => {
@@ -16,10 +16,10 @@ export const spelledOut = (next: string, started = process.argv.slice(2)): strin
 
 /** Exit codes of every command. */
 export const exitCodes = {
-  /** A rule found something, a wait ended in vain, a release was refused: the last lines say what and what to do. */
+  /** A rule found something, a wait failed or a release was refused. The last lines say what, and what to do. */
   failed: 1,
   usage: 2,
-  /** The repository is of another layout, or a tool or a pinned module's source is missing, so nothing can be said. */
+  /** The repository has another layout, or a tool or a pinned module's source is missing, so there is no result. */
   broken: 3,
 } as const;
 

@@ -8,7 +8,7 @@ import { explain, type Format, formats, listRules, report } from "../report.ts";
 import { type Validation, validate } from "../validate.ts";
 import { exitCodes, WrongUsage } from "./usage.ts";
 
-/** Adds `validate`. @param home the repository that is looked at where none is named */
+/** Adds `validate`. @param home the repository to look at if none is named */
 export function addValidate(program: Command, home = checkout): void {
   program
     .command("validate")
@@ -43,15 +43,15 @@ async function looked(root: string, cache: boolean): Promise<Validation> {
     throw new UnreadableRepository(`there is no directory ${root}`, "name the root of a repository");
   if ((await new Git(root).try("rev-parse", "--git-dir")) === undefined)
     throw new UnreadableRepository(
-      `${root} is in no Git repository: the files to look at are those that Git has or could have`,
+      `${root} is not in a Git repository: only files that Git tracks or could track are looked at`,
       `git init ${root}, or name the root of a repository`,
     );
   const validation = await validate(root, cache ? {} : { cache: new Cache(undefined) });
   if (validation.clusters.length === 0) throw nothingToRead(root);
-  // Every cluster has a root Application; one that makes no object at all says nothing of what should run there.
+  // Every cluster has a root Application; one that makes no object at all does not tell what should run there.
   if (validation.objects === 0 && validation.findings.length === 0)
     throw new UnreadableRepository(
-      `${validation.clusters.join(", ")}: nothing is rendered there: no Application makes an object`,
+      `${validation.clusters.join(", ")}: nothing is rendered, because no Application makes an object`,
       "npm run validate -- --explain renders",
     );
   return validation;
