@@ -19,6 +19,7 @@ import {
   waitForWorkloads,
   workloadsIn,
 } from "./kubectl.ts";
+import { ensureRedisPassword } from "./redis-password.ts";
 
 /** The label of what deploy.sh installed and `destroy` may remove. */
 export const ownership = "app.kubernetes.io/managed-by=logging-platform";
@@ -78,6 +79,7 @@ async function installArgocd(cluster: Cluster): Promise<void> {
   progress("applying Argo CD");
   // Its parts look for the certificate when they start.
   await ensureRepoServerTls(kubectlQuietly);
+  await ensureRedisPassword();
   await apply(text);
   await cluster.applyCredentials();
   await waitForWorkloads("argocd", workloadsIn(parseObjects(text)), 300);
