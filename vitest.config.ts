@@ -10,6 +10,7 @@ export default defineConfig({
     include: ["bootstrap/**/*.test.ts", "lib/**/*.test.ts", "tools/**/*.test.ts"],
     exclude: [...defaultExclude, "tools/templates/**", ...(long ? [] : ["**/*.long.test.ts"])],
     // vitest leaves one core to itself. Tests wait for programs half of their time: that core has room for them.
+    tags: [{ name: "slow", description: "left to npm run test:slow by npm test" }],
     sequence: { sequencer: LongestFirst },
     maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 120_000,

@@ -94,7 +94,7 @@ async function deployApplications(cluster: Cluster): Promise<string> {
   const root = await renderRoot(checkout, cluster.name, cluster.overrides);
   await apply(root);
   const commit = cluster.publishedCommit() ?? (await commitOfRoot());
-  await waitForCommit(commit, 900);
+  await waitForCommit(commit, 900, checkout);
   // A sync that began under earlier projects has pruned what moved from an Application to here.
   await apply(root);
   return commit;

@@ -90,18 +90,18 @@ export function platformApplications(applications: Application[]): Application[]
  * these are commits that can be compared; a chart has a version, and another repository has commits of its own.
  * @param platform what the root reads, or undefined where it is not known: then any source may be the platform's
  */
-function comparable({ spec, status }: Application, platform?: ApplicationSource): Comparable {
-  const { revision, revisions = revision ? [revision] : [] } = status?.sync ?? {};
-  const sources = sourcesOf(spec);
+function comparable(application: Application, platform?: ApplicationSource): Comparable {
+  const revisions = revisionsOf(application);
+  const sources = sourcesOf(application.spec);
   if (!platform || sources.length === 0)
-    return { applies: true, revisions, isAt: (commit) => revisions.includes(commit) };
+    return { applies: true, revisions, isAt: (commits) => revisions.some((one) => commits.has(one)) };
   // Argo CD keeps the revisions of several sources in the order of the sources.
   const indexes = sources.flatMap((source, index) => (followsPlatform(source, platform) ? [index] : []));
   const own = indexes.flatMap((index) => revisions[index] ?? []);
   return {
     applies: indexes.length > 0,
     revisions: own,
-    isAt: (commit) => own.length === indexes.length && own.every((one) => one === commit),
+    isAt: (commits) => own.length === indexes.length && own.every((one) => commits.has(one)),
   };
 }
 
@@ -109,14 +109,20 @@ interface Comparable {
   /** Whether a commit says anything of this Application. */
   applies: boolean;
   revisions: string[];
-  isAt: (commit: string) => boolean;
+  /** Whether it runs one of these commits. */
+  isAt: (commits: ReadonlySet<string>) => boolean;
+}
+
+/** The revisions that an Application was last compared with, in the order of its sources. */
+export function revisionsOf({ status }: Application): string[] {
+  const { revision, revisions = revision ? [revision] : [] } = status?.sync ?? {};
+  return revisions;
 }
 
 /** The commits of the platform's repository that an Application was last compared with, shortened, for people. */
 export function runningRevision(application: Application, platform?: ApplicationSource): string {
   const { applies, revisions } = comparable(application, platform);
-  const { revision, revisions: all = revision ? [revision] : [] } = application.status?.sync ?? {};
-  return shortened(applies ? [...new Set(revisions)] : all);
+  return shortened(applies ? [...new Set(revisions)] : revisionsOf(application));
 }
 
 const shortened = (revisions: string[]): string => revisions.map((one) => one.slice(0, 12)).join(" and ");
@@ -125,11 +131,13 @@ const shortened = (revisions: string[]): string => revisions.map((one) => one.sl
  * Why an Application does not run a commit, in one phrase, or undefined when it is Synced to it and Healthy.
  * @param commit full hash, or undefined for any
  * @param platform what the root reads; the commit is compared for sources of that repository and branch only
+ * @param later commits that hold it and do as well
  */
 export function applicationTrouble(
   application: Application,
   commit?: string,
   platform?: ApplicationSource,
+  later: Iterable<string> = [],
 ): string | undefined {
   const { metadata, status } = application;
   const name = `Application ${metadata.name}`;
@@ -142,7 +150,7 @@ export function applicationTrouble(
     return `${name}: sync ${operation?.phase}: ${firstLine(operation?.message ?? "no message")}`;
   }
   const { applies, revisions, isAt } = comparable(application, platform);
-  if (commit && applies && !isAt(commit))
+  if (commit && applies && !isAt(new Set([commit, ...later])))
     return `${name} is at ${shortened(revisions) || "no revision"}, not at ${commit.slice(0, 12)}`;
   if (status?.sync?.status !== "Synced") {
     const behind = status?.resources?.find((resource) => resource.status === "OutOfSync");
@@ -163,11 +171,17 @@ export function applicationTrouble(
  * Whether an Application was last compared with another commit, and nothing asks Argo CD to compare it again.
  * @param commit full hash
  * @param platform as for `applicationTrouble`
+ * @param later likewise
  */
-export function lagsBehind(application: Application, commit: string, platform?: ApplicationSource): boolean {
+export function lagsBehind(
+  application: Application,
+  commit: string,
+  platform?: ApplicationSource,
+  later: Iterable<string> = [],
+): boolean {
   if (application.metadata.annotations?.[refreshAnnotation] !== undefined) return false;
   const { applies, revisions, isAt } = comparable(application, platform);
-  return applies && revisions.length > 0 && !isAt(commit);
+  return applies && revisions.length > 0 && !isAt(new Set([commit, ...later]));
 }
 
 const firstLine = (text: string): string => (text.split("\n")[0] ?? "").slice(0, 300);

@@ -1,5 +1,6 @@
 import { Failure, FinalFailure, until } from "../failure.ts";
 import { Git } from "../git/git.ts";
+import { LaterCommits } from "../git/later.ts";
 import { progress } from "../progress.ts";
 import {
   type Application,
@@ -8,6 +9,7 @@ import {
   platformApplications,
   platformSource,
   refreshAnnotation,
+  revisionsOf,
 } from "./applications.ts";
 import { deployCommand, get, kubectl, kubectlCommand } from "./kubectl.ts";
 import { type Pod, podTrouble, worstTrouble } from "./pods.ts";
@@ -18,22 +20,26 @@ const refreshEverySeconds = 5;
  * Waits until every Application of the platform is Synced, Healthy, at a commit where it follows the platform's
  * branch, and its pods are ready. Other people's Applications are not waited for.
  * @param commit full hash
+ * @param checkout where later commits are told from others: one that holds this commit does as well, as Argo CD never
+ * goes back to what somebody else's push came after. Without it only the commit itself does
  * @throws Failure naming the Application or the pod, its condition and the next command
  */
-export async function waitForCommit(commit: string, seconds: number): Promise<void> {
+export async function waitForCommit(commit: string, seconds: number, checkout?: string): Promise<void> {
   let asked = Date.now();
   let culprit: string | undefined;
+  const history = checkout === undefined ? undefined : new LaterCommits(new Git(checkout), commit);
   const probe = async (): Promise<string | undefined> => {
     const { items } = await get<{ items: Application[] }>(["applications.argoproj.io", "-n", "argocd"]);
     if (items.length === 0) return "there are no Applications yet";
     const platform = platformSource(items);
     const ours = platformApplications(items);
+    const later = (await history?.among(new Set(ours.flatMap(revisionsOf)))) ?? [];
     const troubles = ours.flatMap((application) => {
-      const trouble = applicationTrouble(application, commit, platform);
+      const trouble = applicationTrouble(application, commit, platform, later);
       return trouble ? [{ application, trouble }] : [];
     });
     if (troubles.length === 0) return undefined;
-    const behind = ours.filter((application) => lagsBehind(application, commit, platform));
+    const behind = ours.filter((application) => lagsBehind(application, commit, platform, later));
     if (behind.length > 0 && Date.now() - asked > refreshEverySeconds * 1000) {
       asked = Date.now();
       await refresh(behind.map(({ metadata }) => metadata.name));

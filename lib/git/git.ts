@@ -90,9 +90,9 @@ export class Git {
     return (await this.try("rev-parse", "--is-shallow-repository")) === "true";
   }
 
-  /** The files of a revision below a directory. */
-  async files(revision: string, directory: string): Promise<TreeEntry[]> {
-    const listed = await this.run("ls-tree", "-r", "-z", "--full-tree", revision, "--", directory);
+  /** Files of a revision, in the order of their paths: those below directories, and those that are named themselves. */
+  async files(revision: string, ...places: string[]): Promise<TreeEntry[]> {
+    const listed = await this.run("ls-tree", "-r", "-z", "--full-tree", revision, "--", ...places);
     return listed
       .split("\0")
       .filter(Boolean)

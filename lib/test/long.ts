@@ -1,46 +1,53 @@
-/** Tests that could go on for as long as one lets them: how far they go before a commit, and how far in `npm run test:long`. */
-import { Git } from "../git/git.ts";
-import { checkout } from "../repository.ts";
+/** Tests that could go on for as long as one lets them: how far they go before a commit, and how far after it. */
+import { test } from "vitest";
 
 /** True in `npm run test:long`. */
 export const long = Boolean(process.env.LONG);
 
-/** How many rounds, kills or steps a test goes through: few before a commit, all in `npm run test:long`. */
+/** How many rounds, kills or steps a test goes through: few by default, all in `npm run test:long`. */
 export const amount = (few: number, all: number): number => (long ? all : few);
 
-const head = long ? undefined : await new Git(checkout).resolve("HEAD");
-const turn = Number.parseInt(head?.slice(0, 8) ?? "0", 16);
+/** The tag of tests that `npm test` leaves to `npm run test:slow`. */
+export const slow = { tags: "slow" } as const;
+
+type Arguments<T> = T extends readonly unknown[] ? [...T] : [T];
 
 /**
- * Members of a sweep that are tried before a commit: `few` of each kind, the same ones for as long as HEAD is the same
- * commit, and others with the next commit. All of them in `npm run test:long`.
+ * A test for each member of a sweep: before a commit for `few` of each kind, always the same ones, and for the others
+ * where slow tests run. Use it as `sweep(members, 2)("finds %s", (member) => ...)`.
  * @param kindOf tells kinds apart; without it all members are of one kind
- * @returns the chosen ones, in the order given
  */
-export const drawn = <T>(
-  members: readonly T[],
-  few: number,
-  kindOf: (member: T) => unknown = () => 0,
-): T[] => (long ? [...members] : chosen(members, few, kindOf, turn));
+export const sweep =
+  <const T>(members: readonly T[], few: number, kindOf: (member: T) => unknown = () => 0) =>
+  (name: string, run: (...member: Arguments<T>) => unknown, timeout?: number): void => {
+    const { first, others } = parted(members, few, kindOf);
+    const each = run as (...member: unknown[]) => Promise<void>;
+    const limit = timeout === undefined ? {} : { timeout };
+    test.each([...first])(name, limit, each);
+    test.each([...others])(name, { ...limit, ...slow }, each);
+  };
 
-/** What `drawn` chooses at a turn; of as many turns as there are members each has its own. */
-export function chosen<T>(
+/**
+ * The members of a sweep that are tried before a commit, and the others, each in the order given.
+ * @returns of the first `few` of each kind, spread over all of that kind, or as many as there are
+ */
+export function parted<T>(
   members: readonly T[],
   few: number,
   kindOf: (member: T) => unknown,
-  turn: number,
-): T[] {
-  const kinds = new Map<unknown, T[]>();
-  for (const member of members) {
+): { first: T[]; others: T[] } {
+  const kinds = new Map<unknown, number[]>();
+  for (const [at, member] of members.entries()) {
     const kind = kindOf(member);
-    kinds.set(kind, [...(kinds.get(kind) ?? []), member]);
+    kinds.set(kind, [...(kinds.get(kind) ?? []), at]);
   }
-  const all = [...kinds.values()].flatMap((of) => {
-    if (of.length <= few) return of;
-    return Array.from(
-      { length: few },
-      (_, at) => of[(turn + Math.floor((at * of.length) / few)) % of.length],
-    );
-  });
-  return members.filter((member) => all.includes(member));
+  const chosen = new Set(
+    [...kinds.values()].flatMap((of) =>
+      of.length <= few ? of : Array.from({ length: few }, (_, at) => of[Math.floor((at * of.length) / few)]),
+    ),
+  );
+  return {
+    first: members.filter((_, at) => chosen.has(at)),
+    others: members.filter((_, at) => !chosen.has(at)),
+  };
 }

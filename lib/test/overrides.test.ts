@@ -6,6 +6,7 @@ import { overrideRoot } from "../render/overrides.ts";
 import { readSource } from "../render/source.ts";
 import { childrenOf, renderInstall, renderRoot } from "../render/start.ts";
 import { checkout } from "../repository.ts";
+import { slow } from "./long.ts";
 
 // The root Application carries the overrides; what is looked at is what Argo CD makes of it.
 const cold = 900_000;
@@ -110,7 +111,7 @@ test("a registry changes the images of services, keeps their tags, and leaves th
   expect(then).not.toEqual(now);
 });
 
-test("a tag that an overlay sets under the image's own name survives another registry", async () => {
+test("a tag that an overlay sets under the image's own name survives another registry", slow, async () => {
   const { repository, applications } = await childrenOf(checkout, "upstream");
   const file = "gitops/apps/logging/overlays/local/kustomization.yaml";
   const files = new Map(repository).set(
@@ -127,7 +128,7 @@ test("a tag that an overlay sets under the image's own name survives another reg
   ]);
 });
 
-describe("an Argo CD that outlives a node", () => {
+describe("an Argo CD that outlives a node", slow, () => {
   test("is installed first and then read from Git, from one directory", async () => {
     const application = child(await childrenUnder({ ha: true }), "argocd");
     const installed = await install("upstream", true);
@@ -166,17 +167,23 @@ describe("an Argo CD that outlives a node", () => {
   });
 });
 
-test("the embedded cluster and another start from the same Argo CD, but for how it is reached", async () => {
-  const [embedded, upstream] = await Promise.all(["embedded", "upstream"].map((cluster) => install(cluster)));
-  const kinds = (objects: KubernetesObject[] = []): string[] =>
-    objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`).sort();
-  expect(kinds(embedded).filter((name) => name !== "Service argocd-server-node-port")).toEqual(
-    kinds(upstream),
-  );
-  expect(new Set(upstream?.flatMap(imagesIn))).toEqual(
-    new Set([
-      expect.stringMatching(/^quay\.io\/argoproj\/argocd:v\d/),
-      expect.stringMatching(/^public\.ecr\.aws\/docker\/library\/redis:\d/),
-    ]),
-  );
-});
+test(
+  "the embedded cluster and another start from the same Argo CD, but for how it is reached",
+  slow,
+  async () => {
+    const [embedded, upstream] = await Promise.all(
+      ["embedded", "upstream"].map((cluster) => install(cluster)),
+    );
+    const kinds = (objects: KubernetesObject[] = []): string[] =>
+      objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`).sort();
+    expect(kinds(embedded).filter((name) => name !== "Service argocd-server-node-port")).toEqual(
+      kinds(upstream),
+    );
+    expect(new Set(upstream?.flatMap(imagesIn))).toEqual(
+      new Set([
+        expect.stringMatching(/^quay\.io\/argoproj\/argocd:v\d/),
+        expect.stringMatching(/^public\.ecr\.aws\/docker\/library\/redis:\d/),
+      ]),
+    );
+  },
+);

@@ -1,13 +1,24 @@
-/** `npm test`: everything that needs no cluster. What renders this repository first, as the tests start from that. */
+/**
+ * `npm test`: everything that needs no cluster, but for the slow tests; `npm run test:slow`: those; `npm run test:long`: all.
+ * What renders this repository first, as the tests start from that.
+ */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { checkout } from "../../lib/repository.ts";
+import { choice } from "./slow.ts";
 import { runSteps, type Step, table } from "./steps.ts";
 
 const npm = (name: string, ...args: string[]): Step => ({
   name,
   command: ["npm", "run", "--silent", ...args],
 });
+const slow = process.argv[2] === "slow";
+/** The tests below a directory that this run is about; no step where there are none. */
+const tests = (name: string, directory: string, command: string[]): Step[] => {
+  const chosen = process.env.LONG ? [] : choice(join(checkout, directory), slow ? "slow" : "others");
+  return chosen ? [{ name, command: [...command, ...chosen] }] : [];
+};
+
 const services = readdirSync(join(checkout, "services")).filter((name) =>
   existsSync(join(checkout, "services", name, "package.json")),
 );
@@ -19,10 +30,12 @@ const testsOf = (name: string): number => {
 services.sort((a, b) => testsOf(b) - testsOf(a));
 const steps: Step[] = [
   npm("validate", "validate"),
-  npm("lint", "lint"),
-  npm("types", "types"),
-  { name: "root", command: ["npx", "vitest", "run"] },
-  ...services.map((name) => npm(name, "test", "--prefix", `services/${name}`)),
+  ...(slow ? [] : [npm("lint", "lint"), npm("types", "types")]),
+  ...tests("root", ".", ["npx", "vitest", "run"]),
+  ...services.flatMap((name) => {
+    const place = `services/${name}`;
+    return tests(name, place, ["npm", "run", "--silent", "test", "--prefix", place, "--"]);
+  }),
 ];
 
 const outcomes = await runSteps(steps, 2, checkout, ({ name, command, output }) => {

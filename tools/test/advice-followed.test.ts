@@ -8,6 +8,7 @@ import { waitForCommit } from "../../lib/cluster/wait.ts";
 import { findBuilder } from "../../lib/images/builder.ts";
 import { checkout } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
+import { slow } from "../../lib/test/long.ts";
 import { editCommand } from "../src/git/scalar.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
@@ -43,7 +44,7 @@ describe("the same command", () => {
     expect(await shop.remote(fault)).toContain("DELAY_PERCENT=33");
   });
 
-  test("with --branch does it where it was not known which branch is meant", async () => {
+  test("with --branch does it where it was not known which branch is meant", slow, async () => {
     for (const [cluster, branch] of [
       ["one", "main"],
       ["two", "other"],
@@ -59,7 +60,7 @@ describe("the same command", () => {
     expect(await shop.remote(fault)).toContain("DELAY_PERCENT=34");
   });
 
-  test("is quoted where a shell would take it apart", async () => {
+  test("is quoted where a shell would take it apart", slow, async () => {
     clone.write("notes.txt", "mine\n");
     const odd = join(shop.directory, "a clone; exit 3");
     await execa("cp", ["-r", clone.directory, odd]);
@@ -69,7 +70,7 @@ describe("the same command", () => {
   });
 });
 
-describe("a shallow clone", () => {
+describe("a shallow clone", slow, () => {
   let shallow: Clone;
   beforeEach(async () => {
     await clone.change("one\n");
@@ -108,7 +109,7 @@ describe("a shallow clone", () => {
   });
 });
 
-describe("sources that were rolled back", () => {
+describe("sources that were rolled back", slow, () => {
   let failure: Awaited<ReturnType<typeof failureOf>>;
   beforeEach(async () => {
     await clone.change("one\n");
@@ -132,7 +133,7 @@ describe("sources that were rolled back", () => {
   });
 });
 
-describe("a promotion", () => {
+describe("a promotion", slow, () => {
   const promotion = () => ({ ...clone.options(), from: "local", to: "staging" });
   const started = ["release", "cart", "--promote", "staging", ...nowhere];
   /** Staging runs what comes after that which the default environment runs. */
@@ -190,7 +191,7 @@ describe("a file that does not say what it should", () => {
     expect((await setFault(30, clone.options())).outcome).toBe("committed");
   });
 
-  test("is opened whatever it is called", async () => {
+  test("is opened whatever it is called", slow, async () => {
     edited('touch "$1.seen"');
     clone.write("a file's.yaml", "");
     await clone.follow({ next: editCommand("a file's.yaml") });
@@ -207,7 +208,7 @@ describe("a file that does not say what it should", () => {
     expect((await setFault(30, clone.options())).outcome).toBe("committed");
   });
 
-  test("is one of those that git grep lists, where several give a service its tag", async () => {
+  test("is one of those that git grep lists, where several give a service its tag", slow, async () => {
     clone.write("gitops/apps/shop/base/other dir/kustomization.yaml", entry("1"));
     await clone.commit("two");
     const failure = await failureOf(release(clone.options()));
@@ -217,7 +218,7 @@ describe("a file that does not say what it should", () => {
   });
 });
 
-test("a rollback that has nothing to go back to shows the history of its file", async () => {
+test("a rollback that has nothing to go back to shows the history of its file", slow, async () => {
   const failure = await failureOf(rollback(clone.options()));
   expect((await clone.follow(failure)).all).toContain("a shop");
 });
@@ -230,7 +231,7 @@ test("an environment that is not there is one of those that are named", async ()
     await release({ ...clone.options(), environment: name, dryRun: true });
 });
 
-test("a merge with changes of its own is kept by a merge", async () => {
+test("a merge with changes of its own is kept by a merge", slow, async () => {
   await clone.person("switch", "--quiet", "--create", "side");
   clone.write("notes.txt", "side\n");
   await clone.commit("side");
@@ -259,7 +260,7 @@ describe("a commit that is not there", () => {
   });
 });
 
-test("a release for the registry of a kind cluster is one that the command line takes", async () => {
+test("a release for the registry of a kind cluster is one that the command line takes", slow, async () => {
   const [found] = adviceIn("bootstrap/existing/src/kind.ts");
   const line = found?.text
     .slice(1, -1)
@@ -270,7 +271,7 @@ test("a release for the registry of a kind cluster is one that the command line 
   expect(shop.built().at(-1)).toMatch(/^push .*127\.0\.0\.1:9\/registry\.example\/shop\/cart:/);
 });
 
-test("a share whose result has a finding explains the rule", async () => {
+test("a share whose result has a finding explains the rule", slow, async () => {
   clone.write("gitops/clusters/one/kustomization.yaml", "resources: [nothing.yaml]\n");
   await clone.commit("a cluster that does not render");
   const said = await gitops("fault", "33", "--directory", clone.directory);
@@ -354,14 +355,14 @@ esac
     expect(await shop.bare.run("rev-parse", "main:services/cart")).toContain(tag);
   });
 
-  test("pulls what others have pushed, and leaves what is not committed", async () => {
+  test("pulls what others have pushed, and leaves what is not committed", slow, async () => {
     await shop.move();
     clone.write("notes.txt", "mine\n");
     expect(await clone.follow({ next: await remedy("unpushed commits") })).toMatchObject({ exitCode: 0 });
     expect([clone.read("theirs.txt"), clone.read("notes.txt")]).toEqual(["theirs\n", "mine\n"]);
   });
 
-  test("pulls and pushes where both have gone on", async () => {
+  test("pulls and pushes where both have gone on", slow, async () => {
     await shop.move();
     await clone.change("one\n");
     clone.write("notes.txt", "mine\n");
@@ -370,7 +371,7 @@ esac
     expect(clone.read("notes.txt")).toBe("mine\n");
   });
 
-  test("asks the remote that Git does not reach", async () => {
+  test("asks the remote that Git does not reach", slow, async () => {
     rmSync(shop.bare.directory, { recursive: true });
     const next = await remedy("unpushed commits");
     expect(next).toBe("git ls-remote origin");
@@ -406,7 +407,7 @@ test("where no cluster is chosen, what is next chooses one", async () => {
   expect((await clone.follow({ next: `${failure.next} && echo $KUBECONFIG` })).all).toBe("/there");
 });
 
-test("an object that is gone is found by git fsck", async () => {
+test("an object that is gone is found by git fsck", slow, async () => {
   const object = await clone.git.run("rev-parse", `HEAD:${kustomization}`);
   // In a clone of its own file system objects are links: only this name goes.
   rmSync(join(clone.directory, ".git/objects", object.slice(0, 2), object.slice(2)));

@@ -16,7 +16,7 @@ import { Cache } from "../../lib/render/cache.ts";
 import { renderCluster } from "../../lib/render/cluster.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
-import { amount, drawn } from "../../lib/test/long.ts";
+import { amount, slow, sweep } from "../../lib/test/long.ts";
 import { blastRadius, formatBlastRadius } from "../src/diff.ts";
 import { formatFindings } from "../src/finding.ts";
 import { validate } from "../src/validate.ts";
@@ -225,26 +225,23 @@ async function report(root: string, cache: Cache, base = "HEAD"): Promise<string
 }
 
 describe("what was rendered before is not taken for what would be rendered now, by way of", () => {
-  test.each(drawn(Object.entries(ways), 10))(
-    "%s",
-    async (_, { files, links = {}, edit: edited, from, to }) => {
-      const isPlain = !Object.keys(files).some((file) => /^kustomization|^Kustomization/.test(file));
-      if (!isPlain) put("configmap.yaml", configMap);
-      for (const [file, content] of Object.entries(files)) put(file, content);
-      for (const [file, target] of Object.entries(links)) symlinkSync(target, path(file));
-      const cache = new Cache(kept);
-      const before = await renderedBy(cache);
-      expect(before).toContain("ConfigMap");
-      if (Buffer.isBuffer(to)) put(edited, to);
-      else {
-        const text = readFileSync(path(edited), "utf8");
-        put(edited, text.replaceAll(String(from ?? "before"), to ?? "after"));
-      }
-      const anew = await renderedBy(new Cache(undefined));
-      expect(anew).not.toBe(before);
-      expect(await renderedBy(cache)).toBe(anew);
-    },
-  );
+  sweep(Object.entries(ways), 3)("%s", async (_, { files, links = {}, edit: edited, from, to }) => {
+    const isPlain = !Object.keys(files).some((file) => /^kustomization|^Kustomization/.test(file));
+    if (!isPlain) put("configmap.yaml", configMap);
+    for (const [file, content] of Object.entries(files)) put(file, content);
+    for (const [file, target] of Object.entries(links)) symlinkSync(target, path(file));
+    const cache = new Cache(kept);
+    const before = await renderedBy(cache);
+    expect(before).toContain("ConfigMap");
+    if (Buffer.isBuffer(to)) put(edited, to);
+    else {
+      const text = readFileSync(path(edited), "utf8");
+      put(edited, text.replaceAll(String(from ?? "before"), to ?? "after"));
+    }
+    const anew = await renderedBy(new Cache(undefined));
+    expect(anew).not.toBe(before);
+    expect(await renderedBy(cache)).toBe(anew);
+  });
 });
 
 /** Everything that the repository renders, or why it does not. */
@@ -358,7 +355,7 @@ printf 'apiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: odd, namespace: shop
 });
 
 // EDIT=all edits every tracked file of both repositories, which takes a quarter of an hour.
-describe("any edit of a tracked file below gitops", () => {
+describe("any edit of a tracked file below gitops", slow, () => {
   const all = process.env.EDIT === "all";
   // An edit of the sample says what one of this repository does, which takes 40 times as long.
   const repositories = amount(1, 2);

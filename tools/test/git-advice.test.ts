@@ -5,6 +5,7 @@ import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { imageRuns, waitForCommit } from "../../lib/cluster/wait.ts";
 import type { Failure } from "../../lib/failure.ts";
+import { slow, sweep } from "../../lib/test/long.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
 import { Clone, clone, failureOf, fault, kustomization, openShop, shop } from "./shop.ts";
 
@@ -41,7 +42,7 @@ describe("nothing is in the way where only the index is old", () => {
     expect([await head(), await main()]).toEqual([commit, commit]);
   });
 
-  test("because the checkout is a copy", async () => {
+  test("because the checkout is a copy", slow, async () => {
     const copy = new Clone(join(shop.directory, "copy"));
     await execa("cp", ["-r", clone.directory, copy.directory]);
     const { commit } = await release(copy.options({ push: true }));
@@ -49,7 +50,7 @@ describe("nothing is in the way where only the index is old", () => {
     expect(await copy.git.run("status", "--porcelain")).toBe("");
   });
 
-  test("because its modes were changed there and back", async () => {
+  test("because its modes were changed there and back", slow, async () => {
     chmodSync(join(clone.directory, kustomization), 0o755);
     chmodSync(join(clone.directory, kustomization), 0o644);
     touch(fault);
@@ -82,14 +83,14 @@ describe("a checkout that does not move is told how to keep what is there", () =
     expect(await contains(await main())).toBe(true);
   });
 
-  test("a pull that was made while the image was built needs nothing", async () => {
+  test("a pull that was made while the image was built needs nothing", slow, async () => {
     await clone.change("one\n");
     meanwhile("git push --quiet origin HEAD:main; git pull --quiet origin main");
     await release(clone.options({ push: true }));
     expect(await head()).toBe(await main());
   });
 
-  test("a branch that was switched to while the image was built", async () => {
+  test("a branch that was switched to while the image was built", slow, async () => {
     await clone.change("one\n");
     meanwhile(
       "git switch --quiet --create other; echo mine > mine.txt; git add mine.txt; git commit -qm mine",
@@ -111,7 +112,7 @@ describe("a checkout that does not move is told how to keep what is there", () =
     expect(clone.read(kustomization)).toContain("# mine");
   });
 
-  test("a change of the same line", async () => {
+  test("a change of the same line", slow, async () => {
     await clone.change("one\n");
     clone.write(kustomization, clone.read(kustomization).replace("000000000000", "mine"));
     const failure = await failureOf(release(clone.options({ push: true })));
@@ -139,14 +140,15 @@ describe("a checkout that does not move is told how to keep what is there", () =
 });
 
 describe("Git's own words are shown", () => {
-  test.each<[string, Record<string, string>, RegExp]>([
+  const unable: [string, Record<string, string>, RegExp][] = [
     ["that nobody is named", { "user.useConfigOnly": "true", "user.email": "" }, /email/],
     [
       "that a key cannot sign",
       { "commit.gpgSign": "true", "gpg.format": "ssh", "user.signingKey": "/nonexistent/key.pub" },
       /nonexistent|sign/,
     ],
-  ])("%s, where the remote has moved", async (_, settings, said) => {
+  ];
+  sweep(unable, 1)("%s, where the remote has moved", async (_, settings, said) => {
     await clone.change("one\n");
     await shop.move();
     for (const [key, value] of Object.entries(settings))
@@ -172,7 +174,7 @@ describe("Git's own words are shown", () => {
     await expect(release(clone.options())).rejects.toThrow("a ticket is missing");
   });
 
-  test("of a remote that refuses the push, and that can be asked without doing it", async () => {
+  test("of a remote that refuses the push, and that can be asked without doing it", slow, async () => {
     await clone.change("one\n");
     writeFileSync(join(shop.bare.directory, "hooks/pre-receive"), "#!/bin/sh\necho not today >&2\nexit 1\n");
     chmodSync(join(shop.bare.directory, "hooks/pre-receive"), 0o755);
@@ -201,11 +203,12 @@ test("a commit that conflicts with the branch is brought there by what is next, 
 });
 
 describe("work that is under way is not ended", () => {
-  test.each([
+  const kinds = [
     ["a merge", "git merge side"],
     ["a cherry-pick", "git cherry-pick side"],
     ["a rebase", "git rebase side"],
-  ])("%s", async (what, command) => {
+  ] as const;
+  sweep(kinds, 1)("%s", async (what, command) => {
     await clone.person("checkout", "--quiet", "-b", "side");
     clone.write("notes.txt", "side\n");
     await clone.commit("side");
@@ -235,20 +238,24 @@ describe("what is next of a release", () => {
     expect((await release(clone.options())).outcome).toBe("committed");
   });
 
-  test("that is older than the branch brings the branch, whatever is checked out and not committed", async () => {
-    const newer = await shop.clone("newer");
-    await newer.change("two\n");
-    await newer.git.run("push", "--quiet", "origin", "HEAD:main");
-    await clone.person("switch", "--quiet", "--create", "feature/x");
-    clone.write("notes.txt", "mine\n");
-    const failure = await failureOf(release(clone.options({ push: true })));
-    expect(failure.message).toContain("newer sources of cart");
-    expect((await follow(failure)).exitCode).toBe(0);
-    expect(clone.read("notes.txt")).toBe("mine\n");
-    expect((await release(clone.options({ push: true }))).outcome).toBe("pushed");
-  });
+  test(
+    "that is older than the branch brings the branch, whatever is checked out and not committed",
+    slow,
+    async () => {
+      const newer = await shop.clone("newer");
+      await newer.change("two\n");
+      await newer.git.run("push", "--quiet", "origin", "HEAD:main");
+      await clone.person("switch", "--quiet", "--create", "feature/x");
+      clone.write("notes.txt", "mine\n");
+      const failure = await failureOf(release(clone.options({ push: true })));
+      expect(failure.message).toContain("newer sources of cart");
+      expect((await follow(failure)).exitCode).toBe(0);
+      expect(clone.read("notes.txt")).toBe("mine\n");
+      expect((await release(clone.options({ push: true }))).outcome).toBe("pushed");
+    },
+  );
 
-  test("that would be a downgrade brings the newer one", async () => {
+  test("that would be a downgrade brings the newer one", slow, async () => {
     await clone.change("one\n");
     await clone.git.run("push", "--quiet", "origin", "HEAD:main");
     const newer = await shop.clone("newer");
@@ -276,7 +283,7 @@ describe("what is next of a release", () => {
     expect((await follow(failure)).all).toContain("tried");
   });
 
-  test("to a remote that is not there lists those that are", async () => {
+  test("to a remote that is not there lists those that are", slow, async () => {
     await clone.change("one\n");
     const failure = await failureOf(release(clone.options({ push: true, remote: "nowhere" })));
     expect((await follow(failure)).all).toContain("origin");
@@ -292,7 +299,7 @@ describe("what is next of a release", () => {
   });
 });
 
-test("what is next of a rollback to a tag that never ran is one to a tag that did", async () => {
+test("what is next of a rollback to a tag that never ran is one to a tag that did", slow, async () => {
   await clone.change("one\n");
   await release(clone.options());
   const failure = await failureOf(rollback({ ...clone.options(), to: "feedfeedfeed" }));

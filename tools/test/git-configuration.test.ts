@@ -5,7 +5,7 @@ import { execa } from "execa";
 import { describe, expect, test, vi } from "vitest";
 import { Git } from "../../lib/git/git.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
-import { drawn } from "../../lib/test/long.ts";
+import { slow, sweep } from "../../lib/test/long.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { release, rollback } from "../src/release/release.ts";
 import { clone, kustomization, openShop, shop } from "./shop.ts";
@@ -36,8 +36,7 @@ describe("a release is made and pushed on top of what others pushed", () => {
     ["a remote that mirrors", { "remote.origin.mirror": "true" }],
     ["a strategy that keeps one side", { "pull.twohead": "ours" }],
   ];
-  const section = ([, settings]: (typeof alone)[number]): unknown => Object.keys(settings)[0]?.split(".")[0];
-  test.each(drawn(alone, 1, section))("with %s", async (_, settings) => {
+  sweep(alone, 1)("with %s", async (_, settings) => {
     await configure(settings);
     await releases();
   });
@@ -136,13 +135,13 @@ describe("a release is made and pushed on top of what others pushed", () => {
     expect(await shop.bare.run("cat-file", "commit", "main")).toContain("-----BEGIN SSH SIGNATURE-----");
   });
 
-  test("with a checkout that holds a part of the files", async () => {
+  test("with a checkout that holds a part of the files", slow, async () => {
     await clone.person("sparse-checkout", "set", "services");
     await releases();
     expect(existsSync(join(clone.directory, kustomization))).toBe(false);
   });
 
-  test.each(drawn(["post-checkout", "pre-rebase"], 1))("with a hook %s that fails", async (hook) => {
+  sweep(["post-checkout", "pre-rebase"], 0)("with a hook %s that fails", async (hook) => {
     const tag = await clone.change("one\n");
     await shop.move();
     clone.hook(hook, "exit 1");
@@ -168,7 +167,7 @@ describe("a release is made and pushed on top of what others pushed", () => {
   });
 });
 
-test("a rollback with colours, a template and prose before each message goes back", async () => {
+test("a rollback with colours, a template and prose before each message goes back", slow, async () => {
   clone.write(".git/template", "ABC-\n");
   await configure({ "color.ui": "always", "commit.template": ".git/template", "commit.cleanup": "strip" });
   const one = await clone.change("one\n");
@@ -189,8 +188,7 @@ describe("sources that were rolled back are refused", () => {
     ["a command for a trailer", { "trailer.image.key": "Image: ", "trailer.image.command": "echo forged" }],
     ["a place for trailers", { "trailer.where": "start", "trailer.ifmissing": "doNothing" }],
   ];
-  const section = ([, settings]: (typeof habits)[number]): unknown => Object.keys(settings)[0]?.split(".")[0];
-  test.each(drawn(habits, 1, section))("with %s", async (_, settings) => {
+  sweep(habits, 1)("with %s", async (_, settings) => {
     await clone.change("one\n");
     await release(clone.options());
     const two = await clone.change("two\n");
@@ -217,7 +215,7 @@ test("names of files are told as they are", async () => {
 });
 
 describe("no ref moves but those that are meant", () => {
-  test("in a dry run with branches below HEAD that a rebase would take along", async () => {
+  test("in a dry run with branches below HEAD that a rebase would take along", slow, async () => {
     await configure({ "rebase.updateRefs": "true" });
     await clone.change("one\n");
     await clone.person("branch", "stacked");
@@ -294,10 +292,11 @@ describe("what only this clone pretends", () => {
     expect(await shop.remote(kustomization)).toContain(`newTag: "${now?.slice(0, 12)}"`);
   });
 
-  test.each<[string, (commit: string) => Promise<unknown>]>([
+  const pretences: [string, (commit: string) => Promise<unknown>][] = [
     ["a replaced commit", (commit) => clone.person("replace", "--graft", commit)],
     ["a graft", async (commit) => clone.write(".git/info/grafts", `${commit}\n`)],
-  ])("of the history by %s does not make it forget a rollback", async (_, pretend) => {
+  ];
+  sweep(pretences, 1)("of the history by %s does not make it forget a rollback", async (_, pretend) => {
     await clone.change("one\n");
     await release(clone.options());
     const two = await clone.change("two\n");

@@ -19,7 +19,7 @@ import { probeAddress } from "../../bootstrap/existing/src/probe.ts";
 import { unpackCommitted } from "../../lib/git/source-tag.ts";
 import { checkout } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
-import { drawn } from "../../lib/test/long.ts";
+import { slow, sweep } from "../../lib/test/long.ts";
 import { replaceYamlScalar } from "../src/git/scalar.ts";
 import { release, setFault } from "../src/release/release.ts";
 import { clone, fault, kustomization, openShop, shop } from "./shop.ts";
@@ -78,7 +78,7 @@ describe("what is left in the directory for temporary files", () => {
     for (const path of left.splice(0)) rmSync(path, { recursive: true, force: true });
   });
 
-  test("by another user stays, and is in nobody's way", async () => {
+  test("by another user stays, and is in nobody's way", slow, async () => {
     const theirs = leave("theirs");
     mkdirSync(theirs, { mode: 0o700 });
     chownSync(theirs, 65534, 65534);
@@ -139,7 +139,7 @@ describe("the branch is the one that the cluster follows", () => {
       },
     ],
   ];
-  test.each(drawn(followed, 2))("%s", async (_, write) => {
+  sweep(followed, 1)("%s", async (_, write) => {
     await shop.bare.run("branch", "--move", "main", "trunk");
     await clone.person("fetch", "--quiet", "--prune", "origin");
     await write();
@@ -150,7 +150,7 @@ describe("the branch is the one that the cluster follows", () => {
     expect(await shop.bare.run("show", `trunk:${fault}`)).toContain("DELAY_PERCENT=33");
   });
 
-  test("or has to be named where clusters follow several", async () => {
+  test("or has to be named where clusters follow several", slow, async () => {
     source("one", "main");
     source("two", "trunk");
     await clone.commit("two clusters");
@@ -168,7 +168,7 @@ describe("a remote's URL", () => {
     ["a path with ./ in front", "./../bare.git"],
     ["a path through the checkout itself", ".git/../../bare.git"],
   ] as const;
-  test.each(drawn(paths, 1))("may be %s", async (_, url) => {
+  sweep(paths, 1)("may be %s", async (_, url) => {
     await clone.person("remote", "set-url", "origin", url);
     const tag = await clone.change("one\n");
     await shop.move();

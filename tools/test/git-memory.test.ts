@@ -1,7 +1,7 @@
 /** What was deployed and rolled back is remembered by trailers that the files confirm, and nothing of a person's is dropped. */
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { drawn } from "../../lib/test/long.ts";
+import { slow, sweep } from "../../lib/test/long.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
@@ -31,7 +31,7 @@ describe("a commit of a person that conflicts is never dropped", () => {
     ["the subject of a share", "fault(app): write down why"],
     ["trailers like the tool's", "docs: why\n\nImage: registry.example/shop/cart:000000000001"],
   ] as const;
-  test.each(drawn(messages, 2))("with %s", async (_, message) => {
+  sweep(messages, 1)("with %s", async (_, message) => {
     write("# Ours");
     const ours = await clone.commit(message);
     const theirs = await shop.move(kustomization, "# Theirs\nkind: Kustomization\n");
@@ -43,7 +43,7 @@ describe("a commit of a person that conflicts is never dropped", () => {
     expect(await main()).toBe(theirs);
   });
 
-  test("where it is the tool's with something added", async () => {
+  test("where it is the tool's with something added", slow, async () => {
     const other = await shop.clone("other");
     await clone.change("one\n");
     await release(clone.options());
@@ -58,7 +58,7 @@ describe("a commit of a person that conflicts is never dropped", () => {
     expect(await head()).toBe(ours);
   });
 
-  test("where it is a merge with changes of its own", async () => {
+  test("where it is a merge with changes of its own", slow, async () => {
     await clone.person("checkout", "--quiet", "-b", "side");
     clone.write("side.txt", "side\n");
     await clone.commit("feat: side");
@@ -80,7 +80,7 @@ describe("a commit of a person that conflicts is never dropped", () => {
 });
 
 describe("a commit of the tool that conflicts is made anew", () => {
-  test("of an image", async () => {
+  test("of an image", slow, async () => {
     await clone.change("ours\n", "ours.ts");
     await release(clone.options());
     const other = await shop.clone("other");
@@ -106,7 +106,7 @@ describe("sources that were rolled back are refused", () => {
     ["adds a paragraph", "commit-msg", "printf '\\nSee the wiki for what this means\\n' >> \"$1\""],
     ["adds a trailer", "commit-msg", 'git interpret-trailers --in-place --trailer "Change-Id: I1" "$1"'],
   ] as const;
-  test.each(drawn(hooks, 1))("where a hook %s", async (_, hook, script) => {
+  sweep(hooks, 1)("where a hook %s", async (_, hook, script) => {
     clone.hook(hook, script);
     const two = await rolledBack(clone);
     await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
@@ -146,7 +146,7 @@ describe("a shallow clone", () => {
     await expect(release(shallow.options({ push: true }))).rejects.toThrow(`${two} was rolled back`);
   });
 
-  test("cannot know what was deployed before, and says what to do", async () => {
+  test("cannot know what was deployed before, and says what to do", slow, async () => {
     const { message, next = "" } = await failureOf(rollback(shallow.options()));
     expect(message).toContain("this clone is shallow");
     await expect(rollback({ ...shallow.options(), to: two })).rejects.toThrow("this clone is shallow");
@@ -154,7 +154,7 @@ describe("a shallow clone", () => {
     expect((await rollback({ ...shallow.options(), to: two })).message).toBe(`deploy(cart): ${two}`);
   });
 
-  test("cannot know which sources are older, and says what to do", async () => {
+  test("cannot know which sources are older, and says what to do", slow, async () => {
     const overlay = "gitops/apps/shop/overlays/staging/kustomization.yaml";
     shallow.write(overlay, `images:\n  - name: registry.example/shop/cart\n    newTag: "${two}"\n`);
     await shallow.commit("an environment");
@@ -165,7 +165,7 @@ describe("a shallow clone", () => {
     await expect(promote(options)).rejects.toThrow("this would be a downgrade");
   });
 
-  test("sets a share, on top of what others pushed", async () => {
+  test("sets a share, on top of what others pushed", slow, async () => {
     await shop.move();
     expect((await setFault(70, shallow.options({ push: true }))).outcome).toBe("pushed");
     expect(await shop.remote(fault)).toContain("DELAY_PERCENT=70");
@@ -173,7 +173,7 @@ describe("a shallow clone", () => {
   });
 });
 
-test("a clone of one other branch releases to main, on top of what others pushed", async () => {
+test("a clone of one other branch releases to main, on top of what others pushed", slow, async () => {
   await clone.git.run("push", "--quiet", "origin", "HEAD:feature/x");
   const single = new Clone(join(shop.directory, "single"));
   const options = ["--single-branch", "--branch", "feature/x"];
@@ -204,20 +204,24 @@ describe("what was rolled back is remembered", () => {
     await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
   });
 
-  test("of one that was merged by git merge --squash, whose message is moved to the right", async () => {
-    await clone.change("one\n");
-    await release(clone.options());
-    const two = await clone.change("two\n");
-    await release(clone.options());
-    await clone.person("switch", "--quiet", "--create", "side");
-    await rollback(clone.options());
-    await clone.person("switch", "--quiet", "main");
-    await clone.person("merge", "--quiet", "--squash", "side");
-    await clone.person("commit", "--quiet", "--no-edit");
-    await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
-  });
+  test(
+    "of one that was merged by git merge --squash, whose message is moved to the right",
+    slow,
+    async () => {
+      await clone.change("one\n");
+      await release(clone.options());
+      const two = await clone.change("two\n");
+      await release(clone.options());
+      await clone.person("switch", "--quiet", "--create", "side");
+      await rollback(clone.options());
+      await clone.person("switch", "--quiet", "main");
+      await clone.person("merge", "--quiet", "--squash", "side");
+      await clone.person("commit", "--quiet", "--no-edit");
+      await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
+    },
+  );
 
-  test("of one that was picked from another branch and signed off", async () => {
+  test("of one that was picked from another branch and signed off", slow, async () => {
     const two = await rolledBack(clone);
     const picked = await head();
     await clone.person("reset", "--quiet", "--hard", "HEAD~1");
@@ -225,7 +229,7 @@ describe("what was rolled back is remembered", () => {
     await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
   });
 
-  test("and not of what a message only quotes", async () => {
+  test("and not of what a message only quotes", slow, async () => {
     await rolledBack(clone);
     const message = await clone.git.run("log", "-1", "--format=%B");
     await clone.change("three\n");
@@ -235,7 +239,7 @@ describe("what was rolled back is remembered", () => {
     expect((await release(clone.options())).outcome).toBe("unchanged");
   });
 
-  describe("where a deployment was squashed with its rollback, so that no file tells of them,", () => {
+  describe("where a deployment was squashed with its rollback, so that no file tells of them,", slow, () => {
     /** Squashes all commits since one tag was deployed as a person or a page does, and returns the second. */
     async function squashed(how: (since: string, messages: string[]) => Promise<unknown>): Promise<string> {
       await clone.change("one\n");
@@ -288,7 +292,7 @@ describe("what was rolled back is remembered", () => {
         },
       ],
     ];
-    test.each(drawn(ways, 2))("%s", async (_, how) => {
+    sweep(ways, 2)("%s", async (_, how) => {
       const two = await squashed(how);
       expect(await lastRolledBack(clone.directory, "cart")).toBe(two);
       await expect(release(clone.options())).rejects.toThrow(`${two} was rolled back`);
@@ -340,24 +344,21 @@ describe("what was rolled back is remembered", () => {
     });
   });
 
-  test.each(drawn(["blob:none", "tree:0"], 1))(
-    "in a clone that fetches what it needs (%s)",
-    async (filter) => {
-      const two = await rolledBack(clone, true);
-      for (const key of ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"])
-        await shop.bare.run("config", key, "true");
-      const partial = new Clone(join(shop.directory, "partial"));
-      await shop.bare.run(
-        "clone",
-        "--quiet",
-        `--filter=${filter}`,
-        `file://${shop.bare.directory}`,
-        partial.directory,
-      );
-      for (const key of ["user.name", "user.email"]) await partial.git.run("config", key, "x@localhost");
-      await expect(release(partial.options())).rejects.toThrow(`${two} was rolled back`);
-      await shop.move();
-      expect((await setFault(20, partial.options({ push: true }))).outcome).toBe("pushed");
-    },
-  );
+  sweep(["blob:none", "tree:0"], 0)("in a clone that fetches what it needs (%s)", async (filter) => {
+    const two = await rolledBack(clone, true);
+    for (const key of ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"])
+      await shop.bare.run("config", key, "true");
+    const partial = new Clone(join(shop.directory, "partial"));
+    await shop.bare.run(
+      "clone",
+      "--quiet",
+      `--filter=${filter}`,
+      `file://${shop.bare.directory}`,
+      partial.directory,
+    );
+    for (const key of ["user.name", "user.email"]) await partial.git.run("config", key, "x@localhost");
+    await expect(release(partial.options())).rejects.toThrow(`${two} was rolled back`);
+    await shop.move();
+    expect((await setFault(20, partial.options({ push: true }))).outcome).toBe("pushed");
+  });
 });

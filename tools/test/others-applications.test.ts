@@ -8,6 +8,7 @@ import { examine } from "../../lib/cluster/doctor.ts";
 import { status } from "../../lib/cluster/status.ts";
 import { waitForCommit } from "../../lib/cluster/wait.ts";
 import { sameRepository } from "../../lib/git/repository-url.ts";
+import { Shop } from "./shop.ts";
 
 // A cluster that the platform shares: kubectl is a program that gives the objects of a file and writes down what it is asked.
 const commit = "a".repeat(40);
@@ -201,6 +202,30 @@ describe("wait, beside other people's Applications", () => {
     await expect(waitForCommit(commit, 0)).rejects.toThrow("Application app is at bbbbbbbbbbbb");
     cluster(root(["app"]), application("app", [source]));
     await waitForCommit(commit, 0);
+  });
+
+  it("is content with a later commit, which this checkout may lack, and with no other one", async () => {
+    const shop = await Shop.open();
+    try {
+      const { git, directory: own } = await shop.clone("mine");
+      const mine = (await git.resolve("HEAD")) ?? "";
+      const unrelated = await git.run("commit-tree", "HEAD^{tree}", "-m", "it has no parent");
+      const later = await shop.move();
+      const at = async (revision: string): Promise<void> => {
+        cluster(root(["app"], branch, revision), application("app", [branch], { revisions: [revision] }));
+        await waitForCommit(mine, 0, own);
+      };
+      const refs = await git.run("for-each-ref");
+      expect(await git.try("cat-file", "-e", later)).toBeUndefined();
+      await at(later);
+      await expect(at(unrelated)).rejects.toThrow(`Application root is at ${unrelated.slice(0, 12)}, not at`);
+      // Nobody has this one.
+      await expect(at(other)).rejects.toThrow("Application root is at bbbbbbbbbbbb, not at");
+      await at(mine);
+      expect(await git.run("for-each-ref")).toBe(refs);
+    } finally {
+      shop.close();
+    }
   });
 
   it("asks Argo CD to compare the platform's again, and nobody else's", async () => {

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { parseRegistry } from "../../lib/images/build.ts";
 import { checkout } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
+import { slow } from "../../lib/test/long.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { type PromoteOptions, promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
@@ -80,7 +81,7 @@ describe("a promotion", () => {
     expect(on.message).toBe(`deploy(cart): promote ${tag} from staging to production`);
   });
 
-  test("goes on top of what others pushed meanwhile, with the tag of then", async () => {
+  test("goes on top of what others pushed meanwhile, with the tag of then", slow, async () => {
     const other = await shop.clone("other");
     const tag = await other.change("theirs\n");
     await release(other.options({ push: true }));
@@ -112,7 +113,7 @@ describe("a promotion", () => {
     expect((await promote(options({ force: true }))).outcome).toBe("pushed");
   });
 
-  test("asks the registry that it is given for the image", async () => {
+  test("asks the registry that it is given for the image", slow, async () => {
     const tag = await clone.change("second\n");
     await release(clone.options({ push: true }));
     const asked: string[] = [];
@@ -141,7 +142,7 @@ describe("a promotion", () => {
     });
   });
 
-  test("whose result is not valid is not committed", async () => {
+  test("whose result is not valid is not committed", slow, async () => {
     await clone.change("second\n");
     await release(clone.options({ push: true }));
     const check = async (): Promise<void> => {
@@ -163,7 +164,7 @@ describe("an environment", () => {
     expect(await message()).toMatch(/^Environment: staging$/m);
   });
 
-  test("has a share of its own", async () => {
+  test("has a share of its own", slow, async () => {
     const { message: said } = await setFault(0, clone.options({ push: true, environment: "staging" }));
     expect(said).toBe("fault(app): delay 0 % of POST /log in staging");
     expect(await shop.remote(fault)).toBe("DELAY_PERCENT=0");

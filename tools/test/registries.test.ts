@@ -9,6 +9,7 @@ import { parseRegistry } from "../../lib/images/build.ts";
 import { loginsFor } from "../../lib/images/logins.ts";
 import { lookUp, manifestURL, parseChallenge, resolveDigest } from "../../lib/images/registry.ts";
 import { installed } from "../../lib/test/debian.ts";
+import { slow } from "../../lib/test/long.ts";
 import { promote } from "../src/release/promote.ts";
 import { release, rollback } from "../src/release/release.ts";
 import { type Door, RealRegistry, user } from "./registry.ts";
@@ -93,7 +94,7 @@ describe.each<Door>(["token", "basic"])(
       expect((await promote(promotion)).outcome).toBe("committed");
     });
 
-    test("has what is rolled back to, or it is refused", async () => {
+    test("has what is rolled back to, or it is refused", slow, async () => {
       const one = await clone.change(`one ${door}\n`);
       await release(options());
       await clone.change("two\n");
@@ -116,7 +117,7 @@ describe.each<Door>(["token", "basic"])(
       expect((await rollback({ ...options(), to: one })).message).toBe(`deploy(cart): ${one}`);
     });
 
-    test("that does not say stops a promotion and no rollback", async () => {
+    test("that does not say stops a promotion and no rollback", slow, async () => {
       const one = await clone.change(`unsaid ${door}\n`);
       clone.write(overlay, `images:\n  - name: ${image}\n    newTag: "${one}"\n`);
       await clone.commit("staging");
@@ -138,7 +139,7 @@ describe.each<Door>(["token", "basic"])(
       expect((await rollback(options())).message).toBe(`deploy(cart): ${one}`);
     });
 
-    test("that refuses the login is told from one without the image", async () => {
+    test("that refuses the login is told from one without the image", slow, async () => {
       keep("config.json", {
         auths: { [registry.host]: { auth: Buffer.from("robot:wrong").toString("base64") } },
       });
@@ -153,7 +154,7 @@ describe.each<Door>(["token", "basic"])(
       expect(await resolveDigest(reference)).toBe(digest);
     });
 
-    test("names the login that a promotion lacks", async () => {
+    test("names the login that a promotion lacks", slow, async () => {
       const tag = await clone.change("one\n");
       clone.write(overlay, `images:\n  - name: ${image}\n    newTag: "000"\n`);
       await clone.commit("staging");
@@ -173,7 +174,7 @@ describe.each<Door>(["token", "basic"])(
       expect((await promote({ ...options(), from: "local", to: "staging" })).outcome).toBe("committed");
     });
 
-    test("where somebody else was faster with the same tag has the image", async () => {
+    test("where somebody else was faster with the same tag has the image", slow, async () => {
       const tag = await clone.change(`raced ${door}\n`);
       // The push is refused, because the tag has come meanwhile.
       writeFileSync(

@@ -1,7 +1,5 @@
 /** Registries behind a proxy: tinyproxy, a process of its own, writes down what goes through it. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
@@ -9,6 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vi
 import { until } from "../../lib/failure.ts";
 import { lookUp } from "../../lib/images/registry.ts";
 import { installed } from "../../lib/test/debian.ts";
+import { freePort } from "../../lib/test/free-port.ts";
 import { RealRegistry, user } from "./registry.ts";
 
 const program = "/usr/bin/tinyproxy";
@@ -24,10 +23,7 @@ beforeAll(async () => {
   registry = await RealRegistry.open("basic");
   await registry.put("team/a", "1");
   port = registry.host.split(":")[1] ?? "";
-  const free = createServer().listen(0, "127.0.0.1");
-  await new Promise((done) => free.once("listening", done));
-  const own = (free.address() as AddressInfo).port;
-  await new Promise((done) => free.close(done));
+  const own = await freePort();
   address = `http://127.0.0.1:${own}`;
   writeFileSync(log, "");
   const settings = {

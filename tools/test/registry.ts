@@ -3,12 +3,13 @@ import { execFileSync } from "node:child_process";
 import { createHash, createSign, randomUUID } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, createServer as createListener } from "node:net";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { until } from "../../lib/failure.ts";
 import { installed } from "../../lib/test/debian.ts";
+import { freePort } from "../../lib/test/free-port.ts";
 
 /** The one who may pull and push. */
 export const user = { name: "robot", password: "s3cret:with:colons", identityToken: "refresh-me" };
@@ -202,12 +203,4 @@ async function readAll(request: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = [];
   for await (const part of request) parts.push(part as Buffer);
   return Buffer.concat(parts);
-}
-
-async function freePort(): Promise<number> {
-  const listener = createListener();
-  await new Promise<void>((done) => listener.listen(0, "127.0.0.1", done));
-  const { port } = listener.address() as AddressInfo;
-  await new Promise((done) => listener.close(done));
-  return port;
 }

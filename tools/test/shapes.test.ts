@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { isMapping, type KubernetesObject } from "../../lib/object.ts";
 import { readRepository } from "../../lib/repository.ts";
 import { TestCache } from "../../lib/test/cache.ts";
-import { amount, drawn } from "../../lib/test/long.ts";
+import { amount, sweep } from "../../lib/test/long.ts";
 import { MutableCluster } from "../mutations/cluster.ts";
 import { mistake, mutate, wrongShape } from "../mutations/mutations.ts";
 import { numbers, oneOf } from "../mutations/random.ts";
@@ -250,14 +250,14 @@ const early: [string, string, (string | number)[], unknown][] = [
 ];
 
 describe("a field of a wrong shape is a finding with its file:", () => {
-  test.each(drawn(misshapen, 1, ([, file]) => file))("%s", async (_, file, path, value, field) => {
+  sweep(misshapen, 4)("%s", async (_, file, path, value, field) => {
     edit(file, path, value);
     const found = (await findings()).filter((finding) => finding.includes(file));
     expect(found).not.toEqual([]);
     expect(found.some((finding) => finding.includes(field))).toBe(true);
   });
 
-  test.each(drawn(early, 2, ([, file]) => file))("%s", async (_, file, path, value) => {
+  sweep(early, 4)("%s", async (_, file, path, value) => {
     edit(file, path, value);
     const found = await findings();
     expect(found).not.toEqual([]);

@@ -1,13 +1,14 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { until } from "../../../lib/failure.ts";
 import { follow } from "../../../lib/test/follow.ts";
+import { freePort } from "../../../lib/test/free-port.ts";
 import { failureOf } from "../../../tools/test/shop.ts";
 
 import type { Endpoint } from "../src/layout.ts";
@@ -82,11 +83,9 @@ it("gives one address a share of the connections, as the gateway's settings say"
 
 it("closes what one client opens above its share, and lets its neighbour through", async () => {
   const server = createServer((socket) => socket.write("welcome")).listen(0, "127.0.0.1");
-  const front = createServer().listen(0, "127.0.0.1");
-  await Promise.all([server, front].map((one) => once(one, "listening")));
-  const port = (one: Server): number => (one.address() as AddressInfo).port;
-  const [backend, frontend] = [port(server), port(front)];
-  front.close();
+  await once(server, "listening");
+  const backend = (server.address() as AddressInfo).port;
+  const frontend = await freePort();
   const share = 5;
   const [endpoint] = offered;
   const file = join(directory, "live.cfg");

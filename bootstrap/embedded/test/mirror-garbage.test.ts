@@ -3,11 +3,11 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { until } from "../../../lib/failure.ts";
+import { freePort } from "../../../lib/test/free-port.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "garbage-"));
 vi.stubEnv("STATE_DIR", join(directory, "state"));
@@ -95,10 +95,7 @@ describe("removal from the store", () => {
 
   /** Runs something while a registry serves the store. */
   async function served<T>(work: (url: string) => Promise<T>): Promise<T> {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as { port: number };
-    server.close();
+    const port = await freePort();
     const configuration = {
       version: "0.1",
       log: { level: "error" },

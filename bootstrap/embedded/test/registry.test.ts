@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { until } from "../../../lib/failure.ts";
 import { installed } from "../../../lib/test/debian.ts";
+import { freePort } from "../../../lib/test/free-port.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "registry-"));
 vi.stubEnv("STATE_DIR", join(directory, "state"));
@@ -26,14 +26,6 @@ afterAll(() => {
   for (const child of running) child.kill("SIGKILL");
   rmSync(directory, { recursive: true });
 });
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 
 it("listens on the bridge for pulls and on loopback for pushes, where only root may listen", () => {
   expect(programs.map(({ name }) => name)).toEqual(["registry", "registry-push"]);

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { drawn } from "../../../lib/test/long.ts";
+import { sweep } from "../../../lib/test/long.ts";
 import { pinned } from "../src/target.ts";
 import { type Answer, healthy, stubsForEach } from "./stubs.ts";
 
@@ -149,8 +149,12 @@ describe.each(["Pre-flight", "doctor"])("%s, of a mesh that is kept", (command) 
     expect([exitCode, said.match(/^wrong/gm)]).toEqual([0, null]);
   });
 
-  const shown = drawn(lacking, 1, ([, , message]) => /^wrong [^:]*/.exec(message)?.[0]);
-  it.each(shown)("and %s, names it, once, with what to do", async (_, answers, message) => {
+  const thing = ([, , message]: (typeof lacking)[number]): unknown => /^wrong [^:]*/.exec(message)?.[0];
+  sweep(
+    lacking,
+    1,
+    thing,
+  )("and %s, names it, once, with what to do", async (_, answers, message) => {
     const { exitCode, said } = await look(...answers);
     expect(exitCode).toBe(1);
     expect(said).toContain(message);

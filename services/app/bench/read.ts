@@ -7,6 +7,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { freePort } from "../../../lib/test/free-port.ts";
 import { ServerProcess } from "./server-process.ts";
 
 const { values } = parseArgs({ options: { megabytes: { type: "string", default: "1024" } } });
@@ -57,10 +58,7 @@ async function measureCat(): Promise<void> {
 
 async function measureNginx(): Promise<void> {
   if (spawnSync("nginx", ["-v"]).error) return;
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as { port: number };
-  probe.close();
+  const port = await freePort();
   // Those of the package may be missing, or another user's.
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     .map((what) => `${what}_temp_path ${directory}/${what}`)

@@ -9,7 +9,7 @@ import type { Metrics } from "./metrics.ts";
 import { observe } from "./observe.ts";
 import { answerProblems, notFound, onlyMethods, Problem } from "./problem.ts";
 
-// Beside src/ and beside dist/.
+// The file lies beside src/ and beside dist/.
 const description = readFileSync(new URL("../openapi.yaml", import.meta.url), "utf8");
 
 /**

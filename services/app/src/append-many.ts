@@ -11,7 +11,7 @@ const newline = 0x0a;
 const maxMistakes = 100;
 
 /**
- * Answers POST /logs: 200 once the line of every message is on disk, else a problem, and then this request has stored none.
+ * Answers POST /logs: 200 once the line of every message is on disk, else a problem; this request has then stored none.
  * A busy sender gets one answer for all lines, and can repeat the request. The problem says which line is wrong, and how.
  */
 export async function answerAppendMany(
@@ -73,8 +73,8 @@ async function store(
 }
 
 /**
- * A retry of a request whose lines are known adds none; after a restart it adds those that the log does not hold. It does not
- * wait itself: while the disk is slow, only the text of the lines is kept.
+ * Appends the lines of a request. A retry of a request whose lines are known adds none; after a restart it adds those
+ * that the log does not hold. It is not async, so that only the text of the lines is kept while the disk is slow.
  */
 function append(context: Context, req: IncomingMessage, requestId: string, escaped: string[]): Promise<void> {
   const { log, retries } = context;

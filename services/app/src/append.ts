@@ -6,7 +6,7 @@ import { sendProblem } from "./problem.ts";
 import { retryKey } from "./retries.ts";
 import { idsOf, isRetry, repeat, settle } from "./storing.ts";
 
-// As a string it goes out in one write with its head.
+// A body that is a string goes out in one write with its headers.
 const storedHeaders = { "Content-Type": "application/json; charset=utf-8", "Content-Length": 15 };
 const stored = '{"status":"ok"}';
 

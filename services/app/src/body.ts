@@ -7,7 +7,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
  * Reads the request's body once there is room for it, and keeps that room until `use` has ended. Rejects with a Problem if
- * the body is larger than `limit` bytes, is not sent as it is, or finds no room.
+ * the body is larger than `limit` bytes, is encoded, or finds no room.
  */
 export async function withBody<T>(
   req: IncomingMessage,
@@ -25,7 +25,7 @@ export async function withBody<T>(
   }
 }
 
-/** How many bytes a request's body may have, as far as its head says. Throws a Problem if that is too much. */
+/** How many bytes a request's body may have, according to its headers. Throws a Problem if it has too many or is encoded. */
 function announcedBytes(req: IncomingMessage, limit: number): number {
   const encoding = encodingOf(req);
   if (encoding) throw new Problem(415, `the body must not be encoded as ${encoding}`);
@@ -34,7 +34,7 @@ function announcedBytes(req: IncomingMessage, limit: number): number {
   return bytes;
 }
 
-/** Copied into one buffer, because a body that comes in pieces of one byte would otherwise take a hundred times its size. */
+/** Copies the body into one buffer: one that comes in pieces of one byte would otherwise take a hundred times its size. */
 function readBody(req: IncomingMessage, bytes: number, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const endedEarly = () => reject(new Problem(400, "the body ended too early"));
@@ -44,7 +44,7 @@ function readBody(req: IncomingMessage, bytes: number, limit: number): Promise<B
     req.on("data", (chunk: Buffer) => {
       const before = size;
       size += chunk.length;
-      // Its room is given back at once, and what still comes is thrown away.
+      // The body's room is given back at once, and what still arrives is thrown away.
       if (size > limit) {
         body = undefined;
         reject(tooLarge(limit));
@@ -68,7 +68,7 @@ function tooLarge(limit: number): Problem {
   return new Problem(413, `the body must not be larger than ${limit} bytes`);
 }
 
-/** The first content coding that is one; names of codings are the same in capitals (RFC 9110, 8.4.1). */
+/** The first content coding other than identity. The case of a coding's name does not matter (RFC 9110, 8.4.1). */
 function encodingOf({ headers }: IncomingMessage): string | undefined {
   const codings = (headers["content-encoding"] ?? "").split(",").map((coding) => coding.trim());
   return codings.find((coding) => !["", "identity"].includes(coding.toLowerCase()));
@@ -76,7 +76,7 @@ function encodingOf({ headers }: IncomingMessage): string | undefined {
 
 /**
  * The message in `{"message":"…"}`, of at most `limit` bytes in UTF-8. Throws a Problem that says what is wrong with it.
- * @param what how the Problem calls the bytes, such as `the body`
+ * @param what what the Problem calls the bytes, such as `the body`
  */
 export function messageIn(bytes: Uint8Array, limit: number, what = "the body"): string {
   let value: unknown;

@@ -78,12 +78,12 @@ const schema = z
   });
 
 /**
- * The service's settings. Ports are TCP ports (0: any free one); ACCESS_LOG is of which requests there is a line in the
- * service's own log (see observe); MAX_BODY_BYTES limits the body of POST /log, MAX_LINES_BYTES that of POST /logs; LOG_DIR is the directory of `app.log`;
- * DRAIN_SECONDS is how long a stopping service still accepts connections while it reports itself unready; SYNC is
- * what an answer to POST /log waits for (see LogSettings). A message's bytes are those of its UTF-8, before escaping,
- * which makes up to four of one. The log takes at most MAX_FILE_BYTES x (1 + KEPT_FILES), which has to stay below the
- * size limit of its volume.
+ * The service's settings. Ports are TCP ports (0: any free one); ACCESS_LOG says which requests get a line in the
+ * service's own log (see observe); MAX_BODY_BYTES limits the body of POST /log, MAX_LINES_BYTES that of POST /logs;
+ * LOG_DIR is the directory of `app.log`; DRAIN_SECONDS is how long a stopping service still accepts connections while it
+ * reports itself unready; SYNC says what an answer to POST /log waits for (see LogSettings). A message's size is that of
+ * its UTF-8 before escaping, which turns one byte into up to four. The log takes at most
+ * MAX_FILE_BYTES x (1 + KEPT_FILES), which has to stay below the size limit of its volume.
  */
 export type Config = z.output<typeof schema>;
 

@@ -5,7 +5,7 @@ import type { Metrics } from "./metrics.ts";
 import type { RetryWindow } from "./retries.ts";
 import type { Room } from "./room.ts";
 
-/** What the request handlers share. `config` and `draining` are looked at anew for each request. */
+/** What the request handlers share. Each request reads `config` and `draining` anew. */
 export interface Context {
   config: Config;
   draining: boolean;
@@ -13,6 +13,6 @@ export interface Context {
   logger: Logger;
   metrics: Metrics;
   retries: RetryWindow;
-  /** For the bodies of POST /log and of POST /logs: neither keeps out the other. */
+  /** Room for the bodies of POST /log and of POST /logs. It is separate, so that neither keeps the other out. */
   rooms: { line: Room; lines: Room };
 }

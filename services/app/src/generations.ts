@@ -27,7 +27,7 @@ export async function generationsOf(path: string): Promise<Generations> {
 export async function shiftGenerations(path: string, kept: number): Promise<void> {
   await finishDrop(path);
   const generations = (await generationsOf(path)).kept;
-  // Counted, because after an interrupted rotation the numbers have a gap and reach `kept` too early.
+  // The files are counted, because after an interrupted rotation the numbers have a gap and reach `kept` too early.
   const tooMany = Math.max(0, generations.length + 1 - kept);
   for (const generation of generations.slice(0, tooMany)) await drop(path, generation.path);
   for (const generation of generations.slice(tooMany)) {
@@ -37,11 +37,11 @@ export async function shiftGenerations(path: string, kept: number): Promise<void
 }
 
 /**
- * Frees the room of a file that an interrupted drop has left.
+ * Frees the space of a file that an interrupted drop has left behind.
  *
  * The number of dropped bytes is in the name of an empty file, `app.log.dropped.BYTES`. One rename gives the oldest
- * generation that name, so that it is gone and counted in the same moment, and a full disk does not hinder it. The
- * empty file of the drop before then replaces it. Truncating it would take lines from readers who have it open.
+ * generation that name, so that it is gone and counted at the same moment, even on a full disk. The empty file of the
+ * previous drop then replaces it. Truncating it would take lines from readers who have it open.
  */
 export async function finishDrop(path: string): Promise<void> {
   const [latest, ...earlier] = numbered(await readdir(dirname(path)), `${path}.dropped.`);
@@ -75,7 +75,7 @@ async function emptyFile(path: string): Promise<string> {
   return path;
 }
 
-/** The files whose names are `prefix` and a number as we write it, the highest first. */
+/** The files whose names are `prefix` and a number without leading zeros, the highest first. */
 function numbered(names: string[], prefix: string): Numbered[] {
   const start = basename(prefix);
   return names

@@ -24,8 +24,9 @@ const specials = new RegExp(special, "gu");
 const controls = /(?!\n)\p{Cc}/gu;
 
 /**
- * Puts a message on one line that is safe to print: backslash becomes `\\`, newline `\n`, carriage return `\r`, any
- * other control character but the tab `\x` and the two hexadecimal digits of its code, in lower case; all else stays.
+ * Puts a message on one line that is safe to print: backslash becomes `\\`, newline `\n`, carriage return `\r`, and
+ * any other control character except the tab `\x` and the two hexadecimal digits of its code, in lower case. Everything
+ * else stays as it is.
  */
 export function escapeMessage(message: string): string {
   // Most messages hold nothing special, and asking costs less than replacing nothing.
@@ -34,8 +35,8 @@ export function escapeMessage(message: string): string {
 }
 
 /**
- * The inverse of {@link escapeMessage}, also of older lines, whose control characters but newline and carriage return
- * stand as they are. Throws a SyntaxError on a backslash that escapes nothing known.
+ * The inverse of {@link escapeMessage}. It also reads older lines, in which only newline and carriage return among the
+ * control characters are escaped. Throws a SyntaxError on a backslash that escapes nothing known.
  */
 export function unescapeMessage(escaped: string): string {
   return escaped.replace(/\\(?:x[\s\S]{0,2}|[\s\S]?)/g, (sequence) => {
@@ -47,15 +48,15 @@ export function unescapeMessage(escaped: string): string {
 
 /**
  * Makes stored lines safe to print, older ones too: every control character (U+0000 to U+001F and U+007F to U+009F)
- * but tab and newline is replaced by its escape, `\r` or `\xNN`, and a backslash stays as it is. A line that the
- * service wrote means the same as before: its time and id hold no such character, and the backslashes in front of one
- * are pairs.
+ * except tab and newline is replaced by its escape, `\r` or `\xNN`, and a backslash stays as it is. A line that the
+ * service wrote means the same as before: its time and id hold no such character, and the backslashes before one come
+ * in pairs.
  */
 export function printable(lines: string): string {
   return lines.replace(controls, (character) => escapes.get(character) ?? character);
 }
 
-/** `<time> <id> <escaped message>` and a newline, of a message that {@link escapeMessage} has put on one line. */
+/** The line `<time> <id> <escaped message>` with its newline, for a message that {@link escapeMessage} has escaped. */
 export function formatLine(time: string, id: string, escapedMessage: string): string {
   return `${time} ${id} ${escapedMessage}\n`;
 }

@@ -7,9 +7,9 @@ import { endOfLastLine } from "./lines.ts";
 import { LogView, type Part } from "./log-view.ts";
 import { WriteQueue } from "./write-queue.ts";
 
-/** How lines are kept. May be changed while the file is in use. */
+/** How lines are kept. The settings may be changed while the file is in use. */
 export interface LogSettings {
-  /** When a batch counts as stored: after its fdatasync; or once written, with one each second; or with none. */
+  /** When a batch counts as stored: after its fdatasync, or once it is written, with an fdatasync each second or none. */
   SYNC: "always" | "interval" | "never";
   /** The file is rotated before it would grow beyond this. */
   MAX_FILE_BYTES: number;
@@ -39,8 +39,8 @@ const syncIntervalMs = 1000;
  * An append-only file of lines with one writer, this object, and its rotated generations.
  *
  * Lines that arrive while a write is under way share the next write and its one fdatasync. A batch that fails is
- * taken out of the file again, so a refused line is not stored; the file is opened anew where it was removed,
- * replaced or truncated, so that writing recovers by itself.
+ * taken out of the file again, so a refused line is not stored. If the file was removed, replaced or
+ * truncated, it is opened anew, so that writing recovers by itself.
  */
 export class LogFile {
   readonly path: string;
@@ -74,28 +74,31 @@ export class LogFile {
   }
 
   /**
-   * Creates the file if it is absent and cuts off a torn last line. To be called before the first `append`, which
-   * does the same if this was not called or failed. Rejects with the system's error.
+   * Creates the file if it is absent and cuts off a torn last line. Call it before the first `append`, which does
+   * the same if this was not called or failed. Rejects with the system's error.
    */
   async open(): Promise<void> {
     await this.#openRepaired();
-    // Where it fails, the next rotation does it, or fails with the error.
+    // If this fails, the next rotation does it, or fails with the error.
     await finishDrop(this.path).catch(() => undefined);
   }
 
   /**
-   * Appends so many lines, each of which ends in its only newline. Resolves once they are stored as `SYNC` says, in the order
-   * of the lines in the file. Rejects with the system's error if they could not be stored, while too many lines wait, and
-   * after `close`; then none of them is in the file.
+   * Appends this many lines, each of which ends in its only newline. Resolves once they are stored as `SYNC` says; calls
+   * resolve in the order of their lines in the file. Rejects with the system's error if they could not be stored, while
+   * too many lines wait, and after `close`; then none of them is in the file.
    */
   append(text: string, lines = 1): Promise<void> {
     return this.#queue.add(text, lines);
   }
 
-  /** The stored whole lines of this moment, the generations' first, to be closed. Rejects with the system's error if they cannot be read. */
+  /**
+   * The whole lines that are stored at this moment, those of the generations first. The caller has to close the view.
+   * Rejects with the system's error if they cannot be read.
+   */
   async view(): Promise<LogView> {
     for (;;) {
-      // No await stands between seeing that no rotation runs and taking the count, or one could begin unseen.
+      // No await may stand between seeing that no rotation runs and taking the count, or one could begin unseen.
       while (this.#rotating) await this.#rotating.catch(() => undefined);
       const rotations = this.#rotations;
       const parts: Part[] = [];
@@ -162,7 +165,7 @@ export class LogFile {
       if (SYNC === "interval") this.#syncTimer ??= setTimeout(() => this.#syncLater(), syncIntervalMs);
     } catch (error) {
       this.#failed = true;
-      // Takes the failed batch out; where even that fails, the next batch tries again first.
+      // This takes the failed batch out. If even that fails, the next batch tries it again first.
       await this.#openRepaired().catch(() => undefined);
       throw error;
     }
@@ -188,7 +191,7 @@ export class LogFile {
   }
 
   async #shift(): Promise<void> {
-    // What a generation holds is on disk whatever SYNC says: nothing repairs it later.
+    // A generation is synced whatever SYNC says, because nothing repairs it later.
     if (this.#handle) await this.#sync(this.#handle);
     await shiftGenerations(this.path, this.settings.KEPT_FILES);
     await this.#openRepaired();
@@ -197,7 +200,7 @@ export class LogFile {
 
   /** The handle to write with: the open one if the file is as the last batch left it, else a new one on a repaired file. */
   async #openRepaired(): Promise<{ handle: FileHandle; committed: Committed }> {
-    // Asking costs a microsecond where the file is known, waiting for a thread to ask fifty.
+    // A synchronous stat of a known file costs a microsecond; waiting for a thread that does it costs fifty.
     const found = statSync(this.path, { throwIfNoEntry: false });
     const before = this.#handle;
     if (before && this.#committed && found && isSame(found, this.#committed)) {
@@ -245,7 +248,7 @@ export class LogFile {
     }
   }
 
-  /** How many of a file's bytes may be kept or shown: of the one being written, those acknowledged. */
+  /** How many of a file's bytes may be kept or shown: in the one being written, only those that are acknowledged. */
   #limit(status: Stats): number {
     if (!this.#committed || !isSame(status, this.#committed)) return status.size;
     return Math.min(status.size, this.#committed.size);

@@ -14,7 +14,7 @@ const identityBytes = 256;
 
 /**
  * The log at one moment, across its generations, oldest first. It does not change while lines are appended or files
- * rotated away. To be closed by whoever asked for it.
+ * rotated away. The caller has to close it.
  */
 export class LogView {
   readonly size: number;
@@ -28,7 +28,10 @@ export class LogView {
     this.size = parts.reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** The same for the same bytes only: the first line's time and id say which log it is, and it is appended to only. */
+  /**
+   * A tag that is the same only for the same bytes. The first line's time and id tell which log it is, and a log is only
+   * ever appended to.
+   */
   async etag(): Promise<string> {
     const first = this.#parts.find(({ size }) => size > 0);
     if (!first) return `"empty-${this.start}"`;
@@ -41,7 +44,7 @@ export class LogView {
   /** The offset where the last `lines` lines begin. */
   async startOfTail(lines: number): Promise<number> {
     let behind = this.size;
-    // The newline that ends the line before the first one wanted.
+    // One more, for the newline that ends the line before the first one wanted.
     let wanted = lines + 1;
     for (const { handle, size } of this.#parts.toReversed()) {
       behind -= size;
@@ -53,15 +56,15 @@ export class LogView {
   }
 
   /**
-   * The bytes from `start` up to and without `end`, read as they are asked for. The stream fails where a file has
-   * become shorter than the view.
+   * The bytes from `start` to `end`, which is exclusive. They are read as they are asked for. The stream fails if a file
+   * has become shorter than the view.
    */
   stream(start: number, end: number): Readable {
     const chunks = this.#read(start, end, () => Buffer.allocUnsafe(chunkBytes));
     return Readable.from(chunks, { objectMode: false, highWaterMark: 1 });
   }
 
-  /** The same in chunks of two buffers by turns: each is overwritten when the one after the next is asked for. */
+  /** The same in chunks that use two buffers in turn: a chunk is overwritten when the second one after it is asked for. */
   chunks(start: number, end: number): AsyncGenerator<Buffer> {
     const size = Math.min(chunkBytes, end - start);
     let [used, free]: (Buffer | undefined)[] = [];
@@ -76,7 +79,7 @@ export class LogView {
     await Promise.all(this.#parts.map(({ handle }) => handle.close()));
   }
 
-  /** Reads one chunk ahead: while a caller hands on what it was given, a thread reads the next. */
+  /** Reads one chunk ahead: while the caller passes one on, a thread reads the next. */
   async *#read(start: number, end: number, next: () => Buffer): AsyncGenerator<Buffer> {
     const reads = this.#reads(start, end, next);
     for (let ahead = begun(reads); ahead; ) {
@@ -100,7 +103,7 @@ export class LogView {
   }
 }
 
-/** Begins the next read. Whoever asks for its bytes learns of its failure; where nobody does any more, it is none. */
+/** Begins the next read. A caller that awaits its bytes learns of a failure; if nobody does, the failure is ignored. */
 function begun(reads: Generator<Promise<Buffer>>): Promise<Buffer> | undefined {
   const read = reads.next().value as Promise<Buffer> | undefined;
   read?.catch(() => undefined);

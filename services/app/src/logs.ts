@@ -22,13 +22,13 @@ export function sendLines({ log }: Context): RequestHandler {
   };
 }
 
-/** The offset in the view where the answer begins: the oldest byte where older ones are asked for. */
+/** The offset in the view where the answer begins. A position before the view means its first byte. */
 async function firstByte(view: LogView, begin: Begin): Promise<number> {
   if (begin === undefined) return 0;
   return "tail" in begin ? view.startOfTail(begin.tail) : Math.max(0, begin.from - view.start);
 }
 
-/** Says where this log begins and ends to a reader whose position it has never had. */
+/** Tells a reader whose position lies behind the log's end where this log begins and ends. */
 function beyond(view: LogView, res: Response): Problem {
   res.set({ "Log-Start": String(view.start), "Content-Range": `bytes */${view.size}` });
   return new Problem(416, `the log ends at position ${view.start + view.size}, before from`, {
@@ -36,7 +36,7 @@ function beyond(view: LogView, res: Response): Problem {
   });
 }
 
-/** Sends the view's bytes behind `first`, of which a Range may pick some. */
+/** Sends the view's bytes from `first` on, or the part of them that a Range picks. */
 async function sendFrom(view: LogView, first: number, req: Request, res: Response): Promise<void> {
   res.set({ "Accept-Ranges": "bytes", "Cache-Control": "no-cache" }).type("text/plain");
   if (req.fresh) return void res.status(304).end();
@@ -54,7 +54,7 @@ async function sendFrom(view: LogView, first: number, req: Request, res: Respons
   res.end();
 }
 
-/** Writes a chunk; true once the kernel has it, so that its buffer may be used again, false where the client has gone. */
+/** Writes a chunk. True once the kernel has it, so that its buffer may be used again; false if the client has gone. */
 function written(res: Response, chunk: Buffer): Promise<boolean> {
   return new Promise((resolve) => {
     const gone = (): void => resolve(false);
@@ -67,8 +67,8 @@ function written(res: Response, chunk: Buffer): Promise<boolean> {
 }
 
 /**
- * The one range to send, without its end; "none" if it lies outside; undefined to send everything, as several ranges
- * and what is not a range get too.
+ * The range to send, its end exclusive; "none" if it lies outside the log; undefined to send everything, which is also
+ * the answer to several ranges and to a malformed one.
  */
 function wantedRange(req: Request, res: Response, size: number): Range | "none" | undefined {
   const condition = req.get("If-Range");
@@ -86,7 +86,7 @@ interface Range {
   end: number;
 }
 
-/** Where the answer begins: with so many of the last lines, or at a position; undefined for the log's first line. */
+/** Where the answer begins: with this many of the last lines, or at a position; undefined for the log's first line. */
 type Begin = { tail: number } | { from: number } | undefined;
 
 function beginIn({ tail, from }: Request["query"]): Begin {

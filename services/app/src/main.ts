@@ -5,7 +5,7 @@ import { startService } from "./service.ts";
 
 const exitConfig = 78; // EX_CONFIG of sysexits.h
 
-// A write per line would cost a tenth of a request. What is not yet written is at exit.
+// A write per line would cost a tenth of a request. What is not written yet is written at exit.
 const logger = pino(pino.destination({ sync: false, minLength: 8192, periodicFlush: 100 }));
 const directory = process.env.CONFIG_DIR ?? "/app/config";
 const load = () => loadConfig(directory, process.env);
@@ -22,7 +22,7 @@ const unwatched = (err: unknown) =>
   logger.warn({ err, directory }, "configuration changes will not be picked up");
 try {
   watchConfig(directory, reload, unwatched);
-  // What changed between reading and watching.
+  // The configuration may have changed between reading and watching.
   reload();
 } catch (err) {
   unwatched(err);

@@ -3,17 +3,17 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 /** The service's metrics and the registry that holds them beside the process's own. */
 export interface Metrics {
   registry: Registry;
-  /** Calls of /log, whatever came of them. */
+  /** Calls of /log, whatever their outcome. */
   logRequests: Counter;
-  /** Calls of POST /logs, whatever came of them. */
+  /** Calls of POST /logs, whatever their outcome. */
   manyRequests: Counter;
-  /** Lines that were to be written, by result. A call refused before that counts in neither. */
+  /** Lines that were to be written, by result. A call that is refused before that counts as neither. */
   logWrites: Counter<"result">;
   /** Requests that repeated an earlier one and were answered with its outcome. */
   logRetries: Counter;
   /** Seconds per fdatasync that succeeded. */
   fsyncDuration: Histogram;
-  /** Syncs that failed beside a write: those of `SYNC=interval`. */
+  /** Syncs that failed after their write had succeeded, which only `SYNC=interval` allows. */
   syncFailures: Counter;
   /** Lines per write. */
   batchLines: Histogram;
@@ -26,7 +26,7 @@ export interface Metrics {
   tornLines: Counter;
   /** New versions of the configuration, by whether they were applied. */
   configReloads: Counter<"result">;
-  /** 1 while the configuration in use is the one that is mounted, 0 after that was refused. */
+  /** 1 while the mounted configuration is in use, 0 after it was refused. */
   configCurrent: Gauge;
   /** Seconds per request. */
   requestDuration: Histogram<"method" | "route" | "status_code">;

@@ -7,9 +7,9 @@ const quietRoutes = new Set(["/livez", "/readyz", "/metrics"]);
 const slowSeconds = 1;
 
 /**
- * Gives the request its id and returns it; measures and logs the request when its answer has ended or broken off. With
- * `ACCESS_LOG=problems` a line is for those that failed (400 and above, or without an answer) or took a second and more:
- * behind a mesh the gateway has a line for each. The others are logged at level debug.
+ * Gives the request its id and returns it; measures and logs the request once its answer has ended or broken off. With
+ * `ACCESS_LOG=problems` only requests that failed (400 and above, or no answer) or took a second or more are logged at
+ * level info. The others are logged at level debug, because the gateway of a mesh has a line for every request.
  */
 export function observe(
   context: Context,
@@ -37,7 +37,7 @@ export function observe(
 
 const onlyProblems = ({ config }: Context): boolean => config.ACCESS_LOG === "problems";
 
-/** The id that a header gives the request; undefined if it could not stand in a line as one word. */
+/** The id that a header gives the request; undefined if it cannot be one word of a log line. */
 export function idIn(req: IncomingMessage, header: string): string | undefined {
   const given = req.headers[header];
   return typeof given === "string" && /^[\w.:-]{1,128}$/.test(given) ? given : undefined;

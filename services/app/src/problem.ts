@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 
 /** What is wrong with a part of a request. */
 export interface Mistake {
-  /** The line of the body, from 1, where it has many. */
+  /** The line of the body, counted from 1, if the body has many. */
   line?: number;
   /** The member of the request body, or the query parameter, at fault. */
   field?: string | undefined;
@@ -20,8 +20,8 @@ export class Problem extends Error {
   readonly retryAfter: number | undefined;
 
   /**
-   * `detail` is for the caller to read, `field` is at fault for it; `cause` goes to the service's log only; a caller may try
-   * again after `retryAfter` seconds.
+   * `detail` is for the caller to read, and `field` is the part of the request at fault. `cause` goes to the service's log
+   * only. The caller may try again after `retryAfter` seconds.
    */
   constructor(
     status: number,
@@ -58,7 +58,7 @@ export function answerProblems(logger: Logger): ErrorRequestHandler {
   return (error: unknown, req, res, _next) => sendProblem(logger, req, res, error);
 }
 
-/** Answers with problem+json for what was thrown; what has a cause in the service is logged as an error. */
+/** Answers with problem+json for what was thrown. A problem with a cause in the service is logged as an error. */
 export function sendProblem(logger: Logger, req: IncomingMessage, res: ServerResponse, error: unknown): void {
   const problem = toProblem(error);
   if (problem.cause !== undefined) {

@@ -3,8 +3,8 @@ import { type Config, ConfigError } from "./config.ts";
 import type { Context } from "./context.ts";
 
 /**
- * Applies what `load` returns to requests that arrive from now on, but for the ports and the log's directory, which need a
- * restart. Where it throws a ConfigError everything stays as it is. Either is logged and counted.
+ * Applies what `load` returns to requests that arrive from now on, except for the ports and the log's directory, which
+ * need a restart. If it throws a ConfigError, everything stays as it is. Both outcomes are logged and counted.
  */
 export function reload(context: Context, load: () => Config): void {
   const { log, logger, metrics } = context;

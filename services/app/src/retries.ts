@@ -2,18 +2,18 @@ import { hash } from "node:crypto";
 import { printable } from "./line.ts";
 
 const minRemembered = 10_000;
-/** How many lines one request may bring: the lines of the last one are all known after a restart. */
+/** How many lines one request may bring, so that all lines of the last request are known after a restart. */
 export const maxLines = minRemembered;
-// Up to here, in characters, keeping a message costs less than its digest.
+// Up to this many characters, keeping a message costs less than keeping its digest.
 const shortMessage = 256;
 
 /**
  * Which lines were written lately, so that a retry is answered instead of written a second time.
- * A line is known by its request id and its message, or a long message's digest; the lines of one request are known as one. It
- * keeps the last 10,000 to 20,000 of them.
+ * A line is known by its request id and its message, or by the digest of a long message. The lines of one POST /logs are
+ * known as one. The window keeps the last 10,000 to 20,000 of them.
  */
 export class RetryWindow {
-  // Two maps, and the older one goes as a whole: a map that loses its first key each time searches ever longer for it.
+  // The older of two maps is dropped as a whole: a map that loses its first key each time searches ever longer for it.
   #newer = new Map<string, Promise<void>>();
   #older = new Map<string, Promise<void>>();
 
@@ -38,7 +38,7 @@ export class RetryWindow {
   /** Keeps the lines of a file as writes that succeeded. */
   restore(lines: string): void {
     const done = Promise.resolve();
-    // The dot would end at U+2028 too, and older lines hold control characters that are escaped by now.
+    // A dot would also stop at U+2028. Older lines hold control characters that are escaped today.
     for (const [, id, escaped] of printable(lines).matchAll(/^\S+ (\S+) ([^\n]*)\n/gm)) {
       if (id !== undefined && escaped !== undefined) this.remember(retryKey(id, escaped), done);
     }
@@ -51,7 +51,7 @@ export function manyKey(id: string, escapedMessages: string[]): string {
   return `${id}\r\r${hash("sha256", escapedMessages.join("\n"), "base64")}`;
 }
 
-/** The key of a line: its request's id and its message, escaped as in the file; of a long message the digest. */
+/** The key of a line: its request's id and its message, escaped as in the file, or the digest of a long message. */
 export function retryKey(id: string, escapedMessage: string): string {
   // Neither an id nor an escaped message holds these separators.
   if (escapedMessage.length <= shortMessage) return `${id}\n${escapedMessage}`;

@@ -1,4 +1,4 @@
-/** Room for bodies: how many of their bytes the service holds at a time, however many clients send. */
+/** Room for bodies: it limits how many of their bytes the service holds at a time, however many clients send. */
 import type { IncomingMessage } from "node:http";
 import { Problem } from "./problem.ts";
 
@@ -7,11 +7,11 @@ const maxWaiting = 128;
 // Shorter than a gateway's timeout of one attempt, so that it gets the answer and tries another pod.
 const maxWaitMs = 1000;
 
-/** A number of bytes, of which each request takes its share until it is answered. */
+/** A number of bytes. Each request takes its share of them until it is answered. */
 export class Room {
   readonly #bytes: number;
   #taken = 0;
-  // In the order of their arrival.
+  // How to admit each waiting request, and the bytes that it wants, in the order of arrival.
   readonly #waiting = new Map<() => void, number>();
 
   constructor(bytes: number) {
@@ -19,9 +19,10 @@ export class Room {
   }
 
   /**
-   * Takes so many bytes for a request, which `leave` gives back. Where they are not free, the returned promise resolves once
-   * they are; until then the request's body is not read, so that the sender waits. A body that is larger than the room gets it alone.
-   * Rejects with a Problem, and takes nothing, after a second of waiting, where too many wait, and when the sender has gone.
+   * Takes this many bytes for a request; `leave` gives them back. If they are not free, the returned promise resolves
+   * once they are. Until then the request's body is not read, so that the sender waits. A body that is larger than the
+   * room has it to itself. The promise rejects with a Problem, and nothing is taken, after a second of waiting, if too
+   * many requests wait, and when the sender has gone.
    */
   enter(req: IncomingMessage, bytes: number): Promise<void> | undefined {
     if (this.#waiting.size === 0 && this.#hasRoomFor(bytes)) {
@@ -54,7 +55,7 @@ export class Room {
         clearTimeout(timer);
         req.off("close", gone);
         end();
-        // Whoever waited behind a large body may fit where it did not.
+        // A request that waited behind a large body may fit where that one did not.
         this.leave(0);
       };
       const admit = stopWaiting(resolve);

@@ -25,17 +25,17 @@ const keepAliveMs = 65 * 60_000;
 // How long a whole request may take to arrive. A sender that stops in the middle keeps others waiting no longer than this.
 const requestMs = 60_000;
 
-// A byte that is sent may take eight as text, and the pod has 256 MiB for everything. One write takes about 1 MiB.
+// One byte of a body may take eight bytes as text, and the pod has 256 MiB for everything. One write takes about 1 MiB.
 const roomBytes = 4 * 1024 * 1024;
 
 /** A running service. */
 export interface Service {
-  /** The ports that are listened on, also where the configuration says 0. */
+  /** The ports that the service listens on, also if the configuration says 0. */
   port: number;
   metricsPort: number;
   /**
-   * Applies what `load` returns to requests that arrive from now on, but for the ports and the log's directory.
-   * Where it throws a ConfigError everything stays as it is. Either is logged and counted.
+   * Applies what `load` returns to requests that arrive from now on, except for the ports and the log's directory.
+   * If it throws a ConfigError, everything stays as it is. Both outcomes are logged and counted.
    */
   reload(load: () => Config): void;
   /**
@@ -46,8 +46,8 @@ export interface Service {
 }
 
 /**
- * Opens the log file and listens on both ports. A log file that cannot be opened yet makes the service unready,
- * not absent. Rejects if a port cannot be had.
+ * Opens the log file and listens on both ports. If the log file cannot be opened yet, the service runs but is not ready.
+ * Rejects if it cannot listen on a port.
  */
 export async function startService(config: Config, logger: Logger): Promise<Service> {
   const metrics = createMetrics();
@@ -116,7 +116,7 @@ async function listen(server: Server, port: number): Promise<number> {
 async function close(server: Server): Promise<void> {
   const closed = once(server, "close");
   server.close();
-  // Connections that finish their request later become idle then, not now.
+  // A connection becomes idle only when its request has finished, so they are closed again and again.
   const idle = setInterval(() => server.closeIdleConnections(), 100);
   const deadline = setTimeout(() => server.closeAllConnections(), unfinishedRequestsMs);
   await closed;

@@ -7,8 +7,8 @@ import { Problem } from "./problem.ts";
 const diskFullCodes = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 
 /**
- * The ids under which a request's lines are known, the first of which they begin with. A gateway gives each of a caller's
- * attempts a request id of its own; the caller's key stays, over pods and restarts.
+ * The ids under which a request's lines are known; the lines are stored with the first. A gateway gives each of a caller's
+ * attempts a request id of its own, but the caller's key stays the same across pods and restarts.
  */
 export function idsOf(req: IncomingMessage, requestId: string): [string, ...string[]] {
   const key = idIn(req, "idempotency-key");
@@ -24,7 +24,7 @@ export function isRetry({ headers }: IncomingMessage): boolean {
  * Waits for the write of a request's lines, counts it and keeps it for the request's retries.
  * @param keys under which the retries look for the write
  * @param lines how many are written
- * Rejects with a Problem where they could not be stored; then a retry writes them.
+ * Rejects with a Problem if they could not be stored; a retry then writes them.
  */
 export async function settle(
   { metrics, retries }: Context,
@@ -43,7 +43,7 @@ export async function settle(
   metrics.logWrites.inc({ result: "success" }, lines);
 }
 
-/** Waits for the write of an earlier request that this one repeats. Rejects with a Problem where that failed. */
+/** Waits for the write of an earlier request that this one repeats. Rejects with a Problem if that failed. */
 export async function repeat({ metrics }: Context, write: Promise<unknown>, lines: number): Promise<void> {
   metrics.logRetries.inc();
   await write.catch((cause) => {

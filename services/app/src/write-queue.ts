@@ -23,7 +23,7 @@ export class WriteQueue {
   #flushing: Promise<void> | undefined;
 
   /**
-   * @param write stores a batch, or rejects and leaves nothing of it; is not called again before it has ended
+   * @param write stores a batch, or rejects and leaves nothing of it; it is not called again before it has ended
    * @param written is told how many lines a stored batch had
    */
   constructor(write: (bytes: Buffer) => Promise<void>, written: (lines: number) => void) {
@@ -36,7 +36,10 @@ export class WriteQueue {
     return this.#lines;
   }
 
-  /** Resolves once the lines are written, all in one write. Rejects with what `write` rejects with, while too many wait, and after `close`. */
+  /**
+   * Resolves once the lines are written, all in one write. Rejects with the error of `write`, while too many lines wait,
+   * and after `close`.
+   */
   add(text: string, lines = 1): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new Error("the log file is closed"));
@@ -71,7 +74,7 @@ export class WriteQueue {
     this.#flushing = undefined;
   }
 
-  /** Waits for lines to share the write, as long as every turn of the event loop brings some, until they are enough. */
+  /** Waits for more lines to share the write, until there are enough or a turn of the event loop brings none. */
   async #gather(): Promise<void> {
     for (let before = 0; before < this.#lines && this.#lines < enoughLines; ) {
       before = this.#lines;

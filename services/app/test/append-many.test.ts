@@ -4,6 +4,7 @@ import { readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { parseLine } from "../src/line.ts";
 import {
   entriesOf,
@@ -287,6 +288,7 @@ describe("a retry of POST /logs", () => {
 });
 
 test("kill -9 under POST /logs: what was acknowledged is stored once, over repeats", {
+  ...slow,
   timeout: 60_000,
 }, async () => {
   const LOG_DIR = await temporaryDirectory();

@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished } from "vitest";
+import { sweep } from "../../../lib/test/long.ts";
 import { entriesOf, ServiceProcess } from "./running.ts";
 
 const mib = 1024 * 1024;
@@ -64,10 +65,9 @@ const attacks: Record<string, Attack> = {
   },
 };
 
-test.for(Object.entries(attacks))(
+sweep(Object.entries(attacks), 2)(
   "%s stay below the pod's memory",
-  { timeout: 300_000 },
-  async ([, attack]) => {
+  async (_, attack) => {
     const service = await ServiceProcess.start(
       { ACCESS_LOG: "problems", MAX_FILE_BYTES: String(1024 * mib) },
       {},
@@ -84,6 +84,7 @@ test.for(Object.entries(attacks))(
     const lines = attack.path === "/log" ? 1 : attack.body.toString().split("\n").length;
     expect(await entriesOf(service.file)).toHaveLength(stored * lines);
   },
+  300_000,
 );
 
 /** Sends the attack's requests one after the other on one connection. @returns their statuses */

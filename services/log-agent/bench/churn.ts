@@ -1,7 +1,7 @@
 /**
  * Memory of the agent while pods come and go: each brings a file of ten lines and is deleted once they are printed.
- * PODS pods in all (default 10,000), 100 every BATCH_SECONDS (default 3; 0 as fast as they are read). Its metrics are
- * scraped every 5 s, as Prometheus does. Prints a row every tenth of the way, and fails if a line is missing.
+ * There are PODS pods in all (default 10,000), 100 every BATCH_SECONDS (default 3; 0: as fast as they are read). The
+ * agent's metrics are scraped every 5 s, as by Prometheus. It prints ten rows, and fails if a line is missing.
  */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

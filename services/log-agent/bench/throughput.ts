@@ -1,10 +1,9 @@
 /**
- * How fast the agent catches up with files that are there, beside `tail -F | cat` and rsyslog's imfile, one after the
- * other in every round. Lines are those of the API; what each program prints is counted, and its CPU time read from
+ * How fast the agent catches up with existing files, compared with `tail -F | cat` and rsyslog's imfile. They run one
+ * after the other in every round, on lines of the API. What each prints is counted, and its CPU time is read from
  * /proc. LINES, FILES and ROUNDS set the size; RSYSLOGD and RSYSLOG_MODULES name an rsyslog that is not installed.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
 import {
   closeSync,
   existsSync,
@@ -16,9 +15,9 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../../../lib/test/free-port.ts";
 import { configurations, type Encoding, findCollector, memoryLimit } from "../test/agent.ts";
 
 const files = Number(process.env.FILES ?? 6);
@@ -49,7 +48,7 @@ const paths = Array.from({ length: files }, (_, file) => {
 
 const ticks = Number(spawnSync("getconf", ["CLK_TCK"]).stdout.toString());
 
-/** CPU seconds and resident bytes of processes, with what they have started. */
+/** The CPU seconds and the highest resident memory, in bytes, of some processes together. */
 function usage(pids: number[]): { cpu: number; rss: number } {
   let cpu = 0;
   let rss = 0;
@@ -62,15 +61,7 @@ function usage(pids: number[]): { cpu: number; rss: number } {
   return { cpu, rss };
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  return port;
-}
-
-/** Runs a program until as many lines as there are have come out of it, into a file. */
+/** Runs a program, which writes to a file, until it has written all the lines. */
 async function measure(start: (state: string, out: number) => Promise<ChildProcess[]>): Promise<Result> {
   const state = mkdtempSync(join(work, "state-"));
   const output = join(state, "output");

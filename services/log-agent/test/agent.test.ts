@@ -18,6 +18,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { slow, sweep } from "../../../lib/test/long.ts";
 import { Agent, configurations, type Encoding, findCollector, type Printed } from "./agent.ts";
 
 const encodings = Object.keys(configurations) as Encoding[];
@@ -40,12 +41,18 @@ const settled = async (amount: number): Promise<void> =>
 // Built by `./deploy.sh`, which a machine that only runs the tests has not done.
 const made = describe.skipIf(findCollector() === undefined);
 
-made.each(encodings)("the agent with %s", (encoding) => {
+/** What one encoding does before a commit, the other does among the slow tests: see below for what they have in common. */
+const eachEncoding = (run: (encoding: Encoding) => void): void => {
+  for (const [at, encoding] of encodings.entries())
+    made(`the agent with ${encoding}`, at === 0 ? {} : slow, () => run(encoding));
+};
+
+eachEncoding((encoding) => {
   beforeEach(() => {
     agent = new Agent(encoding);
   });
 
-  test.each(["::1", "0:0:0:0:0:0:0:1", "::ffff:127.77.0.1", "127.77.0.1"])(
+  sweep(["::1", "127.77.0.1", "0:0:0:0:0:0:0:1", "::ffff:127.77.0.1"], 1)(
     "starts on the pod address %s, and says there what it has done",
     async (address) => {
       await agent.startAt(address);
@@ -97,7 +104,7 @@ made.each(encodings)("the agent with %s", (encoding) => {
     expect(agent.printed()).toHaveLength(4);
   });
 
-  test("goes on reading beside what is no file: a FIFO, a socket, a directory", async () => {
+  test("goes on reading beside what is no file: a FIFO, a socket, a directory", slow, async () => {
     const volume = agent.volume("uid-1");
     const other = agent.volume("uid-2");
     execFileSync("mkfifo", [join(other, "app.log"), join(other, "app.log.1")]);
@@ -175,7 +182,7 @@ made.each(encodings)("the agent with %s", (encoding) => {
       expect(places.get(text)?.size).toBe(1);
   });
 
-  test("a new file in place of a removed one is a new file, whatever its inode", async () => {
+  test("a new file in place of a removed one is a new file, whatever its inode", slow, async () => {
     await agent.start();
     const file = join(agent.volume("uid-1"), "app.log");
     let written = "";
@@ -210,32 +217,36 @@ made.each(encodings)("the agent with %s", (encoding) => {
     expect(agent.printed().map(textOf).sort()).toEqual(written.sort());
   });
 
-  test("goes on after SIGTERM without losing or repeating, also over what was written while it was away", async () => {
-    const file = join(agent.volume("uid-1"), "app.log");
-    let written = "";
-    for (let run = 0; run < 4; run++) {
-      await agent.start();
-      for (let i = 0; i < 20; i++) {
-        const text = lines(20);
-        appendFileSync(file, text);
-        written += text;
-        await sleep(15);
+  test(
+    "goes on after SIGTERM without losing or repeating, also over what was written while it was away",
+    slow,
+    async () => {
+      const file = join(agent.volume("uid-1"), "app.log");
+      let written = "";
+      for (let run = 0; run < 4; run++) {
+        await agent.start();
+        for (let i = 0; i < 20; i++) {
+          const text = lines(20);
+          appendFileSync(file, text);
+          written += text;
+          await sleep(15);
+        }
+        await agent.stop();
+        const away = lines(30);
+        appendFileSync(file, away);
+        written += away;
+        if (run === 1) renameSync(file, `${file}.1`);
       }
-      await agent.stop();
-      const away = lines(30);
-      appendFileSync(file, away);
-      written += away;
-      if (run === 1) renameSync(file, `${file}.1`);
-    }
-    await agent.start();
-    await settled(4 * 430);
-    await sleep(500);
-    // The rotated file and the new one are read side by side.
-    const sorted = (text: string): string[] => text.split(/(?<=\n)/).sort();
-    expect(sorted(texts(agent.printed()))).toEqual(sorted(written));
-    const places = (printed: Printed[]): string[] => printed.map((line) => JSON.stringify(line)).sort();
-    expect(places(agent.stored())).toEqual(places(agent.printed()));
-  });
+      await agent.start();
+      await settled(4 * 430);
+      await sleep(500);
+      // The rotated file and the new one are read side by side.
+      const sorted = (text: string): string[] => text.split(/(?<=\n)/).sort();
+      expect(sorted(texts(agent.printed()))).toEqual(sorted(written));
+      const places = (printed: Printed[]): string[] => printed.map((line) => JSON.stringify(line)).sort();
+      expect(places(agent.stored())).toEqual(places(agent.printed()));
+    },
+  );
 
   test("goes on after kill -9: no line is lost, and what repeats has the same place", async () => {
     const file = join(agent.volume("uid-1"), "app.log");
@@ -265,7 +276,7 @@ made.each(encodings)("the agent with %s", (encoding) => {
     expect(places.size).toBe(expected.size);
   });
 
-  test("drops stored lines by size, keeping the newest", async () => {
+  test("drops stored lines by size, keeping the newest", slow, async () => {
     await agent.start(
       "exporters::file/store::rotation::max_megabytes=1",
       "exporters::file/store::rotation::max_backups=2",
@@ -283,7 +294,7 @@ made.each(encodings)("the agent with %s", (encoding) => {
     expect(stored.at(-1)).toEqual(agent.printed().at(-1));
   });
 
-  test("counts every line of generations that are read side by side", async () => {
+  test("counts every line of generations that are read side by side", slow, async () => {
     const volume = agent.volume("uid-1");
     for (const name of ["app.log", "app.log.1", "app.log.2", "app.log.3"])
       appendFileSync(join(volume, name), lines(500));
@@ -292,7 +303,7 @@ made.each(encodings)("the agent with %s", (encoding) => {
     await expect.poll(() => agent.counted(), { timeout: 10_000 }).toBe(2000);
   });
 
-  test("has the lag of every line while it catches up with many files", async () => {
+  test("has the lag of every line while it catches up with many files", slow, async () => {
     const amount = 5000;
     for (let pod = 0; pod < 6; pod++)
       appendFileSync(join(agent.volume(`uid-${pod}`), "app.log"), lines(amount));

@@ -11,9 +11,9 @@ import {
   rmSync,
   statSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { freePort } from "../../../lib/test/free-port.ts";
 
 const repository = resolve(import.meta.dirname, "../../..");
 const deployed = join(repository, "gitops/apps/log-agent/base/agent");
@@ -68,15 +68,6 @@ const parse = (text: string): Printed[] =>
     .split("\n")
     .filter((line) => line.startsWith("{"))
     .map((line) => JSON.parse(line) as Printed);
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** An agent on a node of its own, below one temporary directory. */
 export class Agent {

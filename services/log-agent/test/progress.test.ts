@@ -5,6 +5,7 @@ import { mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { Agent, findCollector } from "./agent.ts";
 
 const deployed = resolve(import.meta.dirname, "../../../gitops/apps/log-agent/base/agent");
@@ -81,14 +82,18 @@ describe.skipIf(findCollector() === undefined)("the agent's progress", () => {
     expect(agent.stored()).toEqual([]);
   });
 
-  test("leaves one alone of which it has never had an answer: its own means may be what fails", async () => {
-    await agent.start();
-    startWatch("kill -SEGV $$");
-    await sleep(12_000);
-    expect([agent.runs, said]).toEqual([true, expect.not.stringContaining("it is ended")]);
-  });
+  test(
+    "leaves one alone of which it has never had an answer: its own means may be what fails",
+    slow,
+    async () => {
+      await agent.start();
+      startWatch("kill -SEGV $$");
+      await sleep(12_000);
+      expect([agent.runs, said]).toEqual([true, expect.not.stringContaining("it is ended")]);
+    },
+  );
 
-  test("leaves one alone whose disk is full: it waits, and does not lose its place", async () => {
+  test("leaves one alone whose disk is full: it waits, and does not lose its place", slow, async () => {
     await agent.start("exporters::file/store::path=/dev/full", "exporters::file/store::rotation=null");
     writeFileSync(join(agent.volume("uid-1"), "app.log"), line("refused"));
     startWatch();

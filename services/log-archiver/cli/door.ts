@@ -14,9 +14,9 @@ export interface Door {
 }
 
 /**
- * The address in `LOGS_URL`, which `./deploy.sh env` sets where there is one; elsewhere a port of this machine that
- * kubectl forwards.
- * @throws Failure where there is neither
+ * Opens the way: the address in `LOGS_URL`, which `./deploy.sh env` sets if there is one, or else a port of this machine
+ * that kubectl forwards.
+ * @throws Failure if there is neither
  */
 export async function openDoor(url = process.env.LOGS_URL): Promise<Door> {
   if (url) return { url: url.replace(/\/+$/, ""), close: () => undefined };

@@ -6,7 +6,7 @@ import { openDoor } from "./door.ts";
 import { run } from "./run.ts";
 import { ask, follow, type Row, textOf } from "./search.ts";
 
-/** Nothing was found: as with grep no failure, and not the same as something. */
+/** Nothing was found. As with grep this is no failure, but a caller can tell it from success. */
 const nothingFound = 4;
 
 const howMany = (text: string): number => {
@@ -47,7 +47,7 @@ Exit codes: 0 found, 1 failed, ${nothingFound} nothing found, ${exitCode.usage} 
   )
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : exitCode.usage));
 
-// A reader such as head(1) that has seen enough is no failure.
+// It is not a failure when a reader such as head(1) has seen enough.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
 
 program.action(async (words: string[], options) => {

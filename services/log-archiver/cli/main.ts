@@ -123,7 +123,7 @@ function leaveOut(reason: string): void {
   process.exitCode = exitCode.incomplete;
 }
 
-/** Sends an archive with its manifest. One that is refused does not keep the others from being sent. */
+/** Sends an archive with its manifest. If it is refused, the others are sent all the same. */
 async function sendTo(pod: string, shelf: Shelf, manifest: Manifest): Promise<void> {
   const { archive } = manifest;
   let path: string;
@@ -164,7 +164,7 @@ async function podsOf(job: string): Promise<PodStatus[]> {
   return (JSON.parse(stdout) as { items: PodStatus[] }).items;
 }
 
-/** Waits for the archiver's container to run, or to have run. */
+/** Waits until the archiver's container runs or has run. Returns its pod's name. */
 async function podOf(job: string, deadline: number): Promise<string> {
   for (;;) {
     for (const { metadata, status } of await podsOf(job)) {

@@ -1,38 +1,38 @@
-/** Asking the search store for lines: each once, in the order of their times, and safe for a terminal. */
+/** Asks the search store for lines: each once, in the order of their times, and safe for a terminal. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../src/failure.ts";
 import { linesOfAnswer } from "../src/search-store.ts";
 
-/** A line as the search store gives it back, or what a pipe of LogsQL made of lines. */
+/** A line as the search store returns it, or a row that a pipe of LogsQL made from lines. */
 export interface Row {
-  /** RFC 3339, of the request. Without it the row is no line. */
+  /** The time of the request, RFC 3339. A row without it is not a line. */
   _time?: string;
   _msg?: string;
   pod?: string;
   uid?: string;
   request_id?: string;
-  /** Which log the line is of, over its rotations, and where in it; of a line out of an archive, the archive and where in that. */
+  /** The log across its rotations, or the archive, that the line is from; `offset` is the line's place there. */
   file?: string;
   offset?: string;
   /** The archive that a line was restored from. */
   archive?: string;
 }
 
-/** What is asked for. */
+/** Which lines to ask for. */
 export interface Question {
   /** LogsQL. */
   query: string;
   pod?: string | undefined;
   from: Date;
   to?: Date | undefined;
-  /** The newest so many. */
+  /** At most this many, the newest. */
   limit: number;
 }
 
 /** Lines that were found, the oldest first. */
 export interface Found {
   rows: Row[];
-  /** True where there may be older ones. */
+  /** True if there may be older ones. */
   cut: boolean;
 }
 
@@ -42,10 +42,10 @@ const next = "kubectl --namespace search get pods";
 /**
  * Asks for lines.
  * @param url of the search store's door
- * @throws Failure where it does not answer, or does not understand the query
+ * @throws Failure if it does not answer, or does not understand the query
  */
 export async function ask(url: string, { query, pod, from, to, limit }: Question): Promise<Found> {
-  // Where lines are there twice more are asked for, until there are enough or no more.
+  // If some lines are there twice, this asks for more until there are enough, or no others.
   for (let wanted = limit; ; wanted *= 2) {
     const form = new URLSearchParams({ query, limit: String(wanted), start: from.toISOString() });
     if (to) form.set("end", to.toISOString());
@@ -83,12 +83,12 @@ async function post(url: string, form: URLSearchParams): Promise<Response> {
 const contentOf = ({ _time, request_id, _msg, ...row }: Row): string =>
   [_time, request_id, request_id ? "" : (row.pod ?? row.uid), _msg].join("\t");
 
-/** What says that two rows are one line that was handed on twice. */
+/** Two rows of the same identity are one line that was sent on twice. */
 export const identityOf = (row: Row): string => [contentOf(row), row.file, row.offset].join("\t");
 
 /**
- * Each line once. A line was handed on twice where it has the same place in the same log. One out of an archive, which
- * knows no such place, goes where its node's store handed it on as well.
+ * Each line once. Two rows with the same place in the same log are one line that was sent on twice. An archive does not
+ * know that place, so a row out of an archive is left out if the line came from its node's store as well.
  */
 export function unique(rows: Row[]): Row[] {
   const once = [...new Map(rows.map((row) => [identityOf(row), row])).values()];
@@ -111,38 +111,38 @@ export function inOrder(rows: Row[]): Row[] {
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-// Fractions of a second have as many digits as they need: 12.5Z is behind 12.45Z, and 12Z before both.
+// Fractions of a second have as many digits as they need: 12.5Z comes after 12.45Z, and 12Z before both.
 const instant = (time: string): string => {
   const [, second = time, fraction = ""] = /^(.*?)(?:\.(\d+))?Z$/.exec(time) ?? [];
   return `${second}.${fraction.padEnd(9, "0")}`;
 };
 
-// C0 controls but tab, DEL, C1 controls, line separators, and what turns the direction of text round.
+// C0 controls except tab, DEL, C1 controls, line separators, and what reverses the direction of text.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what a terminal must not be sent
 const unsafe = /[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** A text that a terminal may be sent: controls stand as `\xNN` or `\u{NNNN}`. */
+/** A text that is safe to send to a terminal: control characters become `\xNN` or `\u{NNNN}`. */
 export const printable = (text: string): string =>
   text.replace(unsafe, (character) => {
     const code = character.charCodeAt(0).toString(16);
     return code.length <= 2 ? `\\x${code.padStart(2, "0")}` : `\\u{${code}}`;
   });
 
-/** A row as it is printed: time, pod, request id and message; what is no line as JSON. */
+/** A row as it is printed: time, pod, request id and message, or JSON if it is not a line. */
 export function textOf(row: Row, json: boolean): string {
   if (json || row._time === undefined) return printable(JSON.stringify(row));
   const { _time, pod, uid, request_id, _msg } = row;
   return printable([_time, pod || uid || "-", request_id || "-", _msg ?? ""].join(" "));
 }
 
-// Lines become visible within this time after they were written, or are not shown live.
+// A line that becomes visible later than this after it was written is not shown live.
 const lateMs = 30_000;
 const pauseMs = 300;
 const burst = 10_000;
 
 /**
- * Passes lines on as they come, until it is stopped; an outage of the search store is waited for.
- * @param note is told what goes wrong, once each time
+ * Passes lines on as they come, until it is stopped. It waits while the search store does not answer.
+ * @param note is told once of each problem
  */
 export async function* follow(
   url: string,

@@ -1,16 +1,16 @@
-/** Knowing a file again: by the bytes just before the place up to which it was read. */
+/** Recognizes a file by the bytes just before the place up to which it was read. */
 import { hash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 
 /** The bytes before a place in a file. */
 export interface Anchor {
-  /** How many, at most {@link anchorBytes}. */
+  /** How many there are, at most {@link anchorBytes}. */
   bytes: number;
   /** Their SHA-256, in hex. */
   sha256: string;
 }
 
-/** A line's time and id lie in these many bytes, so no other file has the same. */
+/** So many bytes hold a line's time and id, so no other file has the same. */
 export const anchorBytes = 1024;
 
 const newline = 0x0a;

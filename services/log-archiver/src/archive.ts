@@ -1,4 +1,4 @@
-/** One run: fetch what is new from every pod and every node's store, merge, pack, verify, keep, forget what is old. */
+/** One run: fetches what is new from pods and nodes' stores, merges, packs, verifies and stores it, removes old archives. */
 import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { collect, type Sources } from "./collect.ts";
@@ -11,30 +11,30 @@ import { ageReference, expired } from "./retention.ts";
 import { keep, manifestsIn, remove, removeRemains, sha256Of } from "./storage.ts";
 import { pack, verify } from "./tar.ts";
 
-/** What a run works on. It makes several archives where there is more than `largest` to read. */
+/** What a run works on. It makes several archives if there is more than `largest` to read. */
 export interface Run extends Sources {
   /** Directory that is packed. */
   logs: string;
-  /** Directory for archives being made, with room for the new lines twice. */
+  /** Directory for archives being made. It needs room for twice the new lines. */
   temporary: string;
   /** Directory that outlives the pod. */
   archives: string;
   /** An rclone remote, such as `s3:bucket/path`; empty for none. */
   remote: string;
-  /** No line that is younger is removed. */
+  /** Lines that are younger than this are not removed. */
   keepDays: number;
-  /** How long another run is waited for, in seconds. */
+  /** How long to wait for another run, in seconds. */
   lockSeconds: number;
-  /** After so many milliseconds a run begins no further archive. */
+  /** After this many milliseconds a run begins no further archive. */
   enoughMs: number;
 }
 
 /**
- * Archives every line that no archive holds yet, in one archive or, where they are many, several. A source that cannot
- * be read does not keep the others from being archived: the manifest names it and is not `complete`, and the next run
- * goes on where that source was left.
+ * Archives every line that no archive holds yet, in one archive or in several if there are many. A source that cannot be
+ * read does not keep the others from being archived: the manifest names it and is not `complete`, and the next run goes
+ * on where it was last read.
  * @returns the manifests of the archives that were made
- * @throws Failure where nothing could be archived, or not be stored; what was stored earlier stays
+ * @throws Failure if nothing could be archived or stored; what was stored earlier stays
  */
 export function archive(run: Run): Promise<Manifest[]> {
   const started = new Date();
@@ -45,7 +45,7 @@ async function archiveAlone(run: Run, started: Date): Promise<Manifest[]> {
   const { archives, temporary, remote, say } = run;
   const enough = (): boolean => Date.now() - started.getTime() > run.enoughMs;
   const reference = ageReference(await manifestsIn(archives), started);
-  // First, for a volume that is full has room again only by this.
+  // This comes first, because nothing else gives a full volume room again.
   await forget(run, started, reference);
   const failures: unknown[] = [];
   const made = await archiveAll(run, enough).catch((error: unknown) => {
@@ -70,13 +70,13 @@ async function archiveAlone(run: Run, started: Date): Promise<Manifest[]> {
   return made;
 }
 
-/** Makes archives until nothing is new, or no time is left. */
+/** Makes archives until nothing new is left, or no time. */
 async function archiveAll(run: Run, enough: () => boolean): Promise<Manifest[]> {
   const made: Manifest[] = [];
   for (;;) {
     const { manifest, more } = await archiveOnce(run);
     made.push(manifest);
-    // A line that is larger than what is read for one archive would be waited for without an end.
+    // A line that is larger than `largest` would otherwise be waited for without end.
     if (!more || manifest.sources.every(({ bytes }) => bytes === 0)) return made;
     if (enough()) {
       run.say("there is more to archive than this run has time for: the next one goes on");
@@ -85,7 +85,7 @@ async function archiveAll(run: Run, enough: () => boolean): Promise<Manifest[]> 
   }
 }
 
-/** Removes what is too old, what a day's archive stands for, and what killed runs left. */
+/** Removes archives that are too old or replaced by a day's archive, and what killed runs left. */
 async function forget({ archives, keepDays, say }: Run, now: Date, reference: Date): Promise<void> {
   const manifests = await manifestsIn(archives);
   const old = expired(manifests, keepDays, reference).map(({ archive }) => archive);
@@ -102,7 +102,7 @@ async function archiveOnce(run: Run): Promise<{ manifest: Manifest; more: boolea
   const name = archiveName(started);
   const path = join(temporary, name);
   await mkdir(logs, { recursive: true });
-  // What an earlier run in this container left would be archived as if it were new.
+  // The remains of an earlier run in this container would be archived as if they were new.
   for (const old of await readdir(logs)) await rm(join(logs, old), { recursive: true, force: true });
 
   const scratch = await mkdtemp(join(temporary, "archiver-"));

@@ -1,4 +1,4 @@
-/** What is new in every pod and every node's store, whatever becomes of the others. */
+/** Collects what is new in every pod and every node's store. One that fails does not affect the others. */
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Patience } from "./download.ts";
@@ -14,14 +14,14 @@ export interface ServiceName {
   service: string;
 }
 
-/** Where lines are, and how they are read. */
+/** Where lines are, and how to read them. */
 export interface Sources {
   cluster: Cluster;
   app: ServiceName;
   stores: ServiceName;
-  /** How long a source that serves is tried again, in milliseconds; each is tried at least once. */
+  /** How long to retry a source that serves, in milliseconds; each is tried at least once. */
   patienceMs: number;
-  /** Bytes that are read for one archive. */
+  /** How many bytes to read for one archive. */
   largest: number;
   say: (line: string) => void;
 }
@@ -32,20 +32,20 @@ export interface Collected {
   storeParts: StorePart[];
   sources: SourceReport[];
   next: Cursors;
-  /** True where the limit left lines behind. */
+  /** True if the limit left lines behind. */
   more: boolean;
 }
 
 const pauseMs = 2000;
-// A source that hangs must not keep the others waiting: it is tried again, more patiently, when they have been read.
+// A source that hangs must not keep the others waiting: it is tried again, more patiently, once they have been read.
 const quick: Patience = { attempts: 2, silenceMs: 5000 };
-// A pod or node that was not seen for so long is read from its beginning when it comes back.
+// A pod or node that was not seen for this long is read from its beginning when it comes back.
 const forgottenAfterMs = 2 * 86_400_000;
 
 /**
- * Fetches what is new behind cursors into files of a directory. While a pod is tried again, the stores are read again
- * and again: at a high rate they drop their oldest lines within a minute.
- * @throws Failure where nothing could be read, and the disk's error where it is full
+ * Fetches what is new behind cursors into files of a directory. While a pod is retried, the stores are read repeatedly,
+ * because at a high rate they drop their oldest lines within a minute.
+ * @throws Failure if nothing could be read, and the disk's error if it is full
  */
 export async function collect(sources: Sources, before: Cursors, directory: string): Promise<Collected> {
   const budget = new Budget(sources.largest);
@@ -74,9 +74,9 @@ export async function collect(sources: Sources, before: Cursors, directory: stri
   };
 }
 
-/** Bytes that may be read yet. */
+/** How many more bytes may be read. */
 class Budget {
-  /** True where lines were left behind for want of it. */
+  /** True if lines were left behind because it was used up. */
   exceeded = false;
   left: number;
   constructor(bytes: number) {
@@ -86,7 +86,7 @@ class Budget {
 
 /** Reads what is new in one kind of source. */
 interface Reader {
-  /** True where a source that has been read is read again in each round. */
+  /** True if a source that has been read is read again in each round. */
   readonly everyRound: boolean;
   read(source: Source, patience: Patience | undefined): Promise<{ bytes: number; dropped: number }>;
 }
@@ -112,7 +112,7 @@ class PodReader implements Reader {
     if (part.more) this.#budget.exceeded = true;
     if (part.cursor) this.cursors[uid] = part.cursor;
     else delete this.cursors[uid];
-    // What a pod dropped its node's store may have: that shows when both are merged.
+    // The node's store may have what the pod dropped; merging both will show it.
     return { bytes: part.end - part.start, dropped: 0 };
   }
 }
@@ -190,7 +190,7 @@ class Reading {
     return [...this.#reports.values()];
   }
 
-  /** One that starts or has gone has left its lines in its node's store; where nothing was read, it is waited for too. */
+  /** A pod that starts or has gone is not waited for: its node's store has its lines. If nothing was read, it is. */
   isWorthAnotherTry(): boolean {
     const failed = this.#failed();
     return failed.some(({ missed }) => missed) || (failed.length > 0 && failed.length === this.#reports.size);
@@ -214,7 +214,7 @@ class Reading {
     }
   }
 
-  /** Says of each failure whether lines were missed by it. */
+  /** Decides for each failure whether lines were missed, and reports it. */
   async #judge(): Promise<void> {
     this.#known = await this.#list().catch(() => this.#known ?? []);
     const serving = new Set(this.#known.filter((source) => source.serving).map(({ uid }) => uid));

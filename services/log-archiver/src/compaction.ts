@@ -1,4 +1,4 @@
-/** One archive in the place of a closed day's many. */
+/** Replaces the many archives of a closed day by one. */
 import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure, reasonOf } from "./failure.ts";
@@ -12,7 +12,7 @@ import { membersOf, pack, verify } from "./tar.ts";
 export interface Compaction {
   archives: string;
   temporary: string;
-  /** Bytes of lines in one archive of a day, before compression; a day of more has several. */
+  /** Bytes of lines in one archive of a day, before compression; a day with more has several. */
   largest: number;
   now: Date;
   /** No further archive is begun once this returns true. */
@@ -21,9 +21,9 @@ export interface Compaction {
 }
 
 /**
- * Puts the archives of days that are over into one for each day. It is made, verified and stored before those that it
- * stands for are removed; {@link replacedIn} names those that a kill left.
- * @throws Failure where one could not be made; what is stored stays
+ * Merges the archives of each day that is over into one. The new archive is made, verified and stored before those that
+ * it replaces are removed; {@link replacedIn} names those that a killed run left.
+ * @throws Failure if one could not be made; what is stored stays
  */
 export async function compactDays(manifests: Manifest[], compaction: Compaction): Promise<Manifest[]> {
   const { archives, say } = compaction;
@@ -40,7 +40,7 @@ export async function compactDays(manifests: Manifest[], compaction: Compaction)
   return made;
 }
 
-/** The days before today that have several small archives, and these in parts of bounded size. */
+/** The days before today that have several small archives, with the archives in parts of bounded size. */
 function closedDays(
   manifests: Manifest[],
   names: string[],
@@ -51,7 +51,7 @@ function closedDays(
   const days = new Map<string, Manifest[]>();
   for (const manifest of manifests) {
     const { day, whole } = dayOf(manifest.archive);
-    // Those of version 1 hold the same lines again and again; they go by age.
+    // Archives of version 1 repeat the same lines; they are removed only when they are old.
     if (day >= today || manifest.version === 1 || replaced.has(manifest.archive)) continue;
     if (!whole) days.set(day, [...(days.get(day) ?? []), manifest]);
   }
@@ -71,13 +71,13 @@ function closedDays(
   });
 }
 
-/** The highest number of a day's archives, also of one whose manifest cannot be read. */
+/** The highest number of a day's archives, including those whose manifest cannot be read. */
 const lastPart = (names: string[], day: string): number =>
   names
     .filter((name) => isArchiveName(name) && dayOf(name).whole && dayOf(name).day === day)
     .reduce((highest, name) => Math.max(highest, Number(name.split(".")[1])), 0);
 
-/** The names of archives that another one stands for, and that are still there: a kill came before their removal. */
+/** The names of archives that another one replaces but that still exist: a run was killed before it removed them. */
 export function replacedIn(manifests: Manifest[]): string[] {
   const replaced = new Map(
     manifests.flatMap(({ replaces = [] }) => replaces.map(({ archive, sha256 }) => [archive, sha256])),
@@ -145,7 +145,7 @@ async function compact(
   }
 }
 
-/** Each pod's lines of all archives, one archive's behind the other's. */
+/** Writes each pod's lines of all archives into one file, archive after archive. */
 async function concatenate(
   manifests: Manifest[],
   archives: string,

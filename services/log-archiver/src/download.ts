@@ -1,11 +1,11 @@
-/** Fetching a file that grows while it is fetched, over connections that break. */
+/** Fetches a file that may grow meanwhile, over connections that may break. */
 import { type FileHandle, open } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "./failure.ts";
 
 /** How patient a download is. */
 export interface Patience {
-  /** Tries, each of which goes on where the last one broke off. */
+  /** How often to try; each attempt goes on where the last one broke off. */
   attempts: number;
   /** How long a connection may be silent, in milliseconds. */
   silenceMs: number;
@@ -13,10 +13,10 @@ export interface Patience {
 
 const patient: Patience = { attempts: 5, silenceMs: 30_000 };
 
-// What is fetched twice when going on, to see that it is still the same file.
+// How many bytes are fetched again after a break, to see that it is still the same file.
 const overlapBytes = 1024;
 
-/** An answer other than the file, which trying again does not mend. */
+/** The server refused to send the file, and another attempt would not help. */
 export class Refused extends Failure {
   override name = "Refused";
   readonly status: number;
@@ -26,16 +26,16 @@ export class Refused extends Failure {
   }
 }
 
-/** The file on the server is not the one that the bytes so far are of. */
+/** The file on the server is no longer the one that the bytes so far came from. */
 class Changed extends Failure {
   override name = "Changed";
 }
 
-/** Which part of a file, and how patiently. */
+/** Which part of a file to fetch, and how patiently. */
 export interface Wanted {
   /** The first byte; 0 by default. */
   start?: number;
-  /** At most so many bytes. */
+  /** The most bytes to fetch. */
   limit?: number;
   patience?: Patience | undefined;
 }
@@ -44,16 +44,16 @@ export interface Wanted {
 export interface Downloaded {
   /** How many bytes there are in the file now. */
   bytes: number;
-  /** True where the limit left bytes behind. */
+  /** True if the limit left bytes behind. */
   more: boolean;
-  /** Of the last answer. */
+  /** The headers of the last answer. */
   headers: Headers;
 }
 
 /**
  * Fetches `url` into `file`, from its byte `start` to the end that the server announces, or to the limit.
- * Goes on after a break with a Range, and begins anew where the file is another one by then.
- * @throws Refused for a status such as 403, and for 416 where nothing lies behind `start`; the disk's own error; Failure
+ * Goes on after a break with a Range, and begins anew if the file is another one by then.
+ * @throws Refused for a status such as 403, and for 416 if nothing lies behind `start`; the disk's own error; Failure
  *   after the last attempt
  */
 export async function download(
@@ -89,11 +89,11 @@ interface Part {
   handle: FileHandle;
   start: number;
   limit: number;
-  /** How many bytes the file has; counted also where fetching fails. */
+  /** How many bytes the file has, including those of attempts that failed. */
   have: number;
 }
 
-/** Fetches what is behind the bytes that are there. `size` is that of everything behind the part's start. */
+/** Fetches what follows the bytes that are there. `size` counts everything from the part's start on. */
 async function fetchRest(
   url: string,
   part: Part,
@@ -104,7 +104,7 @@ async function fetchRest(
   const timer = setTimeout(() => silence.abort(new Failure(`silent for ${silenceMs} ms`)), silenceMs);
   try {
     const wanted = Math.max(0, part.have - overlapBytes);
-    // A compressed answer's ranges are not the file's.
+    // The ranges of a compressed answer are not those of the file.
     const headers: Record<string, string> = { "accept-encoding": "identity" };
     if (start + wanted > 0) headers.range = `bytes=${start + wanted}-`;
     const answer = await fetch(url, { headers, signal: silence.signal });
@@ -139,7 +139,7 @@ async function fetchRest(
   }
 }
 
-/** Where an answer's bytes begin, and the size of the whole file. `begun` says that some of them were had before. */
+/** Where an answer's bytes begin, and the size of the whole file. `begun` is true after an earlier attempt. */
 function extentOf(
   url: string,
   { status, headers, body }: Response,

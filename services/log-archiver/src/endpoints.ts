@@ -2,20 +2,20 @@
 import { existsSync, readFileSync } from "node:fs";
 import { Failure } from "./failure.ts";
 
-/** Where the API server is and how its callers prove themselves. */
+/** Where the API server is, and how to authenticate to it. */
 export interface Cluster {
   api: string;
-  /** A file with a bearer token; it is read anew each time, as tokens are renewed. */
+  /** A file with a bearer token; it is read anew each time, because tokens are renewed. */
   tokenFile: string;
   /** A pod's name in DNS, with {ip}, {dashed}, {service} and {namespace}. */
   podHost: string;
 }
 
-/** A pod that answers, or should. */
+/** A pod that answers requests, or should do so. */
 export interface Source {
   pod: string;
   uid: string;
-  /** The node's name, where the API server knows it. */
+  /** The node's name, if the API server knows it. */
   node: string | undefined;
   url: string;
   /** False while the pod starts or stops: it may be unable to answer. */

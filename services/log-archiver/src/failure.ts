@@ -1,4 +1,4 @@
-/** Exit codes: what a caller may tell apart. */
+/** Exit codes, which let a caller tell outcomes apart. */
 export const exitCode = {
   /** Nothing was archived, printed or verified. */
   failed: 1,
@@ -8,7 +8,7 @@ export const exitCode = {
   usage: 64,
 } as const;
 
-/** A failure that names the object, its state and, where there is one, the next command. */
+/** A failure that names the object, its state and, if there is one, the next command. */
 export class Failure extends Error {
   override name = "Failure";
   readonly next: string | undefined;

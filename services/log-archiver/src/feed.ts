@@ -1,4 +1,4 @@
-/** Handing what the nodes' stores have to the search store, soon after it is written, and again what a kill of it lost. */
+/** Sends new lines of the nodes' stores to the search store soon, and sends again what a kill of it lost. */
 import { createReadStream } from "node:fs";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { reasonOf } from "./failure.ts";
 import { fetchStore, filesOf, type StoreCursor, type StorePart, unreadIn } from "./node-store.ts";
 import { Away, asTheyAre, prepare, requestCharacters, type SearchStore } from "./search-store.ts";
 
-// What is read of one store before it is another one's turn.
+// How much is read of one store before it is the turn of another.
 const batchBytes = 16 * 1024 * 1024;
 // VictoriaLogs says that a kill loses at most the seconds of its -inmemoryDataFlushInterval; up to 6 s were seen.
 const unsettledMs = 30_000;
@@ -18,19 +18,19 @@ const quick = { attempts: 2, silenceMs: 5000 };
 
 type Cursors = Record<string, StoreCursor>;
 
-/** How far the stores have been handed on, by the node's name. */
+/** How far the stores have been sent on, by the node's name. */
 interface State {
-  /** Of which process of the search store this is said. */
+  /** The start time of the search store's process that received the lines. */
   started: string;
   latest: Cursors;
-  /** What was handed on so long ago that a kill does not lose it. */
+  /** What was sent on so long ago that a kill does not lose it. */
   settled: Cursors;
 }
 
 /** Reads the nodes' stores and fills the search store. */
 export class Feeder {
   readonly registry = new Registry();
-  /** When the last round ended, be it well or not. */
+  /** When the last round ended, whether it succeeded or not. */
   lastRound = Date.now();
   readonly #sources: () => Promise<Source[]>;
   readonly #search: SearchStore;
@@ -40,17 +40,17 @@ export class Feeder {
   #known: { sources: Source[]; asked: number } = { sources: [], asked: 0 };
   #state: State | undefined;
   #startedAsked = 0;
-  /** The search store did not answer: whether it is still the same process is not known. */
+  /** True after the search store did not answer: it may be another process by now. */
   #doubtful = false;
-  /** Cursors by when they were true, the oldest first. */
+  /** Earlier cursors and the times at which they were right, the oldest first. */
   #checkpoints: { time: number; cursors: Cursors }[] = [];
-  /** Nodes of which it is not known what the search store has: each line is looked for before it is handed on. */
+  /** Nodes whose lines the search store may already have: each line is looked for before it is sent on. */
   readonly #careful = new Set<string>();
   #said = { text: "", time: 0 };
 
   /**
    * @param sources says where the nodes' stores are
-   * @param directory is kept, and has room for some batches
+   * @param directory outlives the process, and has room for some batches
    */
   constructor(
     sources: () => Promise<Source[]>,
@@ -64,7 +64,7 @@ export class Feeder {
     this.#complain = complain;
   }
 
-  /** Hands on what is new in every store. True where nothing is left; what goes wrong is complained of once. */
+  /** Sends on what is new in every store. True if nothing is left, or after an error, of which it complains once. */
   async round(now = Date.now()): Promise<boolean> {
     const reasons: string[] = [];
     let done = true;
@@ -89,7 +89,7 @@ export class Feeder {
       reasons.push(reasonOf(error));
     }
     if (reasons.length > 0) {
-      // Whoever does not answer now may have been replaced.
+      // What does not answer now may have been replaced.
       this.#startedAsked = 0;
       this.#known.asked = 0;
     }
@@ -98,7 +98,7 @@ export class Feeder {
     return done || reasons.length > 0;
   }
 
-  /** Complains when something begins to go wrong, and at most once a minute where it becomes another thing. */
+  /** Complains when something begins to go wrong, and at most once a minute when the reason changes. */
   #say(complaints: string, now: number): void {
     const { text, time } = this.#said;
     if (complaints === text || (complaints !== "" && text !== "" && now - time < repeatMs)) return;
@@ -106,7 +106,7 @@ export class Feeder {
     this.#said = { text: complaints, time: now };
   }
 
-  /** Which stores there are, and whether the search store is still the same process. */
+  /** Finds out which stores there are, and whether the search store is still the same process. */
   async #look(now: number): Promise<void> {
     if (now - this.#known.asked >= sourcesMs)
       this.#known = { sources: this.#present(await this.#sources()), asked: now };
@@ -115,19 +115,19 @@ export class Feeder {
     this.#startedAsked = now;
     const known = this.#state ?? (await this.#load());
     const begins = this.#state === undefined;
-    // In one second it may have been killed and started again.
+    // It may have been killed and started again within one second.
     const another = known.started !== started || this.#doubtful;
     if (another) {
       known.latest = { ...known.settled };
       this.#checkpoints = [];
     }
-    // After a start of its own it may have handed on more than it wrote down.
+    // Before its own restart, the feeder may have sent on more than it wrote down.
     if (begins || another) for (const source of this.#known.sources) this.#careful.add(nameOf(source));
     this.#state = { ...known, started };
     this.#doubtful = false;
   }
 
-  /** The stores that there are. Of a node that has gone nothing is said any more, which would be that it is behind. */
+  /** Returns the given stores. It drops the metrics of nodes that have gone, which would look as if they were behind. */
   #present(sources: Source[]): Source[] {
     const names = new Set(sources.map(nameOf));
     for (const node of this.#known.sources.map(nameOf).filter((name) => !names.has(name))) {
@@ -137,7 +137,7 @@ export class Feeder {
     return sources;
   }
 
-  /** Hands on a batch of a store. True where nothing is left in it. */
+  /** Sends on a batch of a store. True if nothing is left in it. */
   async #feed(source: Source): Promise<boolean> {
     const state = this.#state as State;
     const node = nameOf(source);
@@ -218,7 +218,7 @@ export class Feeder {
   }
 }
 
-/** The bytes of a part of a file, some MiB at a time and never a part of a line, but at the end of the part. */
+/** The bytes of a part of a file, some MiB at a time. Each piece holds whole lines, except perhaps the last. */
 async function* wholeLines(path: string, start: number, end: number): AsyncGenerator<Buffer> {
   if (end <= start) return;
   let rest: Buffer[] = [];

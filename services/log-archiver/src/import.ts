@@ -1,4 +1,4 @@
-/** Putting archives of another platform, or of this one before it was lost, onto the volume. */
+/** Puts archives of another platform, or of this one before it was lost, onto the volume. */
 import { Failure, reasonOf } from "./failure.ts";
 import type { Manifest } from "./manifest.ts";
 import { type Shelf, unreadableIn } from "./restore.ts";
@@ -10,14 +10,14 @@ export interface Imported {
   stored: number;
   /** Archives that were there already. */
   present: number;
-  /** Why others were not stored: each is damaged, or has the name of another one. */
+  /** Why the others were not stored: each is damaged, or has the name of a different archive. */
   refused: string[];
 }
 
 /**
- * Verifies each archive of a shelf and stores it in a directory, beside what is there; one that is refused does not
- * keep the others from being stored. Their cursors stay behind: the sources that they speak of are another platform's.
- * @throws Failure where there is none, or one could not be stored; those before it are
+ * Verifies each archive of a shelf and stores it in a directory beside the existing ones. An archive that is refused does
+ * not keep the others from being stored. Cursors are not imported, because they are about another platform's sources.
+ * @throws Failure if there is no archive, or if one could not be stored; those before it are stored
  */
 export async function importArchives(
   shelf: Shelf,

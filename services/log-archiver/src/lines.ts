@@ -1,6 +1,6 @@
 /**
  * Lines as this program holds them: strings in which each character is one byte (`latin1`). So a line's bytes come out
- * as they went in, be they UTF-8 or not, and are never decoded where nobody looks at them.
+ * as they went in, whether they are UTF-8 or not, and are decoded only where their text is needed.
  */
 import { createReadStream } from "node:fs";
 
@@ -9,7 +9,7 @@ const newline = 0x0a;
 /** A line's text. */
 export const textOf = (line: string): string => Buffer.from(line, "latin1").toString("utf8");
 
-/** A text as a line of bytes. */
+/** The reverse: a text as a line of bytes. */
 export const bytesOf = (text: string): string => Buffer.from(text, "utf8").toString("latin1");
 
 /**
@@ -32,10 +32,10 @@ export async function* linesIn(stream: AsyncIterable<Buffer>): AsyncGenerator<st
   if (rest.length > 0) yield [Buffer.concat(rest).toString("latin1")];
 }
 
-/** Which bytes of a file. */
+/** A range of a file's bytes. */
 export interface Extent {
   start?: number;
-  /** Without it, to the file's end. */
+  /** Exclusive; the file's end by default. */
   end?: number;
 }
 
@@ -48,7 +48,7 @@ export async function* linesOf(path: string, { start = 0, end }: Extent = {}): A
 
 /**
  * The parts of a line of the API: `<RFC 3339 time> <request id> <escaped message>`; undefined for any other text.
- * `rest` is the id and the message, which say whether two lines are one request's.
+ * `rest` is the id and the message, which tell whether two lines belong to the same request.
  */
 export function partsOf(line: string): { time: string; rest: string } | undefined {
   const first = line.indexOf(" ");
@@ -58,13 +58,13 @@ export function partsOf(line: string): { time: string; rest: string } | undefine
   return { time, rest: line.slice(first + 1) };
 }
 
-// C0 controls but tab, DEL, and C1 controls, which in UTF-8 are two bytes.
+// C0 controls except tab, DEL, and C1 controls, which are two bytes in UTF-8.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what a terminal must not be sent
 const controls = /[\x00-\x08\x0a-\x1f\x7f]|\xc2[\x80-\x9f]/g;
 
 /**
- * A line that a terminal may be sent: controls stand as the API's escaping has them, `\r` or `\xNN`, and mean the same
- * when they are read back. Lines that an older API or others wrote may hold controls as they are.
+ * A line that is safe to send to a terminal. Control characters are escaped as the API does it, `\r` or `\xNN`, and mean
+ * the same when they are read back. Lines by an older API or by others may hold unescaped ones.
  */
 export function printable(line: string): string {
   return line.replace(controls, (control) => {

@@ -1,13 +1,13 @@
-/** One writer at a time in a directory of archives. */
+/** Allows one writer at a time in a directory of archives. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { Failure } from "./failure.ts";
 
 /**
- * Does something while no other run, on this machine or where the directory is mounted besides, does the same. The lock
- * is flock(1)'s, held by a child that ends when this process does, so a killed run lets go of it.
- * @throws Failure where another one holds the lock for longer than `seconds`
+ * Runs `use` while no other run does the same, on this machine or on another that mounts the directory. The lock is that
+ * of flock(1). A child that ends with this process holds it, so a killed run releases it.
+ * @throws Failure if another run holds the lock for longer than `seconds`
  */
 export async function withLock<T>(directory: string, seconds: number, use: () => Promise<T>): Promise<T> {
   const file = join(directory, ".lock");

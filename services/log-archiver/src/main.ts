@@ -85,7 +85,7 @@ program
   .addOption(temporary())
   .addOption(archives())
   .addOption(setting("--remote <remote>", "rclone remote for a further copy", "ARCHIVE_REMOTE", ""))
-  // CoreDNS' cache denies for 30 s the name of a pod that was asked for before the pod was ready.
+  // If a pod's name was asked for before the pod was ready, CoreDNS' cache denies it for 30 s.
   .addOption(
     count("--patience <seconds>", "how long to retry a source that is ready", "PATIENCE_SECONDS", 45),
   )
@@ -321,7 +321,7 @@ function serviceName(text: string): { namespace: string; service: string } {
   return { namespace, service };
 }
 
-// A reader such as head(1) that has seen enough is no failure.
+// It is not a failure when a reader such as head(1) has seen enough.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
 
 try {

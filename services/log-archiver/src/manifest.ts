@@ -1,4 +1,4 @@
-/** What is known of an archive, stored beside it. Written last: an archive without one does not count. */
+/** What is known of an archive. It is stored beside it and written last: an archive without one does not count. */
 
 import type { StoreCursor } from "./node-store.ts";
 import type { PodCursor } from "./pod-log.ts";
@@ -11,13 +11,13 @@ export interface SourceReport {
   /** The bytes that were new. */
   bytes: number;
   /**
-   * Bytes that the source dropped unread: of a pod those that its node's store did not have either; of a store at least
-   * so many, of which the pods that are still there have their own.
+   * Bytes that the source dropped unread. For a pod, the node's store did not have them either. For a store it is a lower
+   * bound, and pods that still exist have their own lines of them.
    */
   droppedBytes?: number;
-  /** Why it could not be read; absent where it was. */
+  /** Why it could not be read; absent if it was read. */
   error?: string;
-  /** False where the failure is none: the pod starts, stops or has gone, and its lines are in the node's store. */
+  /** False if nothing was missed: the pod starts, stops or has gone, and its lines are in the node's store. */
   missed?: boolean;
 }
 
@@ -28,12 +28,12 @@ export interface ArchivedPod {
   lines: number;
   bytes: number;
   sha256: string;
-  /** Times of the first and the last line, RFC 3339; empty for a text that is no line of the API. */
+  /** Times of the first and the last line, RFC 3339; empty for a text that is not a line of the API. */
   first: string;
   last: string;
   /** Lines that only a node's store had. */
   fromNodes: number;
-  /** Of an archive that stands for several: how many of the lines each of those had, in their order. */
+  /** In an archive that replaces several: how many of the lines each of those had, in their order. */
   segments?: number[];
 }
 
@@ -43,11 +43,11 @@ export interface Cursors {
   pods: Record<string, PodCursor>;
   /** By the node's name. */
   stores: Record<string, StoreCursor>;
-  /** The sum of all `droppedBytes` of this platform so far. It grows only, whatever archives go. */
+  /** The sum of all `droppedBytes` of this platform so far. It never shrinks, whichever archives are removed. */
   dropped: Record<SourceReport["kind"], number>;
 }
 
-/** The manifest of one archive. Times are RFC 3339, sizes bytes. Version 1 archives were each whole by themselves. */
+/** The manifest of one archive. Times are RFC 3339, sizes bytes. An archive of version 1 held every line there was. */
 export interface Manifest {
   version: 1 | 2;
   archive: string;
@@ -55,16 +55,16 @@ export interface Manifest {
   sha256: string;
   started: string;
   finished: string;
-  /** False where a source that should have answered could not be read. */
+  /** False if a source that should have answered could not be read. */
   complete: boolean;
   lines: number;
   tornRecords: number;
   pods: ArchivedPod[];
   sources: SourceReport[];
-  /** Counts a platform's archives: the highest one's cursors are the newest, whatever the clock said. */
+  /** Counts a platform's archives. The highest number has the newest cursors, whatever the clock said. */
   sequence?: number;
   cursors?: Cursors;
-  /** The archives that this one stands for. */
+  /** The archives that this one replaces. */
   replaces?: { archive: string; sha256: string }[];
   /** When it was brought here from another platform, whose cursors mean nothing here. */
   imported?: string;
@@ -74,7 +74,7 @@ const prefix = "app-logs-";
 const ending = ".tar.gz";
 const nameForm = /^app-logs-(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d\.\d{3})Z|\.(\d+))$/;
 
-/** An archive's name for a moment: names sort as times do. */
+/** The name of an archive made at a moment. Names sort as times do. */
 export const archiveName = (moment: Date): string =>
   `${prefix}${moment.toISOString().replaceAll(/[-:]/g, "")}${ending}`;
 
@@ -93,17 +93,17 @@ export const isArchiveName = (name: string): boolean =>
 export const isManifestName = (name: string): boolean =>
   name.endsWith(".json") && nameForm.test(name.slice(0, -5));
 
-/** The day in UTC that an archive's name says, such as 2026-01-31, and whether it is one of a whole day. */
+/** The day in UTC that an archive's name says, such as 2026-01-31, and whether it is the archive of a whole day. */
 export function dayOf(archive: string): { day: string; whole: boolean } {
   const [, year, month, day, hour] = nameForm.exec(archive.slice(0, -ending.length)) ?? [];
   return { day: `${year}-${month}-${day}`, whole: hour === undefined };
 }
 
-/** The moment of an archive's newest line, or of its making where that is later. */
+/** The time of an archive's newest line, or the time when it was finished if that is later. */
 export const newestMoment = ({ pods, finished }: Manifest): string =>
   pods.reduce((newest, { last }) => (last > newest ? last : newest), finished);
 
-/** Reads a manifest's text. Throws a SyntaxError if it is none. */
+/** Reads a manifest's text. Throws a SyntaxError if it is not a manifest. */
 export function parseManifest(text: string): Manifest {
   const value = JSON.parse(text) as Manifest;
   const known = value.version === 1 || value.version === 2;
@@ -111,11 +111,11 @@ export function parseManifest(text: string): Manifest {
     throw new SyntaxError("not the manifest of an archive");
   // Files are written and read by these names.
   if (value.pods.some(({ file }) => !/^[\w.-]+\.log$/.test(file) || file.startsWith(".")))
-    throw new SyntaxError("a file's name in the manifest is no pod's");
+    throw new SyntaxError("the manifest names a file that cannot be a pod's");
   return value;
 }
 
-/** The platform's own newest archive, whatever the clock said: that of the highest number, of version 1 by name. */
+/** The platform's own newest archive, whatever the clock said: that with the highest number, or else the last name. */
 export function newestOf(manifests: Manifest[]): Manifest | undefined {
   const own = manifests.filter(({ imported }) => imported === undefined);
   const order = (a: Manifest, b: Manifest): number =>

@@ -1,4 +1,4 @@
-/** Merging what pods serve and what nodes keep into one file of lines per pod, in bounded memory. */
+/** Merges what pods serve and what nodes keep into one file of lines per pod, in bounded memory. */
 import { hash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { linesOf, partsOf } from "./lines.ts";
@@ -12,7 +12,7 @@ import { grouped, groupsOf, pad, sorted } from "./rows.ts";
 export interface Merged {
   pods: ArchivedPod[];
   lines: number;
-  /** Halves of lines in the stores, from agents that were killed; their lines follow whole. */
+  /** Half lines that killed agents left in the stores; the whole lines follow them. */
   tornRecords: number;
 }
 
@@ -22,12 +22,12 @@ interface Row {
   time: string;
   /** L: from the pod itself. N: from a node's store. */
   origin: string;
-  /** Orders lines of one moment; for N it says which line of which file it is. */
+  /** Orders lines of one moment. For N it tells which line of which file this is. */
   position: string;
   line: string;
 }
 
-/** A line of one pod, told apart from others by its time; a text that is no line of the API by its digest. */
+/** The key of a pod's line: its time, or the digest of a text that is not a line of the API. */
 const keyOf = (line: string, pod: number): string => {
   const time = partsOf(line)?.time ?? "";
   return `${time}\t${pad(pod, 6)}\t${time === "" ? hash("sha256", line, "hex").slice(0, 32) : ""}`;
@@ -52,7 +52,7 @@ function decode(text: string): Row {
   };
 }
 
-/** Pods by numbers, which are shorter than UIDs; names may become known later than lines. */
+/** Gives pods numbers, which are shorter than UIDs. A pod's name may become known later than its lines. */
 class Pods {
   readonly uids: string[] = [];
   readonly names = new Map<number, string>();
@@ -74,14 +74,14 @@ class Pods {
   }
 }
 
-/** RFC 1123: it becomes a file's name. */
+/** True for a name by RFC 1123, which is safe as a file's name. */
 const isName = (text: string): boolean => /^[a-z0-9A-Z]([\w.-]{0,251}[a-z0-9A-Z])?$/.test(text);
 
 /**
  * Writes one file per pod into `directory`, its lines in the order of their times, and removes what was read.
  *
- * A pod's line is there as often as the pod serves it, or as often as the stores have it at different places of the
- * log, whichever is more: a client may repeat a request.
+ * A pod's line is written as often as the pod serves it, or as often as the stores have it at different places of the
+ * log, whichever is more. It may occur several times because a client may repeat a request.
  *
  * @param scratch a directory with room for the lines
  */
@@ -127,7 +127,7 @@ export async function merge(
       for (const { pod, time, line, origin } of chosen(group)) {
         files.add(pod, line, time, origin === "N");
         const gap = gaps.get(pod);
-        // What the pod itself dropped, but its node has.
+        // The pod itself dropped this line, but its node has it.
         if (gap && origin === "N" && time >= gap.after && (gap.before === "" || time <= gap.before))
           gap.bytes = Math.max(0, gap.bytes - line.length - 1);
       }
@@ -137,7 +137,7 @@ export async function merge(
   const named = new Set<string>();
   const fileOf = (number: number): string => {
     const name = pods.nameOf(number);
-    // A StatefulSet makes pods of one name, one after the other.
+    // A StatefulSet makes several pods with one name, one after the other.
     let own = `${name}.log`;
     for (let other = 1; named.has(own); other++) own = `${name}.${other}.log`;
     named.add(own);
@@ -161,7 +161,7 @@ export async function merge(
   };
 }
 
-/** Of the rows of one pod and one moment, those that stay. */
+/** Those rows of one pod and one moment that are kept. */
 function chosen(rows: Row[]): Row[] {
   if (rows.length === 1) return rows;
   const stay = grouped(rows, ({ line }) => line).flatMap((copies) => {

@@ -1,4 +1,4 @@
-/** What Prometheus is told about archives, from their manifests: the job that makes them lives too short to be asked. */
+/** Metrics about archives, from their manifests: the job that makes them is too short-lived for Prometheus to scrape. */
 import { stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { Counter, Gauge, Registry } from "prom-client";
@@ -18,7 +18,7 @@ export async function metricsOf(
   const manifests = await manifestsIn(directory, () => unreadable++);
   const newest = newestOf(manifests);
   const complete = newestOf(manifests.filter((manifest) => manifest.complete));
-  // Of a clock that was ahead: an age below zero would hide that nothing is archived.
+  // The clock may have been ahead: an age below zero would hide that nothing is archived.
   const seconds = (time: string | undefined): number =>
     time === undefined ? 0 : Math.min(Date.parse(time), Date.now()) / 1000;
   const sizes = await Promise.all(

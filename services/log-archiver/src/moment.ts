@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
 
-/** A moment of a command line: a time such as 2026-01-31T12:00:00Z, or an age such as 2h. Throws InvalidArgumentError. */
+/** Reads a time such as 2026-01-31T12:00:00Z, or an age such as 2h, of a command line. Throws InvalidArgumentError. */
 export const moment = (text: string): Date => {
   const [, amount, unit = ""] = /^(\d+)([smhd])$/.exec(text) ?? [];
   const seconds = { s: 1, m: 60, h: 3600, d: 86_400 }[unit];

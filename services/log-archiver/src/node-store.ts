@@ -7,24 +7,24 @@ import { bytesOf, linesOf } from "./lines.ts";
 
 /** A line as the agent prints and stores it. */
 export interface StoredLine {
-  /** As the line itself begins; null for a text that is no line of the API, whose `message` is all of it. */
+  /** The time at the start of the line; null for a text that is not a line of the API, which is all in `message`. */
   time: string | null;
   request_id: string | null;
   message: string;
-  /** Null where the agent did not know the pod any more. */
+  /** Null if the agent did not know the pod any more. */
   pod: string | null;
   namespace: string | null;
   uid: string;
-  /** Which log, over its rotations; with the offset and the line it says whether two are one. */
+  /** Identifies the log across its rotations. Two lines with the same file, offset and text are one line. */
   file: string;
   offset: number;
 }
 
 /** How far a node's store has been read. */
 export interface StoreCursor {
-  /** Of the files that are rotated away, so that they grow no more, by name. */
+  /** For each file that is rotated away, and so does not grow any more, by name. */
   files: Record<string, { read: number; size: number }>;
-  /** Of the file being written: its bytes that were read. */
+  /** How far the file being written was read. */
   active: Place | undefined;
   /** When the store was last seen. */
   seen: string;
@@ -46,10 +46,10 @@ export interface StorePart {
 export interface StoreParts {
   parts: StorePart[];
   bytes: number;
-  /** Bytes that the store dropped unread: at least so many. */
+  /** At least how many bytes the store dropped unread. */
   dropped: number;
   cursor: StoreCursor;
-  /** True where a limit left lines for another archive. */
+  /** True if a limit left lines for another archive. */
   more: boolean;
 }
 
@@ -71,7 +71,7 @@ export async function filesOf(url: string): Promise<StoreFile[]> {
     .sort((a, b) => Number(a.name === active) - Number(b.name === active) || (a.name < b.name ? -1 : 1));
 }
 
-/** A cursor behind all that files hold, to be compared with and not to be read from: it has no anchor. */
+/** A cursor at the end of all files. It serves for comparison only, because it has no anchor to read on from. */
 export function cursorBehind(files: StoreFile[]): StoreCursor {
   const rotated = files.filter(({ name }) => name !== active);
   const read = files.find(({ name }) => name === active)?.size ?? 0;
@@ -86,7 +86,7 @@ export function cursorBehind(files: StoreFile[]): StoreCursor {
 export function unreadIn(files: StoreFile[], cursor: StoreCursor | undefined): number {
   const written = cursor?.active?.read ?? 0;
   const isNew = ({ name }: StoreFile): boolean => name !== active && cursor?.files[name] === undefined;
-  // What was being written at the cursor has been rotated away since, and was read up to there.
+  // The file that was being written at the cursor has been rotated away since, and was read up to that place.
   const rotated = files.some(isNew) || files.some(({ name, size }) => name === active && size < written);
   const unread = files.map(({ name, size }) => {
     if (name !== active) return size - (cursor?.files[name]?.read ?? 0);
@@ -98,7 +98,7 @@ export function unreadIn(files: StoreFile[], cursor: StoreCursor | undefined): n
 
 /**
  * Fetches what a node's store holds behind a cursor into files of a directory.
- * @param limit of bytes
+ * @param limit how many bytes to fetch at most
  */
 export async function fetchStore(
   url: string,
@@ -109,7 +109,7 @@ export async function fetchStore(
 ): Promise<StoreParts> {
   await mkdir(directory, { recursive: true });
   const reading = new Reading(url, cursor, directory, limit, patience);
-  // What was being written when the first listing came may have been rotated away when it is read.
+  // The file that was being written at the first listing may be rotated away before it is read.
   for (let round = 0; round < 3 && !reading.more; round++) {
     const files = await filesOf(url);
     reading.listed = files;
@@ -129,7 +129,7 @@ class Reading {
   readonly #patience: Patience | undefined;
   readonly #parts: StorePart[] = [];
   readonly #files: StoreCursor["files"] = {};
-  /** Files that were listed and could not be had any more. */
+  /** Files that were listed but could not be fetched any more. */
   readonly #gone = new Set<string>();
   /** Places in files that were being written, and that may have other names by now. */
   #places: Place[];
@@ -167,10 +167,10 @@ class Reading {
       else await this.#readRotated(file);
     } catch (error) {
       if (!isAbsent(error)) throw error;
-      // Between two files for a moment, or dropped by its age since the listing.
+      // A rotation leaves no active file for a moment. A rotated file was dropped by its age since the listing.
       if (file.name === active) return;
       const known = this.#before?.files[file.name];
-      // Perhaps the one that was being written then: what was read of it is not counted, nor it once more.
+      // It may be the file of a known place. What was read of it does not count as dropped, and it counts only once.
       const place = known ? undefined : this.#places.shift();
       this.#dropped += Math.max(0, file.size - (known?.read ?? place?.read ?? 0));
       this.#gone.add(file.name);
@@ -186,7 +186,7 @@ class Reading {
       else this.#dropped += file.size - file.read;
     }
     const pending = this.#places.find((place) => place === before?.active);
-    // It was rotated away and dropped where all that is there was read; it had the size of the others then.
+    // All that exists was read, so this file was rotated away and dropped. It had the size of the others then.
     const lost = pending && (this.#active !== undefined || !this.more);
     if (lost) {
       const sizes = this.listed.filter(({ name }) => name !== active).map(({ size }) => size);
@@ -212,7 +212,7 @@ class Reading {
     const end = Math.max(start, await endOfLastLine(path, bytes));
     this.#take(path, start, end, more);
     this.#active = { read: before + end, anchor: await anchorAt(path, end) };
-    // Where it is rotated away before the next listing, its rest is found by this.
+    // If the file is rotated away before the next listing, its rest is found by this place.
     this.#places.push(this.#active);
   }
 
@@ -231,13 +231,13 @@ class Reading {
       return;
     }
     const { bytes, more } = await this.#fetch(name, path, start);
-    // What a killed agent half wrote at its end stays a half.
+    // A half line that a killed agent left at its end never becomes whole.
     const end = more ? await endOfLastLine(path, bytes) : bytes;
     this.#take(path, 0, end, more);
     this.#files[name] = { read: start + end, size: Math.max(size, start + end) };
   }
 
-  /** Which of the places is in a file that is rotated away. */
+  /** The place that lies in a file that is rotated away; undefined if none does. */
   async #placeIn(name: string, size: number): Promise<Place | undefined> {
     for (const place of this.#places) {
       const { read, anchor } = place;
@@ -251,7 +251,7 @@ class Reading {
     return undefined;
   }
 
-  /** The bytes from a place's anchor on; undefined where the file is another one. */
+  /** The bytes from a place's anchor on; undefined if the file is another one. */
   async #fetchBehind(
     name: string,
     { read, anchor }: Place,
@@ -278,14 +278,17 @@ class Reading {
   }
 
   #path(name: string): string {
-    // A file of its own each time: parts are read after all were fetched.
+    // Each part has a file of its own, because parts are read only after all were fetched.
     return join(this.#directory, `${this.#parts.length}-${name}`);
   }
 }
 
 const isAbsent = (error: unknown): boolean => error instanceof Refused && error.status === 404;
 
-/** The lines in a part of a store's file, many at a time. `torn` is told of each piece that is none: what a killed agent had half written. */
+/**
+ * The lines in a part of a store's file, many at a time. `torn` is called for each piece that is not a whole line, which
+ * a killed agent left.
+ */
 export async function* storedLinesOf(
   { path, start, end }: StorePart,
   torn: () => void,
@@ -299,7 +302,7 @@ export async function* storedLinesOf(
         lines.push(whole);
         continue;
       }
-      // The half line of a killed agent has the next one on its line; no string value can hold this beginning unescaped.
+      // The next line follows a killed agent's half line directly. No string value can hold this beginning unescaped.
       for (const piece of text.split(/(?=\{"file":")/)) {
         const line = parse(piece);
         if (line) lines.push(line);
@@ -310,7 +313,7 @@ export async function* storedLinesOf(
   }
 }
 
-/** A record, its strings in bytes as {@link linesOf} has them. */
+/** Parses a record. Its strings hold bytes, as those of {@link linesOf} do. */
 function parse(text: string): StoredLine | undefined {
   try {
     const line = JSON.parse(text) as StoredLine;
@@ -334,6 +337,6 @@ function parse(text: string): StoredLine | undefined {
   }
 }
 
-/** A stored line's text as its file had it. */
+/** A stored line's text as it was in the pod's log. */
 export const lineOf = ({ time, request_id, message }: StoredLine): string =>
   time === null || request_id === null ? message : `${time} ${request_id} ${message}`;

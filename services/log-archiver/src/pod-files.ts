@@ -1,9 +1,9 @@
-/** Writing lines into one file per pod, in turns and without one open file per pod. */
+/** Writes lines into one file per pod, without keeping a file open per pod. */
 import { createHash } from "node:crypto";
 import { appendFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 
-/** A file that was written. Times are empty where its lines have none. */
+/** A file that was written. Times are empty if its lines have none. */
 export interface PodFile {
   lines: number;
   bytes: number;
@@ -31,7 +31,7 @@ export class PodFiles {
     this.#directory = directory;
   }
 
-  /** Adds a line of a pod, which is known by a number. */
+  /** Adds a line of a pod, which is given by its number. */
   add(pod: number, line: string, time: string, fromNode: boolean): void {
     let file = this.#files.get(pod);
     if (!file) {
@@ -51,7 +51,7 @@ export class PodFiles {
     this.#characters += line.length + 1;
   }
 
-  /** To be awaited now and then, so that memory stays bounded. Rejects with the disk's error. */
+  /** Await this now and then, so that memory stays bounded. Rejects with the disk's error. */
   async flushIfLarge(): Promise<void> {
     if (this.#characters > largeCharacters) await this.#flush();
   }

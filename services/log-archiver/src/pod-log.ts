@@ -1,4 +1,4 @@
-/** What a pod serves at GET /logs, from where the last archive's run left off. */
+/** What a pod serves at GET /logs, from where the last archive's run stopped. */
 import { rm } from "node:fs/promises";
 import { type Anchor, anchorAt, beginsWith, endOfLastLine } from "./anchor.ts";
 import { download, type Patience, Refused } from "./download.ts";
@@ -10,7 +10,7 @@ export interface PodCursor {
   /** Bytes of the log before the next line, over all its rotations. */
   position: number;
   anchor: Anchor;
-  /** The time of the last line that was read; empty where there was none. */
+  /** The time of the last line that was read; empty if there was none. */
   last: string;
   /** When the pod was last seen. */
   seen: string;
@@ -24,18 +24,18 @@ export interface PodPart {
   /** Where the new lines begin and end in the file. */
   start: number;
   end: number;
-  /** The lines that the log dropped unread, if it did: how many bytes, and between which times they were written. */
+  /** What the log dropped unread, if anything: how many bytes, and between which times they were written. */
   gap: { bytes: number; after: string; before: string } | undefined;
   /** Where to go on; undefined for a log that does not say what it dropped. */
   cursor: PodCursor | undefined;
-  /** True where a limit left lines for another archive. */
+  /** True if a limit left lines for another archive. */
   more: boolean;
 }
 
 /**
- * Fetches the lines behind a cursor into a file. A log that is not the cursor's, as its last bytes are others, is
+ * Fetches the lines behind a cursor into a file. If the bytes before the cursor have changed, it is another log, which is
  * fetched whole.
- * @param limit of bytes
+ * @param limit how many bytes to fetch at most
  */
 export async function fetchPodLog(
   { pod, uid, url }: { pod: string; uid: string; url: string },
@@ -69,13 +69,13 @@ export async function fetchPodLog(
 }
 
 interface Fetched {
-  /** The position of the file's first byte; undefined where the answer does not say. */
+  /** The position of the file's first byte; undefined if the answer does not say. */
   begin: number | undefined;
   /** Where the new lines begin in the file. */
   start: number;
   bytes: number;
   more: boolean;
-  /** True where this is the cursor's log. */
+  /** True if this is the cursor's log. */
   known: boolean;
 }
 
@@ -84,7 +84,7 @@ interface Bounds {
   patience: Patience | undefined;
 }
 
-/** Undefined where the cursor is of another log. */
+/** Undefined if the cursor belongs to another log. */
 async function fetchBehind(
   url: string,
   { position, anchor }: PodCursor,
@@ -99,7 +99,7 @@ async function fetchBehind(
     });
     const begin = positionIn(headers);
     if (begin === undefined || begin < from) return undefined;
-    // Of the anchor a part at most is left, which proves nothing.
+    // At most a part of the anchor is left, which proves nothing.
     if (begin > from) return { begin, start: Math.max(0, position - begin), bytes, more, known: true };
     if (bytes < anchor.bytes || !(await beginsWith(path, anchor))) return undefined;
     return { begin, start: anchor.bytes, bytes, more, known: true };
@@ -129,7 +129,7 @@ async function timesIn(path: string, start: number, end: number): Promise<{ firs
     }
     return "";
   };
-  // The first line, whole: the longest has nine million bytes.
+  // This reads the first line whole; the longest has nine million bytes.
   const first = await timeIn(
     linesOf(path, { start, end: Math.min(end, start + 64 * 1024) }),
     (times) => times[0],

@@ -1,4 +1,4 @@
-/** Filling the search store again, from the archives and from the nodes' stores. What it has already is left alone. */
+/** Fills the search store again from the archives and the nodes' stores. Lines that it has already are left alone. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Source } from "./endpoints.ts";
@@ -11,7 +11,7 @@ import { pad, sorted } from "./rows.ts";
 import { jsonOf, requestCharacters, type SearchLine, type SearchStore } from "./search-store.ts";
 import { membersOf, verify } from "./tar.ts";
 
-/** Where lines come from, and which. */
+/** Where lines come from, and which of them are wanted. */
 export interface Refill {
   shelf: Shelf;
   /** The nodes' stores. */
@@ -21,14 +21,14 @@ export interface Refill {
   temporary: string;
   /** Older lines are left out: the search store would drop them. */
   since: Date;
-  /** Go on without the archives that are damaged. */
+  /** If true, damaged archives are left out. */
   skipDamaged: boolean;
   say: (line: string) => void;
 }
 
 /** What was done. */
 export interface Refilled {
-  /** Lines that were missing, and are found now. */
+  /** Lines that were missing and have been added. */
   added: number;
   archives: number;
   /** What could not be read, with the reason. */
@@ -36,9 +36,9 @@ export interface Refilled {
 }
 
 /**
- * Looks for every line of the archives and the nodes' stores, and hands on those that are missing. It may be stopped and
- * run again at any time.
- * @throws Failure for a damaged archive, unless they are skipped, and where the search store does not take lines
+ * Looks for every line of the archives and the nodes' stores, and sends on those that are missing. You may stop it and
+ * run it again at any time.
+ * @throws Failure for a damaged archive, unless such archives are skipped, and if the search store does not take lines
  */
 export async function refill(work: Refill): Promise<Refilled> {
   const { shelf, skipDamaged, say } = work;
@@ -106,7 +106,7 @@ async function fromArchive(
 
 type Add = (row: string) => Promise<void> | undefined;
 
-/** An archive's lines as the search store is given them, to be sorted by time. */
+/** Adds an archive's lines, in the form that the search store takes, to be sorted by time. */
 async function readArchive(path: string, manifest: Manifest, oldest: string, add: Add): Promise<void> {
   for await (const { pod, content } of membersOf(path, manifest)) {
     let time = pod.first || manifest.started;
@@ -139,7 +139,7 @@ const twoOf = (rest: string): [string, string] => {
   return [rest.slice(0, space), rest.slice(space + 1)];
 };
 
-/** The nodes' stores from their beginnings, by a feeder that remembers nothing. */
+/** Reads the nodes' stores from their beginnings, by a feeder that remembers nothing. */
 async function fromStores({ sources, search, temporary, say }: Refill, done: Refilled): Promise<void> {
   const directory = await mkdtemp(join(temporary, "refill-"));
   const complaints: string[] = [];

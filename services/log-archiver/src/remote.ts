@@ -6,14 +6,14 @@ import { Failure } from "./failure.ts";
 import { isArchiveName, isManifestName, type Manifest, manifestName, parseManifest } from "./manifest.ts";
 import { manifestsIn, sha256Of } from "./storage.ts";
 
-// A bucket that is not there is a mistake, not one to be made. Ten low-level retries against a server that is away take
-// longer than the Job has.
+// A bucket that does not exist is a mistake, so rclone must not create it. Ten low-level retries against a server that
+// does not answer take longer than the Job may run.
 const flags = ["--s3-no-check-bucket", "--retries", "5", "--low-level-retries", "3"];
 
-// rclone's exit code for a directory that is not there.
+// rclone's exit code for a directory that does not exist.
 const notFound = 3;
 
-/** rclone's last words, without the time of day and without what its earlier attempts said. */
+/** rclone's last message, without the time of day and without those of its earlier attempts. */
 class RcloneFailure extends Failure {
   override name = "RcloneFailure";
   readonly exitCode: number | undefined;
@@ -32,7 +32,7 @@ class RcloneFailure extends Failure {
 /** Runs rclone and returns what it prints. */
 async function rclone(...args: string[]): Promise<string> {
   const { AWS_CA_BUNDLE: bundle } = process.env;
-  // rclone 1.60 refuses every S3 remote where this variable is set ("unsupported transport"); it has one of its own.
+  // rclone 1.60 refuses every S3 remote when this variable is set ("unsupported transport"). It has a variable of its own.
   const env = bundle ? { RCLONE_CA_CERT: bundle, ...process.env, AWS_CA_BUNDLE: "" } : {};
   try {
     return (await execa("rclone", [...args, ...flags], { env, maxBuffer: 1e9, timeout: 300_000 })).stdout;
@@ -44,10 +44,10 @@ async function rclone(...args: string[]): Promise<string> {
 const within = (remote: string, name: string): string =>
   remote.endsWith(":") ? `${remote}${name}` : `${remote.replace(/\/$/, "")}/${name}`;
 
-/** Where one looks for what a remote should have been called: one directory up. */
+/** The directory above a remote, which shows what the remote should have been called. */
 export const above = (remote: string): string => remote.replace(/[^/:]*\/?$/, "").replace(/\/$/, "");
 
-/** What is to be thrown where a remote cannot be read. */
+/** The error to throw if a remote cannot be read. */
 function unreadable(remote: string, cause: unknown): Failure {
   if (!(cause instanceof RcloneFailure)) return new Failure(`${remote} cannot be read`, { cause });
   if (cause.exitCode === notFound)
@@ -56,7 +56,7 @@ function unreadable(remote: string, cause: unknown): Failure {
   return new Failure(`${remote} cannot be read`, { cause, next: cause.next ?? next });
 }
 
-/** The sizes of the archives and manifests on a remote, by name; none where its directory is not there yet. */
+/** The sizes of the archives and manifests on a remote, by name; none if its directory does not exist yet. */
 async function sizesOn(remote: string): Promise<Map<string, number>> {
   try {
     const listing = await rclone("lsf", "--files-only", "--format", "sp", "--separator", "\t", remote);
@@ -73,11 +73,11 @@ async function sizesOn(remote: string): Promise<Map<string, number>> {
 }
 
 /**
- * Copies to a remote what it lacks of a directory's archives, each read back, and removes there what an archive of a
- * whole day stands for by now. An archive without its manifest does not count there either, and one of another size
- * than it should have is copied again.
- * @returns the names of what was copied
- * @throws Failure with rclone's last words
+ * Copies those archives of a directory to a remote that it lacks, and reads each back. It removes from the remote what an
+ * archive of a whole day has replaced. An archive counts there, too, only with its manifest, and one of the wrong size is
+ * copied again.
+ * @returns the names of the archives that were copied
+ * @throws Failure with rclone's last message
  */
 export async function copyToRemote(
   directory: string,
@@ -99,7 +99,7 @@ export async function copyToRemote(
       await copy(directory, described, await sha256Of(join(directory, described)), remote);
       copied.push(archive);
     } catch (error) {
-      // One that is damaged here must not keep the others from being copied.
+      // An archive that is damaged here must not keep the others from being copied.
       failures.push(error);
     }
   }
@@ -113,14 +113,14 @@ export async function copyToRemote(
   return copied;
 }
 
-/** Two platforms that copy to one place would each take the other's archive of a day for its own. */
+/** If two platforms copied to one place, each would take the other's archive of a day for its own. */
 async function refuseAnother({ archive, sha256 }: Manifest, remote: string): Promise<void> {
   const theirs = await rclone("cat", within(remote, manifestName(archive)));
   let known = false;
   try {
     known = parseManifest(theirs).sha256 === sha256;
   } catch {
-    // Damaged as the archive is: both are replaced.
+    // The manifest is damaged as well as the archive, so both are replaced.
     known = true;
   }
   if (!known)
@@ -146,8 +146,9 @@ async function copy(directory: string, name: string, sha256: string, remote: str
 }
 
 /**
- * The manifests on a remote, by way of a directory. What cannot be had, or not be read as one, is named to `broken`.
- * @throws Failure where the remote cannot be listed
+ * Fetches the manifests on a remote into a directory and reads them. `broken` is told the names of those that cannot be
+ * fetched or read.
+ * @throws Failure if the remote cannot be listed
  */
 export async function manifestsOn(
   remote: string,

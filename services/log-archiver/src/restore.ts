@@ -1,4 +1,4 @@
-/** Lines out of archives again, each once. */
+/** Gets lines out of archives again, each of them once. */
 import { hash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,17 +10,17 @@ import { grouped, groupsOf, pad, sorted } from "./rows.ts";
 import { manifestBeside, manifestsIn } from "./storage.ts";
 import { type Member, membersOf } from "./tar.ts";
 
-/** Which lines of which archives. */
+/** Which lines of which archives to restore. */
 export interface Selection {
   /** `all`, `latest`, an archive's name, or the path of one that has its manifest beside it. */
   from: string;
   since: Date | undefined;
   grep: RegExp | undefined;
-  /** Go on without the archives that are damaged. */
+  /** If true, damaged archives are left out. */
   skipDamaged: boolean;
 }
 
-/** Archives, wherever they are. */
+/** A place with archives: a directory or a remote. */
 export interface Shelf {
   /** For messages: a directory or a remote. */
   name: string;
@@ -31,11 +31,11 @@ export interface Shelf {
   unreadable: string[];
   /** An archive's path on this machine. */
   pathOf(archive: string): Promise<string>;
-  /** To be called when an archive was read. */
+  /** Call it when an archive has been read. */
   release(path: string): Promise<void>;
 }
 
-/** The archives in a directory. Throws a Failure where it cannot be read. */
+/** The archives in a directory. Throws a Failure if it cannot be read. */
 export async function directoryShelf(directory: string, next = `ls ${directory}`): Promise<Shelf> {
   const unreadable: string[] = [];
   const manifests = await manifestsIn(directory, (name) => unreadable.push(name)).catch((cause) => {
@@ -51,7 +51,7 @@ export async function directoryShelf(directory: string, next = `ls ${directory}`
   };
 }
 
-/** The archives on an rclone remote, of which one at a time is fetched into a directory to work in. */
+/** The archives on an rclone remote. They are fetched one at a time into a scratch directory. */
 export async function remoteShelf(remote: string, scratch: string): Promise<Shelf> {
   const unreadable: string[] = [];
   const manifests = await manifestsOn(remote, scratch, (name) => unreadable.push(name));
@@ -65,7 +65,7 @@ export async function remoteShelf(remote: string, scratch: string): Promise<Shel
   };
 }
 
-/** What is said of a manifest that is none: its archive is there, and does not count. */
+/** The message for a manifest that cannot be read: its archive is there, but does not count. */
 export const unreadableIn = ({ name }: Shelf, manifest: string): string =>
   `${manifest} in ${name} is unreadable, and its archive cannot be verified`;
 
@@ -73,7 +73,7 @@ export const unreadableIn = ({ name }: Shelf, manifest: string): string =>
 export interface Restored {
   /** Lines that were passed on. */
   lines: number;
-  /** Lines left out as another pod has the same message of the same request, earlier. */
+  /** Lines left out because another pod has the same message of the same request earlier. */
   repeats: number;
   read: Manifest[];
   /** What was wrong with the archives that were left out. */
@@ -81,14 +81,14 @@ export interface Restored {
 }
 
 /**
- * Verifies archives and passes their lines on, merged by time and safe to be printed.
+ * Verifies archives and passes their lines on, merged by time and safe to print.
  *
- * A line is passed on once: as often as the archive that has it most often has it, since what one run read of a pod
- * the next one may read of its node. Of one (request id, message) over several pods, what the earliest one has stays: a
- * gateway retries on another pod, and the two may lie in two archives.
+ * One run may read a line from its pod, and the next run may read it again from its node. So a line is passed on as often
+ * as it is in the one archive that has it most often. If several pods have a request's message, only the earliest pod's
+ * lines are passed on: a gateway retries on another pod, and the two may be in different archives.
  *
  * @param temporary a directory with room for one archive and the chosen lines twice
- * @throws Failure for an archive that is missing or damaged, before the first line
+ * @throws Failure for an archive that is missing or damaged, before the first line is passed on
  */
 export async function restore(
   shelf: Shelf,
@@ -115,7 +115,7 @@ export async function restore(
 
 type Add = (row: string) => Promise<void> | undefined;
 
-/** Reads the archives that a selection means. */
+/** Reads the archives that a selection asks for. */
 async function read(shelf: Shelf, selection: Selection, restored: Restored, add: Add): Promise<void> {
   const pods = new Map<string, number>();
   let ordinal = 0;
@@ -194,7 +194,7 @@ function decode(text: string): Row & { key: string } {
   };
 }
 
-/** Of the rows by request, time and pod, those that are passed on, to be sorted by time. */
+/** Chooses the rows to pass on and adds them to be sorted by time. It takes rows sorted by request, time and pod. */
 async function choose(rows: AsyncIterable<string[]>, restored: Restored, add: Add): Promise<void> {
   let winner: Row | undefined;
   for await (const groups of groupsOf(rows, decode))
@@ -217,7 +217,7 @@ function mostOfOneArchive(copies: Row[]): Row[] {
   return archives.reduce((most, some) => (some.length > most.length ? some : most));
 }
 
-/** The archives that a selection means; `path` is where one was named by it. */
+/** The archives that a selection asks for; `path` is set if the selection is a path. */
 async function find(
   shelf: Shelf,
   { from, since }: Selection,

@@ -1,9 +1,9 @@
-/** Which archives may go. */
+/** Which archives are old enough to be removed. */
 import { type Manifest, newestMoment, newestOf } from "./manifest.ts";
 
 /**
- * The archives whose lines are all older than so many days, and that were made so long ago. The platform's newest one
- * stays: its cursors say where the next run goes on.
+ * The archives that are older than `days` days, as are all their lines. The platform's newest archive stays, because its
+ * cursors say where the next run goes on.
  */
 export function expired(manifests: Manifest[], days: number, now: Date): Manifest[] {
   const oldest = new Date(now.getTime() - days * 86_400_000).toISOString();
@@ -12,8 +12,8 @@ export function expired(manifests: Manifest[], days: number, now: Date): Manifes
 }
 
 /**
- * The moment from which ages count: now, but at most a day after the platform's last run, so that one run with a clock
- * that is far ahead does not take all that is stored for old.
+ * The moment from which ages count: now, but at most a day after the platform's last run. Otherwise one run whose clock
+ * is far ahead would take everything that is stored for old.
  */
 export function ageReference(manifests: Manifest[], now: Date): Date {
   const last = Date.parse(newestOf(manifests)?.finished ?? "");

@@ -1,4 +1,4 @@
-/** Sorting more rows than memory holds, by coreutils' sort. */
+/** Sorts more rows than memory holds, by coreutils' sort. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import { Failure } from "./failure.ts";
@@ -6,14 +6,14 @@ import { linesIn } from "./lines.ts";
 
 const batchCharacters = 256 * 1024;
 
-/** Numbers as a sort orders them. */
+/** A number with leading zeros, so that sorting by bytes sorts by value. */
 export const pad = (value: number, width = 16): string => String(value).padStart(width, "0");
 
 /**
  * Sorts rows, which hold no newline, by their bytes. Memory stays bounded: what does not fit goes to `scratch`.
  * @param produce is given the function that adds a row, and is waited for
  * @returns the rows, many at a time
- * @throws Failure with what sort has to complain of, such as a full disk
+ * @throws Failure with sort's own complaint, such as a full disk
  */
 export async function* sorted(
   produce: (add: (row: string) => Promise<void> | undefined) => Promise<void>,
@@ -26,7 +26,7 @@ export async function* sorted(
   child.stderr.on("data", (chunk) => {
     complaint += chunk;
   });
-  // Its exit says what went wrong; writing to a process that has gone says only EPIPE.
+  // The exit code and stderr say what went wrong; writing to a process that has gone gives only EPIPE.
   child.stdin.on("error", () => undefined);
   const ended = once(child, "close").then(([code]) => {
     if (code !== 0) throw new Failure(`sort failed: ${complaint.trim() || `exit code ${code}`}`);
@@ -67,7 +67,7 @@ async function fill(
   stdin.end();
 }
 
-/** Rows that have the same key, together. */
+/** Groups of successive rows that have the same key. */
 export async function* groupsOf<Row>(
   rows: AsyncIterable<string[]>,
   decode: (row: string) => Row & { key: string },
@@ -90,7 +90,7 @@ export async function* groupsOf<Row>(
   if (group.length > 0) yield [group];
 }
 
-/** Items by what they have in common, in their order. */
+/** Groups items by what they have in common, and keeps their order. */
 export function grouped<T>(items: T[], by: (item: T) => string): T[][] {
   const groups = new Map<string, T[]>();
   for (const item of items) {

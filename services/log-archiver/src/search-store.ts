@@ -1,11 +1,11 @@
-/** The place where lines are searched, VictoriaLogs: what is handed to it, and what it has. */
+/** The search store, VictoriaLogs: sends lines to it, and asks which lines it has. */
 import { hash } from "node:crypto";
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
 import { Failure } from "./failure.ts";
 import { bytesOf, linesIn, textOf } from "./lines.ts";
 
-/** A line as the search store is given it: a JSON object, its bytes as {@link linesIn} has them. */
+/** A line in the form that the search store takes: a JSON object, its bytes as {@link linesIn} has them. */
 export interface SearchLine {
   /** RFC 3339. */
   time: string;
@@ -15,15 +15,15 @@ export interface SearchLine {
 /** What preparing lines left out or changed. */
 export interface Prepared {
   lines: SearchLine[];
-  /** Lines whose message was cut, as they are longer than the search store takes. */
+  /** Lines whose message was cut, because they are longer than the search store takes. */
   shortened: number;
-  /** Halves of lines, from agents that were killed; their lines follow whole. */
+  /** Half lines that killed agents left; the whole lines follow them. */
   torn: number;
 }
 
-/** VictoriaLogs leaves out a line of more than 2 MiB, its fields together. */
+/** VictoriaLogs leaves out a line whose fields together exceed 2 MiB. */
 export const longestBytes = 2_000_000;
-/** What is left of the message of a longer line. */
+/** How much of the message of a longer line is kept. */
 export const shortenedCharacters = 256 * 1024;
 
 /** The lines of an answer, as {@link linesIn} has them. */
@@ -34,9 +34,9 @@ const beginning = '{"file":"';
 const timeKey = '"time":"';
 
 /**
- * Makes lines of a node's store ready. They are passed on as they are, but for three kinds: a half line, one that has no
- * time, which gets that of the line before, and one that is too long, of which the message's beginning stays.
- * @param before the time for a first line that has none, RFC 3339
+ * Prepares lines of a node's store. Most are passed on as they are. A half line is left out, a line without a time gets
+ * that of the line before it, and only the beginning of the message is kept of a line that is too long.
+ * @param before the time for a first line without one, RFC 3339
  */
 export function prepare(texts: string[], before: string): Prepared {
   const prepared: Prepared = { lines: [], shortened: 0, torn: 0 };
@@ -71,8 +71,8 @@ const newline = 0x0a;
 const closing = 0x7d;
 
 /**
- * True where all of some lines, each with its newline, may be handed on as their bytes are: {@link prepare} would change
- * nothing. Most are, and looking at bytes costs a fifth of making strings of them.
+ * True if lines, each with its newline, may all be sent on as they are, because {@link prepare} would change nothing.
+ * That is usual, and looking at the bytes costs a fifth of making strings of them.
  */
 export function asTheyAre(bytes: Buffer): boolean {
   let lines = 0;
@@ -83,7 +83,7 @@ export function asTheyAre(bytes: Buffer): boolean {
     if (bytes.lastIndexOf(timeKey, end) < start) return false;
     start = end + 1;
   }
-  // As often as there are lines: none has a half one before it.
+  // If the beginning stands as often as there are lines, no line has a half one before it.
   let found = 0;
   for (let place = bytes.indexOf(beginning); place >= 0; found++)
     place = bytes.indexOf(beginning, place + beginning.length);
@@ -101,11 +101,11 @@ function slowly(piece: string, before: string): SearchLine | undefined {
   }
 }
 
-/** A line's fields as JSON, with the message's beginning where all of it is too long. */
+/** A line's fields as JSON. If the line would be too long, only the beginning of the message is kept. */
 export function jsonOf(fields: { message: string } & Record<string, unknown>): string {
   const json = bytesOf(JSON.stringify(fields));
   if (json.length <= longestBytes) return json;
-  // Not within a pair of surrogates.
+  // The cut must not split a surrogate pair.
   const message = fields.message.slice(0, shortenedCharacters).replace(/[\ud800-\udbff]$/, "");
   const shortened_from_bytes = Buffer.byteLength(fields.message);
   return bytesOf(JSON.stringify({ ...fields, message, shortened_from_bytes }));
@@ -121,8 +121,8 @@ interface Fields {
 }
 
 /**
- * What says whether two lines are one: the moment, the request and the message; for a text that is no line of the API its
- * pod and the text. Archives know neither file nor offset.
+ * Two lines with the same key are one line. It is made of the moment, the request and the message, or of the pod and the
+ * text if this is not a line of the API. Archives know neither file nor offset.
  */
 function keyOf(fields: Fields): string {
   const message = fields.message ?? fields._msg ?? "";
@@ -132,7 +132,7 @@ function keyOf(fields: Fields): string {
   return hash("sha256", `${first}\t${second}\t${message}`, "base64");
 }
 
-/** What is handed on by one request. */
+/** How much one request sends, in characters. */
 export const requestCharacters = 4 * 1024 * 1024;
 const patienceMs = 60_000;
 
@@ -150,8 +150,8 @@ export class SearchStore {
   }
 
   /**
-   * Hands lines on. When this returns they are accepted; a kill of the store may lose the last seconds of them.
-   * @throws Failure where it does not answer or refuses, as with a full disk; some may have been accepted then
+   * Sends lines. When this returns they are accepted, but a kill of the store may lose those of the last seconds.
+   * @throws Failure if it does not answer or refuses, as with a full disk; some lines may have been accepted then
    */
   async insert(lines: SearchLine[]): Promise<void> {
     let body: string[] = [];
@@ -172,20 +172,20 @@ export class SearchStore {
   /** The same for the bytes of lines, each with its newline. */
   async insertBytes(bytes: Buffer): Promise<void> {
     const path = "/insert/jsonline?_stream_fields=namespace,pod,node&_msg_field=message&_time_field=time";
-    // Another content type is answered 200, and nothing is stored.
+    // With another content type the answer is 200, but nothing is stored.
     const headers = { "content-type": "application/stream+json" };
     const answer = await this.#ask(path, { method: "POST", headers, body: bytes as Buffer<ArrayBuffer> });
     await answer.arrayBuffer();
   }
 
-  /** Lets questions find what was handed on before, which else takes a second or more. */
+  /** Makes queries find the lines sent so far, which otherwise takes a second or more. */
   async flush(): Promise<void> {
     await (await this.#ask("/internal/force_flush", {})).arrayBuffer();
   }
 
   /**
-   * Of some lines those that the store does not have yet. A line that stands twice among them is wanted twice.
-   * Lines of one moment have to be asked for together.
+   * Those of the given lines that the store does not have yet. A line that is given twice has to be there twice.
+   * Lines of one moment have to be given together.
    */
   async missing(lines: SearchLine[]): Promise<SearchLine[]> {
     if (lines.length === 0) return [];
@@ -211,7 +211,7 @@ export class SearchStore {
     });
   }
 
-  /** When its process started, as it says it; another one may have lost what the last one had in memory. */
+  /** When its process started. A new process may have lost what the last one had in memory. */
   async started(): Promise<string> {
     const text = await (await this.#ask("/metrics", {})).text();
     const [, started] = /^process_start_time_seconds (\S+)$/m.exec(text) ?? [];

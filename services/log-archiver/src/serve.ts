@@ -5,15 +5,15 @@ import type { Feeder } from "./feed.ts";
 import { metricsOf } from "./metrics.ts";
 import type { StoreWatch } from "./store-watch.ts";
 
-/** Listens on a port (0: any free one) and answers GET /metrics and GET /livez. Rejects if the port cannot be had. */
+/** Listens on a port (0: any free one) and answers GET /metrics and GET /livez. Rejects if it cannot listen. */
 export function serve(directory: string, port: number, stores?: StoreWatch): Promise<Server> {
   return answer(port, () => metricsOf(directory, stores));
 }
 
-// A round reads at most a batch of each store, and no request of it waits for longer than a minute.
+// A round reads at most one batch of each store, and none of its requests waits longer than a minute.
 const stuckMs = 300_000;
 
-/** The same for a feeder, which is alive while its rounds end. */
+/** The same for a feeder, which counts as alive as long as its rounds end. */
 export function serveFigures(port: number, feeder: Feeder): Promise<Server> {
   const { registry } = feeder;
   return answer(

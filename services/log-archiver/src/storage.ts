@@ -18,7 +18,7 @@ export async function sha256Of(path: string): Promise<string> {
   return digest.digest("hex");
 }
 
-/** The manifests in a directory, oldest first. What cannot be read as one is left out and named to `unreadable`. */
+/** The manifests in a directory, oldest first. An unreadable one is left out, and `unreadable` is told its name. */
 export async function manifestsIn(
   directory: string,
   unreadable: (name: string) => void = () => undefined,
@@ -35,7 +35,7 @@ export async function manifestsIn(
   return manifests;
 }
 
-/** The manifest beside an archive. Throws a Failure where there is none. */
+/** The manifest beside an archive. Throws a Failure if there is none. */
 export async function manifestBeside(path: string): Promise<Manifest> {
   const text = await readFile(manifestName(path), "utf8").catch((cause) => {
     throw new Failure(`${path} has no manifest beside it`, { cause });
@@ -45,7 +45,7 @@ export async function manifestBeside(path: string): Promise<Manifest> {
 
 /**
  * Copies an archive into a directory, reads the copy back, then writes the manifest.
- * What is there already stays as it is, also when there is no room: then it throws a Failure.
+ * Throws a Failure if it cannot, for example on a full disk. What is there already stays as it is in every case.
  */
 export async function keep(archive: string, manifest: Manifest, directory: string): Promise<void> {
   const target = join(directory, manifest.archive);
@@ -92,8 +92,8 @@ export async function remove(archives: string[], directory: string): Promise<voi
 }
 
 /**
- * Removes what killed runs left: partial copies, which nobody writes any more while the caller holds the directory's
- * lock, and archives that did not get a manifest in a day.
+ * Removes what killed runs left: partial copies, which nobody else writes while the caller holds the directory's
+ * lock, and archives that did not get a manifest within a day.
  */
 export async function removeRemains(directory: string, now: Date): Promise<string[]> {
   const names = await readdir(directory);

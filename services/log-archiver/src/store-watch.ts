@@ -1,4 +1,4 @@
-/** How long each node's store can wait for the archiver, from looking at its files now and then. */
+/** Estimates how long each node's store can wait for the archiver, by looking at its files now and then. */
 import type { Source } from "./endpoints.ts";
 import { reasonOf } from "./failure.ts";
 import { cursorBehind, filesOf, type StoreCursor, type StoreFile, unreadIn } from "./node-store.ts";
@@ -8,16 +8,16 @@ const windowMs = 600_000;
 
 interface Seen {
   files: StoreFile[];
-  /** How many bytes were written by when. */
+  /** How many bytes had been written at which times. */
   samples: { time: number; written: number }[];
 }
 
 /** What is known of one node's store. */
 export interface StoreFigures {
   node: string;
-  /** That no archive has yet. */
+  /** How many bytes no archive has yet. */
   bytes: number;
-  /** Until some of them are dropped, at the present rate; infinite where nothing is written. */
+  /** How long until some of them are dropped, at the present rate; infinite if nothing is written. */
   secondsLeft: number;
 }
 
@@ -36,7 +36,7 @@ export class StoreWatch {
     this.#capacity = capacity;
   }
 
-  /** Looks now and from then on, without keeping the process alive; `complain` is told what went wrong. */
+  /** Looks now and every 15 s, without keeping the process alive; `complain` is told what goes wrong. */
   start(complain: (reason: string) => void): void {
     const again = async (): Promise<void> => {
       await this.look().catch((error) => complain(reasonOf(error)));
@@ -49,7 +49,7 @@ export class StoreWatch {
     clearTimeout(this.#timer);
   }
 
-  /** Looks once. Rejects where the API server does not say which stores there are. */
+  /** Looks once. Rejects if the API server does not say which stores there are. */
   async look(now = Date.now()): Promise<void> {
     const sources = await this.#sources();
     let unreadable = 0;
@@ -72,7 +72,7 @@ export class StoreWatch {
     this.#nodes.set(node, { files, samples: [...samples, { time, written }] });
   }
 
-  /** The figures of each node, given how far the archives go. */
+  /** The figures of each node, given how far its store has been archived. */
   figures(cursors: Record<string, StoreCursor>): StoreFigures[] {
     return [...this.#nodes].map(([node, { files, samples }]) => {
       const bytes = unreadIn(files, cursors[node]);

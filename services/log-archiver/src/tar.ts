@@ -1,4 +1,4 @@
-/** Packing archives with tar(1), and reading them back. */
+/** Packs archives with tar(1), and reads them back. */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { rm, stat } from "node:fs/promises";
@@ -11,7 +11,7 @@ import { Failure, reasonOf } from "./failure.ts";
 import type { ArchivedPod, Manifest } from "./manifest.ts";
 import { sha256Of } from "./storage.ts";
 
-/** Runs `tar -czf ARCHIVE DIRECTORY`, from the directory `cwd` where given, and returns what `tar -tzvf` then lists. */
+/** Runs `tar -czf ARCHIVE DIRECTORY`, from the directory `cwd` if given, and returns the list that `tar -tzvf` prints. */
 export async function pack(directory: string, archive: string, cwd?: string): Promise<string> {
   const options = cwd === undefined ? {} : { cwd };
   try {
@@ -24,21 +24,21 @@ export async function pack(directory: string, archive: string, cwd?: string): Pr
   }
 }
 
-/** One pod's file in an archive, to be read to its end before the next one is asked for. */
+/** One pod's file in an archive. Read it to its end before you ask for the next one. */
 export interface Member {
   pod: ArchivedPod;
   content: AsyncIterable<Buffer>;
 }
 
 /**
- * Reads an archive to its end and compares it with its manifest: what was read counts only once this has ended.
+ * Reads an archive to its end and compares it with its manifest. What it yields counts only once it has ended.
  * @throws Failure that says what differs
  */
 export async function* membersOf(archive: string, manifest: Manifest): AsyncGenerator<Member> {
   const refuse = (what: string, cause?: unknown): Failure =>
     new Failure(`${archive} is damaged: ${what}`, { cause, next: "npm run restore -- --list" });
   const found = await stat(archive).catch((cause) => {
-    // A run may have put a day's archives together since they were listed.
+    // Since the archives were listed, a run may have merged those of a day.
     throw new Failure(`${archive} is missing`, {
       cause,
       next: "npm run restore -- --list",
@@ -50,7 +50,7 @@ export async function* membersOf(archive: string, manifest: Manifest): AsyncGene
 
   const missing = new Map(manifest.pods.map((pod) => [pod.file, pod]));
   const entries = extract();
-  // What is wrong with the stream is thrown where its entries are read.
+  // An error of the stream is thrown where its entries are read.
   pipeline(createReadStream(archive), createGunzip(), entries).catch(() => undefined);
   const reader = entries[Symbol.asyncIterator]();
   try {
@@ -87,7 +87,7 @@ async function* tapped(
   }
 }
 
-/** Reads an archive to its end for nothing but to find it whole. */
+/** Reads an archive to its end, only to verify that it is whole. Throws a Failure if it is not. */
 export async function verify(archive: string, manifest: Manifest): Promise<void> {
   for await (const { content } of membersOf(archive, manifest)) for await (const _ of content);
 }

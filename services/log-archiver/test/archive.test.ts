@@ -2,6 +2,7 @@ import { appendFileSync, readdirSync, readFileSync, truncateSync, watch, writeFi
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import type { Manifest } from "../src/manifest.ts";
 import { Platform, post } from "./platform.ts";
 import { collect, Store } from "./stores.ts";
@@ -137,39 +138,43 @@ describe("a run", () => {
     expect(ids(await platform.restored())).toEqual(["id"]);
   });
 
-  test("waits for a serving pod that cannot be read yet, and for the first of several that start", async () => {
-    const pod = await platform.startPod("app-a");
-    await platform.startPod("app-b");
-    await post(pod, "hello", "id");
-    const { port } = pod;
-    let broken = 0;
-    // More often than one download tries.
-    const early = { ...pod, port: 0 };
-    early.port = await platform.listen((_req, res) => {
-      if (++broken < 7) return void res.destroy();
-      early.port = port;
-      res.writeHead(503).end();
-    });
-    platform.pods.splice(0, 1, early);
-    const starting = { name: "store-1", uid: "uid-of-store-1", port: 0, serving: false };
-    starting.port = await platform.listen((_req, res) => {
-      starting.port = ready?.port ?? 0;
-      res.writeHead(503).end();
-    });
-    await platform.startStore("store-1");
-    const ready = platform.stores.pop();
-    platform.stores.push(starting);
-    const { exitCode, stdout } = await platform.run("archive", "--patience", "60");
-    expect(exitCode).toBe(0);
-    expect(stdout).toContain("pod app-a: FAILED");
-    expect(stdout).toContain("node-store store-1: not serving");
-    expect(manifest()).toMatchObject({ complete: true, lines: 1 });
-    expect(manifest().sources.map(({ name, error }) => [name, error])).toEqual([
-      ["app-a", undefined],
-      ["app-b", undefined],
-      ["store-1", undefined],
-    ]);
-  });
+  test(
+    "waits for a serving pod that cannot be read yet, and for the first of several that start",
+    slow,
+    async () => {
+      const pod = await platform.startPod("app-a");
+      await platform.startPod("app-b");
+      await post(pod, "hello", "id");
+      const { port } = pod;
+      let broken = 0;
+      // More often than one download tries.
+      const early = { ...pod, port: 0 };
+      early.port = await platform.listen((_req, res) => {
+        if (++broken < 7) return void res.destroy();
+        early.port = port;
+        res.writeHead(503).end();
+      });
+      platform.pods.splice(0, 1, early);
+      const starting = { name: "store-1", uid: "uid-of-store-1", port: 0, serving: false };
+      starting.port = await platform.listen((_req, res) => {
+        starting.port = ready?.port ?? 0;
+        res.writeHead(503).end();
+      });
+      await platform.startStore("store-1");
+      const ready = platform.stores.pop();
+      platform.stores.push(starting);
+      const { exitCode, stdout } = await platform.run("archive", "--patience", "60");
+      expect(exitCode).toBe(0);
+      expect(stdout).toContain("pod app-a: FAILED");
+      expect(stdout).toContain("node-store store-1: not serving");
+      expect(manifest()).toMatchObject({ complete: true, lines: 1 });
+      expect(manifest().sources.map(({ name, error }) => [name, error])).toEqual([
+        ["app-a", undefined],
+        ["app-b", undefined],
+        ["store-1", undefined],
+      ]);
+    },
+  );
 
   test("reads the stores before and while a pod is tried again: they drop their oldest lines meanwhile", async () => {
     const source = await platform.startPod("app-gone");
@@ -257,7 +262,7 @@ describe("a run", () => {
     expect(ids(await platform.restored())).toEqual(["one", "two"]);
   });
 
-  test("killed at any moment leaves no archive that is not whole, and the next one works", async () => {
+  test("killed at any moment leaves no archive that is not whole, and the next one works", slow, async () => {
     const pod = await platform.startPod("app-a");
     await platform.startStore("store-1");
     const sent: string[] = [];

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { amount } from "../../../lib/test/long.ts";
+import { amount, slow } from "../../../lib/test/long.ts";
 import { manifestName } from "../src/manifest.ts";
 import { age, archived, idsOf, manifestsOf, newestOf, removePod } from "./archives.ts";
 import { Platform, type Pod, post } from "./platform.ts";
@@ -43,7 +43,10 @@ test("fourteen runs, the store emptied after each: every line is restored, once"
   expect(idsOf(await platform.restored("--from", "all"))).toEqual(sent);
 });
 
-test("pods that come and go, stores that turn over and runs killed at random moments lose nothing", async () => {
+test("pods that come and go, stores that turn over and runs killed at random moments lose nothing", {
+  ...slow,
+  timeout: 600_000,
+}, async () => {
   const kills = Number(process.env.KILLS ?? amount(5, 50));
   const stores = [1, 2].map(
     async (n) => new Store(await platform.startStore(`store-${n}`), { size: 20_000, backups: 2 }),
@@ -99,7 +102,7 @@ test("pods that come and go, stores that turn over and runs killed at random mom
   expect(manifests().flatMap(({ sources }) => sources.filter(({ droppedBytes }) => droppedBytes))).toEqual(
     [],
   );
-}, 600_000);
+});
 
 describe("bytes that were dropped before an archive had them", () => {
   const settings = { MAX_FILE_BYTES: "1024", KEPT_FILES: "1" };
@@ -146,7 +149,7 @@ describe("bytes that were dropped before an archive had them", () => {
     expect(dropped()).toEqual([undefined, undefined]);
   });
 
-  test("are said of a store that turned over, at least so many", async () => {
+  test("are said of a store that turned over, at least so many", slow, async () => {
     const pod = await platform.startPod("app-a");
     const store = new Store(await platform.startStore("store-1"), { size: 1000, backups: 2 });
     await post(pod, "first", "id-0");
@@ -176,7 +179,7 @@ test("a log that was removed or is another one is read whole", async () => {
   expect(idsOf(await platform.restored())).toHaveLength(14);
 });
 
-test("more than one archive takes goes into several of the same run", async () => {
+test("more than one archive takes goes into several of the same run", slow, async () => {
   const pod = await platform.startPod("app-a");
   const store = new Store(await platform.startStore("store-1"), { size: 300_000 });
   for (let i = 0; i < 90; i++) await post(pod, "x".repeat(30_000), `id-${i}`);
@@ -226,7 +229,7 @@ describe("archives of closed days", () => {
     expect(idsOf(await platform.restored())).toEqual(sent);
   });
 
-  test("are whole after a kill at any moment, and the next run ends what was begun", async () => {
+  test("are whole after a kill at any moment, and the next run ends what was begun", slow, async () => {
     const sent = await severalDays();
     const saved = platform.path("saved");
     await execa("sh", ["-c", 'cp "$1"/* "$2"', "sh", platform.archives, saved]);
@@ -246,7 +249,7 @@ describe("archives of closed days", () => {
     }
   });
 
-  test("stay as they are where one is damaged, and the others become one", async () => {
+  test("stay as they are where one is damaged, and the others become one", slow, async () => {
     const sent = await severalDays();
     const [first = ""] = platform.stored().filter((name) => name.endsWith(".tar.gz"));
     appendFileSync(join(platform.archives, first), "x");
@@ -303,7 +306,7 @@ test.skipIf(process.getuid?.() !== 0)(
   },
 );
 
-test("two runs at once archive each line once, one after the other", async () => {
+test("two runs at once archive each line once, one after the other", slow, async () => {
   const pod = await platform.startPod("app-a");
   await platform.startStore("store-1");
   for (let i = 0; i < 5; i++) await post(pod, `message ${i}`, `id-${i}`);

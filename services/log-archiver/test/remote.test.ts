@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { amount, drawn } from "../../../lib/test/long.ts";
+import { amount, slow, sweep } from "../../../lib/test/long.ts";
 import { manifestName } from "../src/manifest.ts";
 import { age, archived, idsOf, manifestsOf, newestOf } from "./archives.ts";
 import { Platform, type Pod, post } from "./platform.ts";
@@ -87,7 +87,7 @@ describe("archive --remote", () => {
     expect(idsOf(await platform.restored("--from-remote", remote))).toEqual(sent);
   });
 
-  test("reads each copy back, and one that comes back changed does not count", async () => {
+  test("reads each copy back, and one that comes back changed does not count", slow, async () => {
     const { port } = new URL(s3.env.RCLONE_CONFIG_S3_ENDPOINT ?? "");
     let changes = 0;
     const proxy = await platform.listen((req, res) => {
@@ -117,7 +117,7 @@ describe("archive --remote", () => {
     expectCopied();
   });
 
-  test("trusts the certificates of AWS_CA_BUNDLE, and no other", async () => {
+  test("trusts the certificates of AWS_CA_BUNDLE, and no other", slow, async () => {
     const { port } = new URL(s3.env.RCLONE_CONFIG_S3_ENDPOINT ?? "");
     const [key, bundle] = [join(platform.path("tls"), "key"), join(platform.path("tls"), "certificate")];
     const subject = ["-subj", "/CN=s3", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-nodes"];
@@ -155,29 +155,35 @@ describe("archive --remote", () => {
     }
   });
 
-  test("fails loudly while the remote is away, stores all the same, and copies all that is missing afterwards", async () => {
-    await runs(1, "--remote", remote);
-    await s3.kill();
-    try {
-      for (let run = 0; run < 3; run++) {
-        await post(pod, "meanwhile", `away-${run}`);
-        const { exitCode, stderr, stdout } = await platform.run("archive", "--remote", remote);
-        expect(exitCode).toBe(1);
-        expect(stderr).toMatch(/^log-archiver: s3:bucket\S+ cannot be read: .*connection refused$/m);
-        expect(stderr).toContain(`next: rclone lsf ${remote}`);
-        expect(stdout).toContain("1 lines of 1 pods");
+  test(
+    "fails loudly while the remote is away, stores all the same, and copies all that is missing afterwards",
+    slow,
+    async () => {
+      await runs(1, "--remote", remote);
+      await s3.kill();
+      try {
+        for (let run = 0; run < 3; run++) {
+          await post(pod, "meanwhile", `away-${run}`);
+          const { exitCode, stderr, stdout } = await platform.run("archive", "--remote", remote);
+          expect(exitCode).toBe(1);
+          expect(stderr).toMatch(/^log-archiver: s3:bucket\S+ cannot be read: .*connection refused$/m);
+          expect(stderr).toContain(`next: rclone lsf ${remote}`);
+          expect(stdout).toContain("1 lines of 1 pods");
+        }
+      } finally {
+        await s3.restart();
       }
-    } finally {
-      await s3.restart();
-    }
-    // Once it is back, what was next shows what is there.
-    expect((await execa("sh", ["-c", `rclone lsf ${remote}`], { env: s3.env })).stdout).toContain(".tar.gz");
-    expect(manifestsOf(platform)).toHaveLength(4);
-    expect(readdirSync(object())).toHaveLength(2);
-    const said = await archived(platform, "--remote", remote);
-    expect(said.match(/: copied to /g)).toHaveLength(4);
-    expectCopied();
-  });
+      // Once it is back, what was next shows what is there.
+      expect((await execa("sh", ["-c", `rclone lsf ${remote}`], { env: s3.env })).stdout).toContain(
+        ".tar.gz",
+      );
+      expect(manifestsOf(platform)).toHaveLength(4);
+      expect(readdirSync(object())).toHaveLength(2);
+      const said = await archived(platform, "--remote", remote);
+      expect(said.match(/: copied to /g)).toHaveLength(4);
+      expectCopied();
+    },
+  );
 
   test("makes no bucket of a mistyped name", async () => {
     const mistyped = remote.replace("bucket", "bukcet");
@@ -207,7 +213,7 @@ describe("archive --remote", () => {
     expect(manifestsOf(platform)).toHaveLength(1);
   });
 
-  test("names an archive that is damaged on the volume, and copies the others", async () => {
+  test("names an archive that is damaged on the volume, and copies the others", slow, async () => {
     await runs(3);
     const [first = "", second = "", third = ""] = archivesOf(platform.stored());
     const path = join(platform.archives, second);
@@ -219,7 +225,7 @@ describe("archive --remote", () => {
     expect(archivesOf(readdirSync(object()))).toEqual([first, third, newestOf(platform).archive]);
   });
 
-  test("has one archive of a day there too, and the small ones until it is copied", async () => {
+  test("has one archive of a day there too, and the small ones until it is copied", slow, async () => {
     const sent = await runs(3);
     await age(platform, 1);
     const small = platform.stored();
@@ -238,22 +244,32 @@ describe("archive --remote", () => {
     expect(idsOf(await platform.restored("--from-remote", remote))).toEqual(sent);
   });
 
-  test("copies again what is shorter there than it should be, and not over another platform's", async () => {
-    await runs(2, "--remote", remote);
-    const [first = "", second = ""] = archivesOf(platform.stored());
-    truncateSync(object(first), 100);
-    await archived(platform, "--remote", remote);
-    expectCopied();
-    const other = readFileSync(object(manifestName(second)), "utf8").replace(/"sha256": "\w/, '"sha256": "x');
-    writeFileSync(object(manifestName(second)), other);
-    appendFileSync(object(second), "other");
-    const { exitCode, stderr } = await platform.run("archive", "--remote", remote);
-    expect(exitCode).toBe(1);
-    expect(stderr).toContain(`${remote}/${second} is another platform's archive`);
-    expect(readFileSync(object(second), "latin1").endsWith("other")).toBe(true);
-  });
+  test(
+    "copies again what is shorter there than it should be, and not over another platform's",
+    slow,
+    async () => {
+      await runs(2, "--remote", remote);
+      const [first = "", second = ""] = archivesOf(platform.stored());
+      truncateSync(object(first), 100);
+      await archived(platform, "--remote", remote);
+      expectCopied();
+      const other = readFileSync(object(manifestName(second)), "utf8").replace(
+        /"sha256": "\w/,
+        '"sha256": "x',
+      );
+      writeFileSync(object(manifestName(second)), other);
+      appendFileSync(object(second), "other");
+      const { exitCode, stderr } = await platform.run("archive", "--remote", remote);
+      expect(exitCode).toBe(1);
+      expect(stderr).toContain(`${remote}/${second} is another platform's archive`);
+      expect(readFileSync(object(second), "latin1").endsWith("other")).toBe(true);
+    },
+  );
 
-  test("killed at any moment of the copy leaves none there that is not whole, and the next run ends it", async () => {
+  test("killed at any moment of the copy leaves none there that is not whole, and the next run ends it", {
+    ...slow,
+    timeout: 600_000,
+  }, async () => {
     const sent = await runs(3);
     const copied = platform.stored();
     const began = Date.now();
@@ -278,7 +294,7 @@ describe("archive --remote", () => {
     }
     expect(killed).toBeGreaterThan(amount(0, 2));
     expect(idsOf(await platform.restored("--from-remote", remote))).toEqual(sent);
-  }, 600_000);
+  });
 });
 
 describe("restore --from-remote", () => {
@@ -317,7 +333,7 @@ describe("restore --from-remote", () => {
     ["removed", (path: string) => rmSync(path)],
     ["another", (path: string) => copyFileSync(object(archivesOf(readdirSync(object())).at(-1)), path)],
   ];
-  test.each(drawn(damages, 2))(
+  sweep(damages, 1)(
     "names an archive that was %s there, and reads the others if asked",
     async (_, damage) => {
       const sent = await runs(3, "--remote", remote);
@@ -374,7 +390,11 @@ describe("restore --from-remote", () => {
     ["no remote of that name", "s4:bucket", "s4:bucket cannot be read: ", "rclone listremotes"],
   ] as const;
   const reasonOf = ([, , reason]: (typeof places)[number]): unknown => /archive|cannot/.exec(reason)?.[0];
-  test.each(drawn(places, 1, reasonOf))("says so of %s", async (_, from, reason, next) => {
+  sweep(
+    places,
+    1,
+    reasonOf,
+  )("says so of %s", async (_, from, reason, next) => {
     await execa("rclone", ["mkdir", "s3:empty"], { env: s3.env });
     try {
       for (const command of [["restore"], ["restore", "--verify"], ["import"]]) {
@@ -454,7 +474,7 @@ describe("import", () => {
     ],
   ];
 
-  test.each(ways)("%s stores each archive with the same lines, and none again", async (_, way) => {
+  sweep(ways, 1)("%s stores each archive with the same lines, and none again", async (_, way) => {
     await runs(3, "--remote", remote);
     const { args, ...options } = await way();
     const run = () => other.runWith(options, "import", ...args);
@@ -469,7 +489,7 @@ describe("import", () => {
     expect(readdirSync(other.path("tmp"))).toEqual([]);
   });
 
-  test.each(ways)(
+  sweep(ways, 0)(
     "%s killed at any moment stores nothing that is not whole, and repeated all",
     async (_, way) => {
       const sent = await runs(4, "--remote", remote);
@@ -494,7 +514,7 @@ describe("import", () => {
     },
   );
 
-  test("names what is damaged or has another one's name, and stores the others", async () => {
+  test("names what is damaged or has another one's name, and stores the others", slow, async () => {
     await runs(4, "--remote", remote);
     const [first = "", second = "", third = "", fourth = ""] = archivesOf(platform.stored());
     for (const name of [fourth, manifestName(fourth)])
@@ -524,52 +544,60 @@ describe("import", () => {
     }
   });
 
-  test("leaves the cursors behind: the new platform reads its own sources whole, and each line is restored once", async () => {
-    const sent = await runs(3, "--remote", remote);
-    // Of the same names and, on the node, the same files, as a platform that is made anew may have.
-    const theirs = await other.startPod("app-a");
-    const theirStore = new Store(await other.startStore("store-1"));
-    for (let i = 0; i < 7; i++) await post(theirs, `new ${i}`, `new-${i}`);
-    theirStore.append(collect(other, theirs));
-    expect((await other.run("import", "--from-remote", remote)).exitCode).toBe(0);
-    expect(manifestsOf(other).filter(({ cursors, sequence }) => cursors || sequence)).toEqual([]);
-    await archived(other);
-    expect(newestOf(other)).toMatchObject({ lines: 7, sequence: 1 });
-    const news = Array.from({ length: 7 }, (_, i) => `new-${i}`);
-    expect(idsOf(await other.restored())).toEqual([...sent, ...news]);
-    // Nor does an import that comes later change where the next run goes on.
-    const later = await runs(1, "--remote", remote);
-    expect((await other.run("import", "--from-remote", remote)).stdout).toContain("1 archives stored");
-    await archived(other);
-    expect(newestOf(other)).toMatchObject({ lines: 0, sequence: 2 });
-    expect(idsOf(await other.restored()).toSorted()).toEqual([...sent, ...news, ...later].toSorted());
-  });
+  test(
+    "leaves the cursors behind: the new platform reads its own sources whole, and each line is restored once",
+    slow,
+    async () => {
+      const sent = await runs(3, "--remote", remote);
+      // Of the same names and, on the node, the same files, as a platform that is made anew may have.
+      const theirs = await other.startPod("app-a");
+      const theirStore = new Store(await other.startStore("store-1"));
+      for (let i = 0; i < 7; i++) await post(theirs, `new ${i}`, `new-${i}`);
+      theirStore.append(collect(other, theirs));
+      expect((await other.run("import", "--from-remote", remote)).exitCode).toBe(0);
+      expect(manifestsOf(other).filter(({ cursors, sequence }) => cursors || sequence)).toEqual([]);
+      await archived(other);
+      expect(newestOf(other)).toMatchObject({ lines: 7, sequence: 1 });
+      const news = Array.from({ length: 7 }, (_, i) => `new-${i}`);
+      expect(idsOf(await other.restored())).toEqual([...sent, ...news]);
+      // Nor does an import that comes later change where the next run goes on.
+      const later = await runs(1, "--remote", remote);
+      expect((await other.run("import", "--from-remote", remote)).stdout).toContain("1 archives stored");
+      await archived(other);
+      expect(newestOf(other)).toMatchObject({ lines: 0, sequence: 2 });
+      expect(idsOf(await other.restored()).toSorted()).toEqual([...sent, ...news, ...later].toSorted());
+    },
+  );
 
-  test("archives age as if they had been made there, and become one a day with the others", async () => {
-    const sent = await runs(3);
-    const theirs = await other.startPod("app-b");
-    await other.startStore("store-1");
-    await post(theirs, "own", "own-0");
-    await archived(other);
-    await age(platform, 2);
-    await age(other, 2);
-    const importAll = () => other.run("import", "--from-dir", platform.archives);
-    expect((await importAll()).exitCode).toBe(0);
-    await archived(other);
-    const [day, newest] = manifestsOf(other);
-    expect(day?.replaces).toHaveLength(4);
-    expect(newest).toMatchObject({ sequence: 2, lines: 0 });
-    expect(idsOf(await other.restored()).toSorted()).toEqual([...sent, "own-0"].toSorted());
-    expect((await importAll()).stdout).toBe("0 archives stored, 3 were there already");
-    // What it reads goes on where its own archive of that day said.
-    await post(theirs, "own", "own-1");
-    await archived(other);
-    expect(newestOf(other).lines).toBe(1);
-    await age(other, 27);
-    await archived(other);
-    expect(idsOf(await other.restored())).toHaveLength(17);
-    await age(other, 2);
-    expect(await archived(other)).toContain("removed, all its lines are older than 30 days");
-    expect(idsOf(await other.restored())).toEqual(["own-1"]);
-  });
+  test(
+    "archives age as if they had been made there, and become one a day with the others",
+    slow,
+    async () => {
+      const sent = await runs(3);
+      const theirs = await other.startPod("app-b");
+      await other.startStore("store-1");
+      await post(theirs, "own", "own-0");
+      await archived(other);
+      await age(platform, 2);
+      await age(other, 2);
+      const importAll = () => other.run("import", "--from-dir", platform.archives);
+      expect((await importAll()).exitCode).toBe(0);
+      await archived(other);
+      const [day, newest] = manifestsOf(other);
+      expect(day?.replaces).toHaveLength(4);
+      expect(newest).toMatchObject({ sequence: 2, lines: 0 });
+      expect(idsOf(await other.restored()).toSorted()).toEqual([...sent, "own-0"].toSorted());
+      expect((await importAll()).stdout).toBe("0 archives stored, 3 were there already");
+      // What it reads goes on where its own archive of that day said.
+      await post(theirs, "own", "own-1");
+      await archived(other);
+      expect(newestOf(other).lines).toBe(1);
+      await age(other, 27);
+      await archived(other);
+      expect(idsOf(await other.restored())).toHaveLength(17);
+      await age(other, 2);
+      expect(await archived(other)).toContain("removed, all its lines are older than 30 days");
+      expect(idsOf(await other.restored())).toEqual(["own-1"]);
+    },
+  );
 });

@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
+import { freePort } from "../../../lib/test/free-port.ts";
 import { goProgram } from "./go-program.ts";
 import { installRclone } from "./rclone.ts";
 
@@ -105,15 +105,6 @@ export async function startS3({ host = "127.0.0.1" }: { host?: string } = {}): P
     throw cause;
   }
   return { remote: "s3:bucket", env, directory, kill, restart, stop };
-}
-
-async function freePort(host: string): Promise<number> {
-  const server = createServer().listen(0, host);
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function answers(server: ChildProcess, url: string): Promise<void> {

@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../../../lib/test/free-port.ts";
 import { goProgram } from "./go-program.ts";
 
 const repository = resolve(import.meta.dirname, "../../..");
@@ -56,13 +56,4 @@ export class VictoriaLogs {
     this.#process.kill("SIGKILL");
     await once(this.#process, "exit");
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }

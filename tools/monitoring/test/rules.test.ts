@@ -6,6 +6,7 @@ import { dump, load } from "js-yaml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { renderObjects } from "../../../lib/render/kustomize.ts";
 import { checkout } from "../../../lib/repository.ts";
+import { sweep } from "../../../lib/test/long.ts";
 import { serviceRuleFolders } from "../expressions.ts";
 import { findPromtool } from "./promtool.ts";
 
@@ -94,7 +95,7 @@ test("promtool check config accepts how the kubelets are scraped", async () => {
   expect(load(configuration)).toMatchObject({ scrape_configs: [{}, {}] });
 });
 
-test.each(readdirSync(cases))("promtool test rules %s", async (file) => {
+sweep(readdirSync(cases), 4)("promtool test rules %s", async (file) => {
   const { exitCode, all } = await run("test", "rules", file);
   expect(exitCode, all).toBe(0);
 });

@@ -9,11 +9,13 @@ import { exitCodes, seconds } from "./usage.ts";
 export function addCluster(program: Command): void {
   program
     .command("wait")
-    .description("wait until a commit is Synced and Healthy and its pods are ready")
+    .description(
+      "wait until a commit, or a later one that holds it, is Synced and Healthy and its pods are ready",
+    )
     .argument("[commit]", "a revision of this checkout", "HEAD")
     .option("--seconds <n>", "deadline", seconds, 300)
     .action(async (revision: string, options: { seconds: number }) => {
-      await waitForCommit(await resolveCommit(checkout, revision), options.seconds);
+      await waitForCommit(await resolveCommit(checkout, revision), options.seconds, checkout);
     });
   program
     .command("status")

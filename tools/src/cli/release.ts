@@ -166,7 +166,7 @@ export async function follow(
   if (outcome === "committed") process.stdout.write(`next: ${spelledOut("the same command with --push")}\n`);
   if (!options.wait || outcome === "planned" || outcome === "superseded") return;
   const started = Date.now();
-  await waitForCommit(commit, options.seconds);
+  await waitForCommit(commit, options.seconds, options.directory);
   const { name = "", tag = "" } = service
     ? await deployedImage({ git: new Git(options.directory) }, service, { environment: options.environment })
     : {};

@@ -154,10 +154,12 @@ export async function publish(options: PublishOptions): Promise<Published> {
 const tracking = (remote: string, branch: string): string => `refs/remotes/${remote}/${branch}`;
 
 async function placeOf(checkout: Git): Promise<Place> {
-  return {
-    commit: await checkout.run("rev-parse", "--verify", "HEAD"),
-    branch: await checkout.try("symbolic-ref", "--quiet", "--short", "HEAD"),
-  };
+  const answer = await checkout.try("rev-parse", "HEAD", "--symbolic-full-name", "HEAD");
+  // Where there is no commit yet, Git says so in fewer words if it is asked for nothing else.
+  const [commit = "", ref = ""] = (answer ?? (await checkout.run("rev-parse", "--verify", "HEAD"))).split(
+    "\n",
+  );
+  return { commit, branch: /^refs\/heads\/(.*)$/.exec(ref)?.[1] };
 }
 
 // Moving HEAD would end what is under way, and with it what the person has resolved.

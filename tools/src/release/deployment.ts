@@ -65,8 +65,8 @@ export async function deployedImage(
 
 async function imageEntries(git: Git, service: string, revision: string): Promise<DeployedImage[]> {
   const { rendered } = layoutAt(git.directory);
-  const below = await Promise.all(rendered.map((place) => git.files(revision, `${place}/`)));
-  const files = below.flat().filter(({ path }) => isKustomization(path));
+  const below = await git.files(revision, ...rendered.map((place) => `${place}/`));
+  const files = below.filter(({ path }) => isKustomization(path));
   const texts = await git.texts(files.map(({ object }) => object));
   return files.flatMap(({ path: file }, at) => {
     const text = texts[at] ?? "";
@@ -91,14 +91,14 @@ export async function withTag(
   tag: string,
   revision = "HEAD",
 ): Promise<Map<string, string>> {
-  const before = new Map([[file, await git.textAt(revision, file)]]);
-  if ((environmentOf(file) ?? defaultEnvironment) === defaultEnvironment) {
-    const place = `${layoutAt(git.directory).examples}/`;
-    const examples = (await git.files(revision, place)).filter(({ path }) => /\.ya?ml$/.test(path));
-    const texts = await git.texts(examples.map(({ object }) => object));
-    for (const [at, { path }] of examples.entries()) before.set(path, texts[at] ?? "");
-  }
-  const changed = [...before].flatMap(([path, text]): [string, string][] => {
+  const shown = (environmentOf(file) ?? defaultEnvironment) === defaultEnvironment;
+  const places = [file, ...(shown ? [`${layoutAt(git.directory).examples}/`] : [])];
+  const files = (await git.files(revision, ...places)).filter(
+    ({ path }) => /\.ya?ml$/.test(path) || path === file,
+  );
+  const texts = await git.texts(files.map(({ object }) => object));
+  const changed = files.flatMap(({ path }, at): [string, string][] => {
+    const text = texts[at] ?? "";
     const after =
       path === file
         ? replaceYamlScalar(file, text, ["images", index, "newTag"], tag)

@@ -55,11 +55,11 @@ export async function release(options: ReleaseOptions): Promise<Published> {
     const image = `${deployed.name}:${tag}`;
     const files = await withTag(base.git, deployed, tag);
     if (!options.force && files.size > 0) await refuseRolledBack(base, service, tag, environment);
-    await refuseDowngrade(base, options, directory, environment);
+    const source = await newestCommit(base.git, directory);
+    await refuseDowngrade(base, options, directory, source);
     if (!options.dryRun) await ensureImage(image, join(base.git.directory, directory), registry, directory);
     else await tellBuild(directory, image, registry);
     if (files.size === 0) return { done: `${service} is at ${tag} already` };
-    const source = await newestCommit(base.git, directory);
     return {
       files,
       subject: `deploy(${service}): ${tag}`,
@@ -230,12 +230,11 @@ async function refuseRolledBack(
 // The remote branch may run sources that HEAD's are an ancestor of, without HEAD's commits being in it.
 async function refuseDowngrade(
   { git, upstream }: Base,
-  { service, remote, branch }: ReleaseOptions,
+  { service, remote, branch, environment = defaultEnvironment }: ReleaseOptions,
   directory: string,
-  environment: string,
+  ours: string,
 ): Promise<void> {
   if (!upstream) return;
-  const ours = await newestCommit(git, directory);
   const newer = await git.run("rev-list", `${ours}..${upstream}`, "--", directory);
   if (newer === "") return;
   const deployed = await deployedImage({ git }, service, { environment, revision: upstream }).catch(

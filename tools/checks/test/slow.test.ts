@@ -1,0 +1,78 @@
+/** What `npm test` leaves out runs in `npm run test:slow`, and CI runs both. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { globSync } from "tinyglobby";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { checkout } from "../../../lib/repository.ts";
+import { choice, slowFiles } from "../slow.ts";
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "slow-"));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const write = (name: string, text: string): void => {
+  mkdirSync(join(directory, name, ".."), { recursive: true });
+  writeFileSync(join(directory, name), text);
+};
+
+test("files are told by what they say of themselves and by what they import", () => {
+  write("a.test.ts", "// @module-tag slow\n");
+  write("b/b.test.ts", 'import { amount, sweep } from "../lib/test/long.ts";\n');
+  write("b/c.test.ts", 'import { slow } from "./long.ts";\n');
+  write("d.test.ts", 'import { amount, long } from "../lib/test/long.ts";\nconst slow = 1;\n');
+  write("e.long.test.ts", "// @module-tag slow\n");
+  write("node_modules/f.test.ts", "// @module-tag slow\n");
+  expect(slowFiles(directory)).toEqual({ whole: ["a.test.ts"], part: ["b/b.test.ts", "b/c.test.ts"] });
+  expect(choice(directory, "slow")).toEqual([
+    "--tagsFilter",
+    "slow",
+    "a.test.ts",
+    "b/b.test.ts",
+    "b/c.test.ts",
+  ]);
+  expect(choice(directory, "others")).toEqual(["--tagsFilter", "!slow", "--exclude", "a.test.ts"]);
+});
+
+test("where no test is slow there is no filter, which needs a tag that the configuration knows", () => {
+  write("d.test.ts", "");
+  expect([choice(directory, "slow"), choice(directory, "others")]).toEqual([undefined, []]);
+});
+
+test("a test gets the tag in one way only, which finds its file", () => {
+  const ignore = ["**/node_modules/**", "tools/checks/test/slow.test.ts"];
+  const files = globSync("{bootstrap,lib,tools,services}/**/*.test.ts", { cwd: checkout, ignore });
+  expect(files.length).toBeGreaterThan(100);
+  const others = files.filter((file) => /\btags: ?\["\[]/.test(readFileSync(join(checkout, file), "utf8")));
+  expect(others).toEqual([]);
+});
+
+test("each member of a sweep is a test of npm test, or of npm run test:slow", async () => {
+  const list = async (...filter: string[]): Promise<string[]> => {
+    const args = [
+      join(checkout, "node_modules/vitest/vitest.mjs"),
+      "list",
+      ...filter,
+      "lib/test/long.test.ts",
+    ];
+    const { stdout } = await execa(process.execPath, args, { cwd: checkout, env: { NO_COLOR: "1" } });
+    return stdout.split("\n").filter((line) => line.includes("a sweep"));
+  };
+  const [all, slow, others] = await Promise.all([
+    list(),
+    list("--tagsFilter", "slow"),
+    list("--tagsFilter", "!slow"),
+  ]);
+  expect(all).toHaveLength(3);
+  expect(others).toEqual([expect.stringMatching(/: one$/)]);
+  expect([...others, ...slow].sort()).toEqual(all.toSorted());
+});
+
+test.each([".ci/run", ".github/workflows/ci.yaml"])("%s runs both", (file) => {
+  const lines = readFileSync(join(checkout, file), "utf8").split("\n");
+  for (const command of ["npm cit", "npm run test:slow"])
+    expect(lines.filter((line) => line.endsWith(` ${command}`))).toHaveLength(1);
+});
