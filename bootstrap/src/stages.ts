@@ -77,7 +77,7 @@ async function installArgocd(cluster: Cluster): Promise<void> {
   progress("rendering Argo CD");
   const text = await renderInstall(checkout, cluster.name, cluster.overrides.ha === true);
   progress("applying Argo CD");
-  // Its parts look for the certificate when they start.
+  // Its parts look for the certificate and the password when they start.
   await ensureRepoServerTls(kubectlQuietly);
   await ensureRedisPassword();
   await apply(text);
