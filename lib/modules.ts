@@ -234,7 +234,8 @@ export function goEnvironment(): Record<string, string> {
     GOTOOLCHAIN: "auto",
     GOWORK: "off",
     CGO_ENABLED: "0",
-    GOFLAGS: "-trimpath -modcacherw -buildvcs=false",
+    // The linker drops debugging data anyway (-s -w). Without it compiling takes a fifth less time and room.
+    GOFLAGS: "-trimpath -modcacherw -buildvcs=false -gcflags=all=-dwarf=false",
     ...(writable(cache) ? { GOCACHE: join(cache, "go-build"), GOMODCACHE: join(cache, "go-mod") } : {}),
   };
 }

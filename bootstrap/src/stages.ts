@@ -19,6 +19,7 @@ import {
   waitForWorkloads,
   workloadsIn,
 } from "./kubectl.ts";
+import { ensureRedisPassword } from "./redis-password.ts";
 
 /** The label of objects that deploy.sh installed and `destroy` may remove. */
 export const ownership = "app.kubernetes.io/managed-by=logging-platform";
@@ -76,8 +77,9 @@ async function installArgocd(cluster: Cluster): Promise<void> {
   progress("rendering Argo CD");
   const text = await renderInstall(checkout, cluster.name, cluster.overrides.ha === true);
   progress("applying Argo CD");
-  // Its parts look for the certificate when they start.
+  // Its parts look for the certificate and the password when they start.
   await ensureRepoServerTls(kubectlQuietly);
+  await ensureRedisPassword();
   await apply(text);
   await cluster.applyCredentials();
   await waitForWorkloads("argocd", workloadsIn(parseObjects(text)), 300);

@@ -224,6 +224,7 @@ describe("istioctl of another version", () => {
 describe("Argo CD", () => {
   const apply = `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`;
   const applyTls = `${k} apply --server-side --force-conflicts --field-manager=deploy-repo-server-tls -f -`;
+  const create = `${k} create -f -`;
 
   it("is applied server-side and waited for", async () => {
     expect(await stubs.run(["Argo CD", ...context, ...repo])).toMatchObject({ exitCode: 0 });
@@ -237,21 +238,35 @@ describe("Argo CD", () => {
     expect(changing()).toEqual([
       applyTls,
       applyTls,
+      create,
       apply,
       ...workloads.map((workload) => `${k} -n argocd rollout status ${workload} --timeout=300s`),
     ]);
-    const [namespace, secret, { input = "" } = {}] = stubs.inputs();
-    // Before Argo CD, whose parts look for it when they start.
+    const [namespace, secret, password, { input = "" } = {}] = stubs.inputs();
+    // Before Argo CD, whose parts look for both Secrets when they start.
     expect(JSON.parse(namespace?.input ?? "")).toMatchObject({
       kind: "Namespace",
       metadata: { name: "argocd" },
     });
     expect(JSON.parse(secret?.input ?? "").metadata.name).toBe("argocd-repo-server-mtls");
+    const { metadata, data } = JSON.parse(password?.input ?? "");
+    expect(metadata).toMatchObject({ namespace: "argocd", name: "argocd-redis" });
+    expect(Buffer.from(data.auth, "base64").toString()).toMatch(/^[\w-]{32}$/);
     expect(objectsIn(input).map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toContain(
       "CustomResourceDefinition applications.argoproj.io",
     );
     const settings = objectsIn(input).find(({ metadata }) => metadata.name === "argocd-cmd-params-cm");
     expect(settings?.data).not.toHaveProperty(["server.insecure"]);
+  });
+
+  it("keeps the password that its Redis has", async () => {
+    stubs.answer(
+      "kubectl",
+      healthy([{ when: "*get secret argocd-redis *", stdout: "secret/argocd-redis\n" }]),
+    );
+    expect(await stubs.run(["Argo CD", ...context, ...repo])).toMatchObject({ exitCode: 0 });
+    expect(changing()).not.toContain(create);
+    expect(changing()).toContain(apply);
   });
 
   it("outlives a node where that is wanted", async () => {
@@ -289,7 +304,7 @@ describe("Argo CD", () => {
         .map(({ input }) => input)
         .filter((input) => input.startsWith('{"apiVersion":"v1","kind":"Secret"'))
         .map((input) => JSON.parse(input) as KubernetesObject)
-        .find(({ metadata }) => metadata.name !== "argocd-repo-server-mtls");
+        .find(({ metadata }) => !["argocd-repo-server-mtls", "argocd-redis"].includes(metadata.name));
     const decoded = (secret: KubernetesObject | undefined): Record<string, string> =>
       Object.fromEntries(
         Object.entries((secret?.data ?? {}) as Record<string, string>).map(([key, value]) => [

@@ -46,7 +46,7 @@ export async function goProgram(name: string, module: string): Promise<string> {
         GOCACHE: join(cache, "go-build"),
         GOMODCACHE: join(cache, "go-mod"),
         GOTOOLCHAIN: "auto",
-        GOFLAGS: "-modcacherw -buildvcs=false",
+        GOFLAGS: "-modcacherw -buildvcs=false -gcflags=all=-dwarf=false",
         GOWORK: "off",
         CGO_ENABLED: "0",
         GOGC: process.env.GOGC ?? "400",
