@@ -7,9 +7,8 @@ import type { KubernetesObject } from "../../lib/object.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
 import { platformValidator } from "../src/schema/sources.ts";
 
-const documents = [...(await readRepository(checkout))].filter(([path]) =>
-  /^(README\.md|docs\/.*\.md)$/.test(path),
-);
+const files = await readRepository(checkout);
+const documents = [...files].filter(([path]) => /^(README\.md|docs\/.*\.md)$/.test(path));
 const { scripts } = JSON.parse(readFileSync(join(checkout, "package.json"), "utf8")) as {
   scripts: Record<string, string>;
 };
@@ -22,6 +21,15 @@ test.each(documents)("%s names commands that there are", (_, text) => {
   const commands = [...text.matchAll(/\.\/deploy\.sh ([a-z]+)/g)].map(([, name = ""]) => name);
   expect(commands.filter((name) => !new RegExp(`^  ${name} `, "m").test(usage))).toEqual([]);
 });
+
+test.each([...files].filter(([path]) => path.endsWith(".md")))(
+  "%s has lines of at most 120 columns",
+  (_, text) => {
+    const long = text.split("\n").filter((line) => line.length > 120);
+    // A table's row and a heading are one line, and so is a link that stands alone.
+    expect(long.filter((line) => !/^(\||#|\s*\[[^\]]*\]: )/.test(line))).toEqual([]);
+  },
+);
 
 test.each(documents)("%s names files that there are", (path, text) => {
   const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link = ""]) => link);
