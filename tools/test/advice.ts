@@ -112,8 +112,8 @@ export function testsIn(file: string): Map<string, string> {
     if (node.type !== "CallExpression") return;
     const source = text.slice(node.start, node.end);
     const [title] = (node.arguments ?? []) as Syntax[];
-    // `test.each([…])("title", …)` too.
-    if (!/^(test|it)\b/.test(source) || typeof title?.value !== "string") return;
+    // `test.each([…])("title", …)` and `sweep(…)("title", …)` too.
+    if (!/^(test|it|sweep)\b/.test(source) || typeof title?.value !== "string") return;
     tests.set(title.value, source);
   });
   return tests;
