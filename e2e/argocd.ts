@@ -8,16 +8,21 @@ import { exported } from "./platform.ts";
 // Argo CD names what its own tests press by this attribute.
 selectors.setTestIdAttribute("qe-id");
 
-/** A page of Argo CD, signed in as its admin, whose password the cluster's administrator may read. */
-export async function adminPage(browser: Browser): Promise<Page> {
-  const { password } = await secret("argocd", "argocd-initial-admin-secret");
+/** Signs a user in by the API, with the password in a Secret of `argocd`. @returns the bearer token */
+export async function signedIn(username: string, secretName: string): Promise<string> {
+  const { password } = await secret("argocd", secretName);
   const answer = await fetch(`${exported("ARGOCD_URL")}/api/v1/session`, {
     method: "POST",
-    body: JSON.stringify({ username: "admin", password }),
+    body: JSON.stringify({ username, password }),
     headers: { "content-type": "application/json" },
   });
-  if (!answer.ok) throw new Error(`Argo CD does not sign its admin in: ${answer.status}`);
-  const { token } = (await answer.json()) as { token: string };
+  if (!answer.ok) throw new Error(`Argo CD does not sign ${username} in: ${answer.status}`);
+  return ((await answer.json()) as { token: string }).token;
+}
+
+/** A page of Argo CD, signed in as its admin, whose password the cluster's administrator may read. */
+export async function adminPage(browser: Browser): Promise<Page> {
+  const token = await signedIn("admin", "argocd-initial-admin-secret");
   const context = await browser.newContext({ viewport: { width: 1500, height: 950 } });
   await context.addCookies([{ name: "argocd.token", value: token, url: exported("ARGOCD_URL") }]);
   return context.newPage();

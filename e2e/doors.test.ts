@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
 import { linesWith, pods, post, send } from "./app.ts";
 import { application, converged } from "./applications.ts";
+import { signedIn } from "./argocd.ts";
 import { Clone } from "./clone.ts";
 import { apply, get, inPod, kubectl, list } from "./kubectl.ts";
 import { platformListeners, stateDirectory } from "./machine.ts";
@@ -137,6 +138,59 @@ describe("Argo CD's repo-server", () => {
     expect(answer).toMatch(
       /^(refused: .*(alert|handshake|certificate|disconnected|ECONNRESET|hang up)|closed)/i,
     );
+  });
+});
+
+describe("the user of Argo CD who may look", () => {
+  let token: string;
+
+  beforeAll(async () => {
+    token = await signedIn("viewer", "argocd-viewer");
+  });
+
+  const ask = (method: string, path: string, body?: object): Promise<Response> =>
+    fetch(`${exported("ARGOCD_URL")}/api/v1/${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+  const deployed = "namespace=logging&resourceName=app&group=apps&version=v1&kind=Deployment";
+
+  test.for<[string, string, string, object?]>([
+    ["syncs", "POST", "applications/logging/sync", {}],
+    ["edits an Application", "PATCH", "applications/logging", { patch: "{}", patchType: "merge" }],
+    ["rolls back", "POST", "applications/logging/rollback", { id: 0 }],
+    ["deletes an Application", "DELETE", "applications/logging?cascade=false"],
+    ["deletes a Deployment", "DELETE", `applications/logging/resource?${deployed}`],
+    [
+      "restarts a Deployment",
+      "POST",
+      "applications/logging/resource/actions/v2",
+      {
+        namespace: "logging",
+        resourceName: "app",
+        group: "apps",
+        version: "v1",
+        kind: "Deployment",
+        action: "restart",
+      },
+    ],
+    ["makes a project", "POST", "projects", { project: { metadata: { name: "e2e-doors" } } }],
+  ])("never %s", async ([, method, path, body]) => {
+    const answer = await ask(method, path, body);
+    expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining("permission denied")]);
+  });
+
+  test("sees that a Secret is there, and not what is in it", async () => {
+    const named =
+      "namespace=monitoring&resourceName=alertmanager-configuration&group=&version=v1&kind=Secret";
+    const answer = await ask("GET", `applications/monitoring-stack/resource?${named}`);
+    expect(answer.status).toBe(200);
+    const { data } = JSON.parse(((await answer.json()) as { manifest: string }).manifest);
+    expect(Object.values(data)).toEqual(Object.keys(data).map(() => expect.stringMatching(/^\++$/)));
+    const clusters = await (await ask("GET", "clusters")).text();
+    const repositories = await (await ask("GET", "repositories")).text();
+    expect(clusters + repositories).not.toMatch(/password|bearerToken|keyData|sshPrivateKey/i);
   });
 });
 

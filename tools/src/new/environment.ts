@@ -29,7 +29,9 @@ export function environmentFiles(
   { name, from, host }: EnvironmentOptions,
 ): Map<string, string> {
   if (!/^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(name) || name === defaultEnvironment || name === from)
-    throw new WrongUsage(`'${name}' names no other environment: expected small letters, digits and hyphens`);
+    throw new WrongUsage(
+      `'${name}' names no other environment: expected lowercase letters, digits and hyphens`,
+    );
   const known = environments(repository);
   if (!known.includes(from))
     throw new WrongUsage(

@@ -37,7 +37,7 @@ export const isGenerated = (repository: Repository, name: string): boolean =>
 export function checkName(name: string): void {
   if (!/^[a-z](?:[a-z0-9-]*[a-z0-9])?$/.test(name))
     throw new WrongUsage(
-      `'${name}' names no service: expected small letters, digits and hyphens, a letter first and no hyphen last`,
+      `'${name}' names no service: expected lowercase letters, digits and hyphens, a letter first and no hyphen last`,
     );
   if (name.length > longest)
     throw new WrongUsage(
