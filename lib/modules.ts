@@ -226,6 +226,9 @@ const withoutGoSettings = {
   GOROOT: "",
 };
 
+/** What the compiler is told for every package. The linker drops debugging data anyway (-s -w); it takes a fifth of the time. */
+export const compilerFlag = "-dwarf=false";
+
 /** The environment of every Go command: the caches and flags of the bootstrap, so that nothing is compiled twice. */
 export function goEnvironment(): Record<string, string> {
   const cache = process.env.CACHE_DIR ?? "/var/cache/logging-platform";
@@ -234,8 +237,7 @@ export function goEnvironment(): Record<string, string> {
     GOTOOLCHAIN: "auto",
     GOWORK: "off",
     CGO_ENABLED: "0",
-    // The linker drops debugging data anyway (-s -w). Without it compiling takes a fifth less time and room.
-    GOFLAGS: "-trimpath -modcacherw -buildvcs=false -gcflags=all=-dwarf=false",
+    GOFLAGS: `-trimpath -modcacherw -buildvcs=false -gcflags=all=${compilerFlag}`,
     ...(writable(cache) ? { GOCACHE: join(cache, "go-build"), GOMODCACHE: join(cache, "go-mod") } : {}),
   };
 }

@@ -114,9 +114,15 @@ interface Comparable {
 }
 
 /** The revisions that an Application was last compared with, in the order of its sources. */
-export function revisionsOf({ status }: Application): string[] {
+function revisionsOf({ status }: Application): string[] {
   const { revision, revisions = revision ? [revision] : [] } = status?.sync ?? {};
   return revisions;
+}
+
+/** The commits of the platform's repository that an Application was last compared with; none if it reads none of it. */
+export function platformRevisions(application: Application, platform?: ApplicationSource): string[] {
+  const { applies, revisions } = comparable(application, platform);
+  return applies ? revisions : [];
 }
 
 /** The commits of the platform's repository that an Application was last compared with, shortened, for people. */

@@ -7,9 +7,9 @@ import {
   applicationTrouble,
   lagsBehind,
   platformApplications,
+  platformRevisions,
   platformSource,
   refreshAnnotation,
-  revisionsOf,
 } from "./applications.ts";
 import { deployCommand, get, kubectl, kubectlCommand } from "./kubectl.ts";
 import { type Pod, podTrouble, worstTrouble } from "./pods.ts";
@@ -33,7 +33,8 @@ export async function waitForCommit(commit: string, seconds: number, checkout?: 
     if (items.length === 0) return "there are no Applications yet";
     const platform = platformSource(items);
     const ours = platformApplications(items);
-    const later = (await history?.among(new Set(ours.flatMap(revisionsOf)))) ?? [];
+    const running = new Set(ours.flatMap((application) => platformRevisions(application, platform)));
+    const later = (await history?.among(running)) ?? [];
     const troubles = ours.flatMap((application) => {
       const trouble = applicationTrouble(application, commit, platform, later);
       return trouble ? [{ application, trouble }] : [];

@@ -8,6 +8,7 @@ import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   argocd,
+  compilerFlag,
   goEnvironment,
   kubeStateMetrics,
   moduleDirectory,
@@ -64,7 +65,7 @@ async function kubeStateMetricsBuild(): Promise<[string, () => Promise<unknown>]
   const missing = [...ours].filter(([path, id]) => theirs.get(path) !== id).map(([path]) => path);
   // A flag without effect that no build had: only with it are these packages compiled again.
   const mark = `-D=${randomBytes(8).toString("hex")}`;
-  const flags = missing.map((path) => `-gcflags=${path}=-trimpath -dwarf=false ${mark}`);
+  const flags = missing.map((path) => `-gcflags=${path}=-trimpath ${compilerFlag} ${mark}`);
   const build = ["build", "-trimpath", ...flags, "-ldflags", "-s -w", "-o", `${scratch}/ksm/`, "tool"];
   const options = {
     cwd: moduleDirectory(repository, kubeStateMetrics),

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
+import { goEnvironment } from "../../../lib/modules.ts";
 
 // Where ./deploy.sh keeps what it compiles: the standard library is then compiled once for both.
 const cache =
@@ -43,12 +44,9 @@ export async function goProgram(name: string, module: string): Promise<string> {
     await execa("flock", [lock, "sh", "-c", buildOnce, "sh", target, ...flags], {
       cwd: module,
       env: {
+        ...goEnvironment(),
         GOCACHE: join(cache, "go-build"),
         GOMODCACHE: join(cache, "go-mod"),
-        GOTOOLCHAIN: "auto",
-        GOFLAGS: "-modcacherw -buildvcs=false -gcflags=all=-dwarf=false",
-        GOWORK: "off",
-        CGO_ENABLED: "0",
         GOGC: process.env.GOGC ?? "400",
       },
     });
