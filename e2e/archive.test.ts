@@ -1,8 +1,12 @@
 /** B5, what can go wrong with archives: the deployed archiver in its place, on a small volume of its own. */
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { until } from "../lib/failure.ts";
 import { namespace } from "./app.ts";
+import type { Application } from "./applications.ts";
+import { signedIn } from "./argocd.ts";
 import { apply, get, inPod, kubectl } from "./kubectl.ts";
+import { exported } from "./platform.ts";
 
 const pod = "log-archiver-small-volume";
 
@@ -92,4 +96,30 @@ test("B5 a truncated archive is refused by name, counted, and not taken for the 
   const [older = ""] = (await files()).filter((file) => file.endsWith(".tar.gz"));
   expect(older).not.toBe(name);
   expect(await archiver("restore", "--from", older, "--verify")).toMatchObject({ exitCode: 0 });
+});
+
+test("B5 a failed run leaves the Application healthy: no push could get well otherwise", async () => {
+  const token = await signedIn("viewer", "argocd-viewer");
+  interface Seen extends Application {
+    status: Application["status"] & { resources: { kind: string; health?: { status: string } }[] };
+  }
+  /** The Application as Argo CD has it after a comparison. */
+  const compared = async (): Promise<Seen> => {
+    const url = `${exported("ARGOCD_URL")}/api/v1/applications/logging?refresh=normal`;
+    return (await fetch(url, { headers: { authorization: `Bearer ${token}` } })).json() as Promise<Seen>;
+  };
+  // As from a failed run to the next one, which sets both times again.
+  const status = () => ({
+    lastScheduleTime: new Date().toISOString(),
+    lastSuccessfulTime: new Date(Date.now() - 600_000).toISOString(),
+  });
+  // What Argo CD thinks of the CronJob by itself, so that a state that it has not seen does not pass for one that it ignores.
+  await until("the CronJob", 120, async () => {
+    const patch = ["--subresource=status", "--type=merge", `--patch=${JSON.stringify({ status: status() })}`];
+    await kubectl(["--namespace", namespace, "patch", "cronjob", "log-archiver", ...patch]);
+    const { resources } = (await compared()).status;
+    const health = resources.find(({ kind }) => kind === "CronJob")?.health?.status;
+    return health === "Degraded" ? undefined : `is ${health} to Argo CD`;
+  });
+  expect((await compared()).status.health.status).toBe("Healthy");
 });
