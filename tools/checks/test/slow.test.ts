@@ -1,4 +1,4 @@
-/** What `npm test` leaves out runs in `npm run test:slow`, and CI runs both. */
+/** What `npm test` leaves out runs in `npm run test:slow`, what `npm run e2e` does in `npm run e2e:slow`, and CI runs all. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -71,8 +71,8 @@ test("each member of a sweep is a test of npm test, or of npm run test:slow", as
   expect([...others, ...slow].sort()).toEqual(all.toSorted());
 });
 
-test.each([".ci/run", ".github/workflows/ci.yaml"])("%s runs both", (file) => {
-  const lines = readFileSync(join(checkout, file), "utf8").split("\n");
-  for (const command of ["npm cit", "npm run test:slow"])
-    expect(lines.filter((line) => line.endsWith(` ${command}`))).toHaveLength(1);
+test.each([".ci/run", ".github/workflows/ci.yaml"])("%s runs all of them", (file) => {
+  const text = readFileSync(join(checkout, file), "utf8");
+  for (const command of ["npm cit", "npm run test:slow", "npm run e2e:slow", "npm run e2e"])
+    expect(text).toMatch(new RegExp(` ${command}(?=$|;| &&)`, "m"));
 });
