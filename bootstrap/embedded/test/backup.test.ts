@@ -63,7 +63,7 @@ describe("a backup", () => {
     make();
     for (const name of ["pki", "etcd", "nodes"]) {
       mkdirSync(state(name));
-      await expect(unpack(file)).rejects.toThrow(/a platform is there already/);
+      await expect(unpack(file)).rejects.toThrow(/a platform already exists/);
       expect(left()).toEqual([name]);
       rmSync(state(name), { recursive: true });
     }
@@ -83,7 +83,7 @@ describe("a backup", () => {
   it("whose data is not what was saved is refused and leaves nothing; what is next shows what is in it", async () => {
     make({}, "other data");
     const { message, next } = await failureOf(unpack(file));
-    expect(message).toContain("is not what was saved");
+    expect(message).toContain("differs from what was saved");
     expect(left()).toEqual([]);
     expect(await follow(next)).toMatchObject({ exitCode: 0, all: expect.stringContaining("etcd.snapshot") });
   });
@@ -95,7 +95,7 @@ describe("a backup", () => {
     make();
     spoil();
     const { message, next } = await failureOf(unpack(file));
-    expect(message).toContain("is no backup of a platform, or it is damaged");
+    expect(message).toContain("is not a backup of a platform, or it is damaged");
     expect(left()).toEqual([]);
     expect((await follow(next)).all).toMatch(/gzip|tar/);
   });
@@ -108,12 +108,12 @@ describe("a backup", () => {
 
   it("of a later version is refused", async () => {
     make({ format: 2 });
-    await expect(unpack(file)).rejects.toThrow(/has the format 2/);
+    await expect(unpack(file)).rejects.toThrow(/has format 2/);
     expect(left()).toEqual([]);
   });
 
   it("is not made where nothing runs, and goes where no checkout commits it", async () => {
-    await expect(backup(file)).rejects.toThrow(/no platform runs here/);
+    await expect(backup(file)).rejects.toThrow(/no platform is running here/);
     expect(defaultFile(new Date("2026-11-26T22:30:01.5Z"))).toBe(
       "/var/backups/logging-platform-20261126T223001Z.tar.gz",
     );
