@@ -167,7 +167,7 @@ describe("the command line", () => {
     ],
     [
       ["env", "--context", "mine"],
-      "env belongs to the cluster on this machine: kubectl config use-context mine",
+      "env works only for the embedded cluster: kubectl config use-context mine",
     ],
     [
       ["destroy", "--context", "mine"],

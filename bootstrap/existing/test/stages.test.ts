@@ -143,7 +143,7 @@ describe("istioctl of another version", () => {
       const { exitCode, stderr } = await stubs.run(["Istio", ...context, ...repo], environment());
       expect({ exitCode, stderr }).toEqual({
         exitCode: 0,
-        stderr: `      istioctl 1.0.0 is on the PATH, ${version} is pinned: that one is fetched`,
+        stderr: `      istioctl 1.0.0 is on the PATH, but ${version} is pinned and will be fetched`,
       });
     }
     expect(asked.sort()).toEqual([
@@ -214,7 +214,7 @@ describe("istioctl of another version", () => {
     sum = () => "0".repeat(64);
     const { exitCode, stderr } = await stubs.run(["Istio", ...context, ...repo], environment());
     expect(exitCode).toBe(1);
-    expect(stderr).toMatch(/has SHA-256 [0-9a-f]{64}, its release says 0{64}: it is not used/);
+    expect(stderr).toMatch(/has SHA-256 [0-9a-f]{64}, but its release says 0{64}: it is not used/);
     expect(stderr).toContain(`next: ./deploy.sh --context mine (or put istioctl ${version} on the PATH`);
     expect(existsSync(join(stubs.directory, "cache", `istioctl-${version}`))).toBe(false);
     expect(changing()).toEqual([]);
@@ -355,13 +355,13 @@ describe("Argo CD", () => {
     });
 
     it.each([
-      ["that others may read", "password=x", 0o644, /others may read it[\s\S]*next: chmod 600 /],
+      ["that others may read", "password=x", 0o644, /other users may read it[\s\S]*next: chmod 600 /],
       ["that holds none", "hello", 0o600, /is neither an SSH key nor lines[\s\S]*next: printf/],
       [
         "of the other kind",
         "-----BEGIN PRIVATE KEY-----\n",
         0o600,
-        /read with a user name and a password, but what was given is an SSH key/,
+        /needs a user name and a password, but an SSH key was given/,
       ],
     ])("in a file %s are refused", async (_, text, mode, message) => {
       const credentials = ["--repo-credentials", file(text, mode)];
@@ -471,7 +471,7 @@ describe("a repository", () => {
     const url = "https://me:s3cret@git.example/fork.git";
     const result = await stubs.run(["Argo CD", ...context, "--repo", url]);
     expect(result.exitCode).toBe(1);
-    expect(result.stderr).toContain("the repository's URL holds a user name or a password");
+    expect(result.stderr).toContain("the repository's URL contains a user name or a password");
     expect(`${stubs.remembered()}${result.stderr}`).not.toContain("s3cret");
     expect(stubs.calls()).toEqual([]);
   });
@@ -547,7 +547,7 @@ describe("destroy", () => {
     stubs.answer("kubectl", healthy(there));
     const { stdout } = await stubs.run(["destroy", ...context, "--dry-run"]);
     expect(stdout.split("\n")).toEqual([
-      "delete the Application root, and with it every Application and all that they made",
+      "delete the Application root, and with it every Application and all their objects",
       "remove Argo CD and the namespace argocd",
       "remove Istio and the namespace istio-system",
     ]);
