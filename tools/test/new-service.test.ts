@@ -130,9 +130,9 @@ describe("services of every kind", slow, () => {
     const common = ["--dry-run", "--remote", "none", "--branch", "main", "--directory", copy];
     const released = await gitops("release", "hello", ...common, "--registry", "http://127.0.0.1:1");
     expect(said(released)[0], released.stderr).toBe(0);
-    expect(released.stdout).toContain(`hello is at ${tag} already`);
+    expect(released.stdout).toContain(`hello is already at ${tag}`);
     const promoted = await gitops("release", "hello", "--promote", "staging", ...common);
-    expect(promoted.stdout).toContain(`hello is at ${tag} in staging already`);
+    expect(promoted.stdout).toContain(`hello is already at ${tag} in staging`);
   }, 900_000);
 
   it("change nothing when they are generated again, nor when a release has changed a tag", async () => {
