@@ -17,9 +17,7 @@ export function celFlaws(value: unknown, rules: CelRule[] = []): { message: stri
     if (typeof rule !== "string" || rule.includes("oldSelf")) return [];
     const program = programOf(rule);
     if (!program || holds(program, value, rule)) return [];
-    return [
-      { message: message ?? "a rule of its definition does not hold", rule: rule.replace(/\s+/g, " ") },
-    ];
+    return [{ message: message ?? "violates a rule of its definition", rule: rule.replace(/\s+/g, " ") }];
   });
 }
 

@@ -71,7 +71,7 @@ export const environmentName = matches(
   "write printable ASCII characters, and no equals sign",
 );
 export const notEmpty = matches((text) => text !== "", "write a value");
-export const absolutePath = matches((text) => text.startsWith("/"), "begin it with a slash");
+export const absolutePath = matches((text) => text.startsWith("/"), "start it with a slash");
 export const base64 = matches(
   (text) => /^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text) && text.replace(/\s/g, "").length % 4 === 0,
   "encode the value as base64, or write it under stringData",

@@ -19,24 +19,22 @@ function rule(value: Value): Defect[] {
     ...(String(expr ?? "").trim() === "" ? [flaw(["expr"], "is empty", "write an expression")] : []),
     ...(isAlert || metricName.test(String(record))
       ? []
-      : [flaw(["record"], `${JSON.stringify(record)} is no metric`, "write letters, digits, _ and :")]),
+      : [flaw(["record"], `${JSON.stringify(record)} is not a metric`, "write letters, digits, _ and :")]),
     ...(isAlert
       ? []
       : ["for", "keep_firing_for", "annotations"]
           .filter((field) => !isEmpty(value[field]))
-          .map((field) => flaw([field], "belongs to an alert", "remove it"))),
+          .map((field) => flaw([field], "is only for alerts", "remove it"))),
     ...Object.keys(mapping(labels))
       .filter((name) => !labelName.test(name) || name === "__name__")
-      .map((name) => flaw(["labels", name], "is no name of a label", "write letters, digits and _")),
+      .map((name) => flaw(["labels", name], "is not a label name", "write letters, digits and _")),
     ...Object.keys(mapping(annotations))
       .filter((name) => !labelName.test(name))
-      .map((name) =>
-        flaw(["annotations", name], "is no name of an annotation", "write letters, digits and _"),
-      ),
+      .map((name) => flaw(["annotations", name], "is not an annotation name", "write letters, digits and _")),
     ...Object.entries({ labels, annotations }).flatMap(([field, all]) =>
       Object.entries(mapping(all)).flatMap(([name, text]) => {
         const wrong = typeof text === "string" && isAlert ? templateFlaw(text) : undefined;
-        return wrong ? [flaw([field, name], `is no template: ${wrong}`, "correct it")] : [];
+        return wrong ? [flaw([field, name], `is not a valid template: ${wrong}`, "correct it")] : [];
       }),
     ),
   ];
@@ -100,19 +98,21 @@ function relabeling(value: Value): Defect[] {
   const isTarget = what === "replace" ? /^([a-zA-Z_]|\$\{?\w+\}?)(\w|\$\{?\w+\}?)*$/ : labelName;
   return [
     ...(actions.has(what) ? [] : [flaw(["action"], `there is no action ${named}`, "write one such as keep")]),
-    ...(wrong ? [flaw(["regex"], `${JSON.stringify(regex)} is no regular expression of RE2`, wrong)] : []),
+    ...(wrong
+      ? [flaw(["regex"], `${JSON.stringify(regex)} is not a valid regular expression (RE2)`, wrong)]
+      : []),
     ...(needsTarget && isEmpty(targetLabel)
-      ? [flaw(["targetLabel"], `is missing, which action ${named} needs`, "write it")]
+      ? [flaw(["targetLabel"], `is missing, but action ${named} needs it`, "write it")]
       : []),
     ...(needsTarget && !isEmpty(targetLabel) && !isTarget.test(String(targetLabel))
-      ? [flaw(["targetLabel"], `${targetLabel} is no name of a label`, "write letters, digits and _")]
+      ? [flaw(["targetLabel"], `${targetLabel} is not a label name`, "write letters, digits and _")]
       : []),
     ...(what === "hashmod" && !modulus
-      ? [flaw(["modulus"], "is missing, which action hashmod needs", "write 1 or more")]
+      ? [flaw(["modulus"], "is missing, but action hashmod needs it", "write 1 or more")]
       : []),
     ...texts(sourceLabels)
       .filter((name) => !labelName.test(name))
-      .map((name) => flaw(["sourceLabels"], `${name} is no name of a label`, "write letters, digits and _")),
+      .map((name) => flaw(["sourceLabels"], `${name} is not a label name`, "write letters, digits and _")),
   ];
 }
 
@@ -140,7 +140,7 @@ function endpoint(value: Value): Defect[] {
   return [
     ...(most > every ? [flaw(["scrapeTimeout"], `is above interval, ${interval}`, "lower it")] : []),
     ...(typeof targetPort === "number" && (targetPort < 1 || targetPort > 65_535)
-      ? [flaw(["targetPort"], `${targetPort} is no port`, "write a number from 1 to 65535")]
+      ? [flaw(["targetPort"], `${targetPort} is not a port`, "write a number from 1 to 65535")]
       : []),
     ...["relabelings", "metricRelabelings"].flatMap((field) =>
       list(value[field]).flatMap((one, index) => below([field, index], relabeling(one))),
@@ -158,7 +158,7 @@ export function monitoringFlaws({ apiVersion, kind, spec }: KubernetesObject): D
       ...list(rules).flatMap((one, place) => [
         ...below(["spec", "groups", index, "rules", place], rule(one)),
         ...(list(rules).findIndex((other) => sameRule(one, other)) < place
-          ? [flaw(["spec", "groups", index, "rules", place], "is there already", "remove one of them")]
+          ? [flaw(["spec", "groups", index, "rules", place], "is already in the list", "remove one of them")]
           : []),
       ]),
     ]);

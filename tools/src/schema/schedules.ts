@@ -20,7 +20,7 @@ const descriptors = /^@(yearly|annually|monthly|weekly|daily|midnight|hourly)$/;
 
 /** What is wrong with a schedule; undefined for one that is right. */
 export function scheduleFlaw(text: string): string | undefined {
-  if (/TZ/.test(text)) return "it names a time zone: write that in timeZone";
+  if (/TZ/.test(text)) return "it contains a time zone: write that in timeZone";
   if (text.startsWith("@every "))
     return isGoDuration(text.slice(7)) ? undefined : "@every needs a duration such as 1h30m";
   if (text.startsWith("@")) return descriptors.test(text) ? undefined : `there is no ${text}`;

@@ -93,7 +93,7 @@ function repeatedEntries(value: unknown, node: Node, path: Defect["path"]): Defe
     return [
       {
         path: [...path, index],
-        message: `${what} is in the list already`,
+        message: `${what} is already in the list`,
         fix: "remove one of them",
         rule: "entry-once",
       },
