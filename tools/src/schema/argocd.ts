@@ -1,4 +1,4 @@
-/** What Argo CD asks of its own objects and of the annotations that it reads, beyond what the API server does. */
+/** Checks what Argo CD requires of its own objects and of the annotations that it reads, and the API server does not. */
 import { isMapping, type KubernetesObject } from "../../../lib/object.ts";
 import { below, defect, isEmpty, list, mapping, texts, type Value } from "./read.ts";
 import { isGoDuration, scheduleFlaw, timeZoneFlaw } from "./schedules.ts";
@@ -10,7 +10,7 @@ const flaw = (path: Defect["path"], message: string, fix: string): Defect =>
 const group = "argocd.argoproj.io/";
 const truth = ["true", "false"];
 
-// What Argo CD compares options with, letter by letter: of any other it says nothing and does nothing.
+// Argo CD compares options with these names exactly. It silently ignores any other.
 const ofObjects: Record<string, string[]> = {
   ApplyOutOfSyncOnly: truth,
   ClientSideApplyMigration: truth,
@@ -49,7 +49,7 @@ const csv = (text: unknown): string[] =>
     .map((part) => part.trim())
     .filter(Boolean);
 
-/** What annotations say to Argo CD, on any object that it syncs. */
+/** Checks annotations for Argo CD, on any object that it syncs. */
 function annotations(object: KubernetesObject): Defect[] {
   return Object.entries(mapping(object.metadata.annotations)).flatMap(([key, text]) => {
     if (!key.startsWith(group)) return [];
@@ -89,7 +89,7 @@ function annotations(object: KubernetesObject): Defect[] {
   });
 }
 
-// As Argo CD reads them: a number is one of seconds.
+// Argo CD reads a number without a unit as seconds.
 const isDuration = (text: unknown): boolean => /^[+-]?\d+$/.test(String(text)) || isGoDuration(String(text));
 
 function source(value: Value, isOneOfMany: boolean): Defect[] {
@@ -253,7 +253,7 @@ function windowFlaws({ kind, schedule, duration, timeZone, ...chosen }: Value): 
   ];
 }
 
-/** What Argo CD refuses in an object, or reads as if it were not there. */
+/** Finds what Argo CD refuses or ignores in an object. */
 export function argocdFlaws(object: KubernetesObject): Defect[] {
   const isOwn = object.apiVersion.startsWith("argoproj.io/");
   const spec = mapping(object.spec);

@@ -1,4 +1,4 @@
-/** What the API server asks of kinds beside the workloads: scaling, entry points, Secrets, quotas, storage and webhooks. */
+/** Checks of the API server for kinds other than workloads: scaling, entry points, Secrets, quotas, storage, webhooks. */
 import * as formats from "./formats.ts";
 import { amountOf } from "./formats.ts";
 import { below, defect, fieldFlaw, isEmpty, list, mapping, texts, type Value } from "./read.ts";
@@ -8,7 +8,7 @@ type Check = (value: Value) => Defect[];
 
 const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
 
-/** Of several fields that belong to the values of `type` the one that is meant is there, and no other. */
+/** Checks that of several fields only the one that belongs to the value of `type` is set. */
 function typed(value: Value, fields: string[]): Defect[] {
   const type = String(value.type ?? "");
   const wanted = /^[A-Z]/.test(type) ? lowerFirst(type) : "";
@@ -32,7 +32,7 @@ function typed(value: Value, fields: string[]): Defect[] {
 function scaler({ minReplicas = 1, maxReplicas, behavior }: Value): Defect[] {
   const [least, most] = [Number(minReplicas), Number(maxReplicas)];
   return [
-    // That neither is below 1 is asked in fields.ts.
+    // fields.ts checks that neither is below 1.
     ...(most >= 1 && most < least
       ? [defect(["maxReplicas"], `is below minReplicas, ${least}`, "raise maxReplicas or lower minReplicas")]
       : []),
@@ -74,7 +74,7 @@ function scalingRules(rules: Value): Defect[] {
 
 const metricSources = ["object", "pods", "resource", "containerResource", "external"];
 
-// The target's fields that the source of a metric may set.
+// The fields of the target that each source of a metric may set.
 const targets: Record<string, string[]> = {
   object: ["value", "averageValue"],
   pods: ["averageValue"],
@@ -121,7 +121,7 @@ function metric(value: Value): Defect[] {
   );
 }
 
-/** A host of an Ingress: a DNS name in lower case, or one that begins with an asterisk and a dot. */
+/** Checks a host of an Ingress: a DNS name in lower case, which may begin with an asterisk and a dot. */
 function hostFlaw(host: unknown): string | undefined {
   const text = String(host);
   if (text === "") return undefined;
@@ -152,7 +152,7 @@ function ingressPath({ path, pathType }: Value): Defect[] {
   const text = String(path ?? "");
   const odd =
     ["//", "/./", "/../", "%2f", "%2F"].find((part) => text.includes(part)) ?? /\/\.\.?$/.exec(text)?.[0];
-  // That another one begins with a slash is asked in fields.ts.
+  // fields.ts checks that other paths begin with a slash.
   if (text === "") return [defect(["path"], "is empty", "start it with a slash")];
   return odd ? [defect(["path"], `contains ${odd}`, "write the path as clients ask for it")] : [];
 }
@@ -262,7 +262,7 @@ function quota({ hard, scopes }: Value): Defect[] {
 
 function limit({ type, max, min, default: usual, defaultRequest, maxLimitRequestRatio }: Value): Defect[] {
   const names = [max, min, usual, defaultRequest].flatMap((field) => Object.keys(mapping(field)));
-  // Each must not be above those behind it.
+  // No value may be above one that follows it.
   const order = { min, defaultRequest, default: usual, max };
   const fields = Object.entries(order);
   return [
@@ -442,7 +442,7 @@ function job(value: Value): Defect[] {
   ];
 }
 
-/** What belongs to some types of Services alone. */
+/** Checks fields that are only for some types of Services. */
 function service(value: Value): Defect[] {
   const {
     type = "ClusterIP",
@@ -492,7 +492,7 @@ function service(value: Value): Defect[] {
   ];
 }
 
-/** A selector of a workload against the labels of its own template, by expressions. */
+/** Checks that the expressions in a workload's selector match the labels of its own template. */
 function selected({ selector, template }: Value): Defect[] {
   const labels = mapping(mapping(mapping(template).metadata).labels);
   return list(mapping(selector).matchExpressions).flatMap(({ key, operator, values }, index) => {
@@ -627,7 +627,7 @@ const checks: Record<string, Check> = {
   "batch.v1.JobSpec": job,
 };
 
-/** An exception of a network has to be a part of it. */
+/** Checks that the exceptions of a network are inside it. */
 function ipBlock({ cidr, except }: Value): Defect[] {
   const whole = networkOf(String(cidr));
   if (!whole) return [];
@@ -658,7 +658,7 @@ const shortBits = (address: string): string =>
     .join("");
 
 function longBits(address: string): string {
-  // A URL writes it out in the one canonical form, in which at most one `::` stands for zeros.
+  // A URL has the canonical form, in which at most one `::` stands for zeros.
   const [head = "", tail = ""] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
   const [first, last] = [head, tail].map((side) => side.split(":").filter(Boolean));
   const zeros = Array.from({ length: 8 - (first?.length ?? 0) - (last?.length ?? 0) }, () => "0");
@@ -667,7 +667,7 @@ function longBits(address: string): string {
     .join("");
 }
 
-/** What is wrong with a value of a definition, from the value itself on. */
+/** Finds what is wrong with a value of a definition. Paths begin at the value. */
 export function kindFlaws(name: string, value: Value): Defect[] {
   return checks[name]?.(value) ?? [];
 }

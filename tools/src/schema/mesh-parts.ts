@@ -1,15 +1,15 @@
-/** What istiod's webhook asks of the parts of the mesh's objects that `mesh.ts` does not look at. */
+/** Checks of istiod's webhook for the parts of the mesh's objects that `mesh.ts` does not check. */
 import { isIP } from "node:net";
 import { labelKey, labelValue, network } from "./formats.ts";
 import { below, defect, isEmpty, list, mapping, texts, type Value } from "./read.ts";
 import { regexFlaw } from "./regex.ts";
 import type { Defect } from "./validator.ts";
 
-/** A defect that the rule `mesh-valid` tells. */
+/** A defect that the rule `mesh-valid` reports. */
 export const flaw = (path: Defect["path"], message: string, fix: string): Defect =>
   defect(path, message, fix, "mesh-valid");
 
-/** `exact`, `prefix` or `regex`. */
+/** Checks a match, which has `exact`, `prefix` or `regex`. */
 function matchFlaws(match: unknown, at: Defect["path"]): Defect[] {
   const { regex } = mapping(match);
   const wrong = typeof regex === "string" ? regexFlaw(regex) : undefined;
@@ -148,7 +148,7 @@ function faultFlaws({ delay, abort }: Value): Defect[] {
   ];
 }
 
-/** What is wrong with labels, such as those of a subset or of a match. */
+/** Finds what is wrong with labels, such as those of a subset or of a match. */
 export function labelFlaws(value: unknown, at: Defect["path"]): Defect[] {
   return Object.entries(mapping(value)).flatMap(([key, text]) => {
     const fix = labelKey(key) ?? labelValue(text);
@@ -584,7 +584,7 @@ function sidecar({ egress, ingress }: Value): Defect[] {
   ];
 }
 
-/** What is looked at here, by kind. */
+/** The checks in this file, by kind. */
 export const partChecks: Record<string, (spec: Value) => Defect[]> = {
   VirtualService: virtualService,
   DestinationRule: destinationRule,

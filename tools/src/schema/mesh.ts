@@ -1,4 +1,4 @@
-/** What istiod's webhook asks of the mesh's objects beyond their schema. */
+/** Checks of istiod's webhook for the mesh's objects, beyond their schema. */
 import { isIP } from "node:net";
 import { isMapping, type KubernetesObject } from "../../../lib/object.ts";
 import { flaw, labelFlaws, partChecks } from "./mesh-parts.ts";
@@ -246,7 +246,7 @@ function destinationFlaws({ host, subset, port }: Value, at: Path): Defect[] {
 const isSubset = (text: string): boolean =>
   text.length <= 63 && /^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/.test(text);
 
-// https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on, and of gRPC.
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on, also for gRPC
 const retryConditions = new Set(
   "5xx gateway-error reset reset-before-request connect-failure envoy-ratelimited retriable-4xx refused-stream retriable-status-codes retriable-headers http3-post-connect-failure cancelled deadline-exceeded internal resource-exhausted unavailable".split(
     " ",
@@ -411,7 +411,7 @@ function envoyFilter({ configPatches }: Value): Defect[] {
   });
 }
 
-// A typed_config says by its URL what it is; what the type has is Envoy's to know.
+// The URL of a typed_config names its type. Only Envoy knows the fields of the type.
 function typeFlaws(value: unknown, at: Path): Defect[] {
   if (typeof value !== "object" || value === null) return [];
   return Object.entries(value).flatMap(([key, content]) => {
@@ -505,7 +505,7 @@ const checks: Record<string, (spec: Value) => Defect[]> = {
   PeerAuthentication: peers,
 };
 
-/** What istiod refuses in an object of the mesh. */
+/** Finds what istiod refuses in an object of the mesh. */
 export function meshFlaws({ apiVersion, kind, spec }: KubernetesObject): Defect[] {
   if (!/^(networking|security)\.istio\.io\//.test(apiVersion)) return [];
   return [checks, partChecks].flatMap((table) => table[kind]?.(mapping(spec)) ?? []);

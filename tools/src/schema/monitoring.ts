@@ -1,4 +1,4 @@
-/** What the Prometheus operator's webhook and Prometheus itself ask of rules and monitors beyond their schema. */
+/** Checks of the Prometheus operator's webhook and of Prometheus for rules and monitors, beyond their schema. */
 import type { KubernetesObject } from "../../../lib/object.ts";
 import { below, defect, isEmpty, list, mapping, texts, type Value } from "./read.ts";
 import { regexFlaw } from "./regex.ts";
@@ -42,7 +42,7 @@ function rule(value: Value): Defect[] {
 
 const action = /\{\{-?((?:"(?:[^"\\\n]|\\.)*"|`[^`]*`|[^"`}]|\}(?!\}))*?)-?\}\}/gs;
 
-// Of Go's text/template and of Prometheus' own.
+// These are the functions of Go's text/template and of Prometheus.
 const functions = new Set(
   "and or not len index slice print printf println html js urlquery call eq ne lt le gt ge query first value label strvalue args reReplaceAll safeHtml match title toUpper toLower graphLink tableLink sortByLabel stripPort stripDomain humanize humanize1024 humanizeDuration humanizePercentage humanizeTimestamp toTime toDuration now pathPrefix externalURL parseDuration urlQueryEscape tmpl true false nil".split(
     " ",
@@ -61,7 +61,7 @@ const words = new Set([
   "continue",
 ]);
 
-/** What is wrong with a template of an alert; undefined where nothing is found. */
+/** Says what is wrong with a template of an alert; undefined if nothing is found. */
 export function templateFlaw(text: string): string | undefined {
   const rest = text.replace(action, "");
   if (rest.includes("{{")) return "{{ without }}";
@@ -116,7 +116,7 @@ function relabeling(value: Value): Defect[] {
   ];
 }
 
-/** Seconds of a duration as Prometheus writes it, such as 1m30s. */
+/** The seconds of a duration in Prometheus' format, such as 1m30s. */
 function secondsOf(text: unknown): number | undefined {
   if (typeof text !== "string" || !/^(\d+(ms|[smhdwy]))+$/.test(text)) return undefined;
   const sizes: Record<string, number> = {
@@ -148,7 +148,7 @@ function endpoint(value: Value): Defect[] {
   ];
 }
 
-/** What is wrong with a rule or a monitor of the Prometheus operator. */
+/** Finds what is wrong with a rule or a monitor of the Prometheus operator. */
 export function monitoringFlaws({ apiVersion, kind, spec }: KubernetesObject): Defect[] {
   if (!apiVersion.startsWith("monitoring.coreos.com/")) return [];
   const { groups, endpoints, podMetricsEndpoints } = mapping(spec);
@@ -168,7 +168,7 @@ export function monitoringFlaws({ apiVersion, kind, spec }: KubernetesObject): D
   );
 }
 
-// Prometheus compares these three, and records or alerts under one name twice where they are equal.
+// Prometheus identifies a rule by these fields and its labels, and refuses a group that has the same rule twice.
 const sameRule = (one: Value, other: Value): boolean =>
   ["alert", "record", "expr"].every((field) => String(one[field]) === String(other[field])) &&
   JSON.stringify(Object.entries(mapping(one.labels)).sort()) ===

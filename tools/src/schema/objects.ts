@@ -1,4 +1,4 @@
-/** What the API server asks of several fields together, by the definition that has them. */
+/** Checks of the API server for several fields together, by the definition that has them. */
 import { shortName } from "./fields.ts";
 import { amountOf } from "./formats.ts";
 import { kindFlaws } from "./kinds.ts";
@@ -8,7 +8,7 @@ import type { Defect } from "./validator.ts";
 
 type Check = (value: Value) => Defect[];
 
-/** Elements whose key is another's before them. */
+/** Elements with the same key as an earlier element. */
 function repeated(
   elements: Value[],
   keyOf: (element: Value) => string | undefined,
@@ -44,7 +44,7 @@ function pod(value: Value): Defect[] {
   ];
   return [
     ...needs(value, "containers", "pod-valid"),
-    // Within each of the two lists names are told apart by the schema, see entry-once.
+    // The schema checks for duplicates inside each of the two lists, see entry-once.
     ...containers.flatMap(({ name }, index) =>
       first.some((other) => other.name === name)
         ? [
@@ -95,7 +95,7 @@ function pod(value: Value): Defect[] {
   ];
 }
 
-// Volumes that a StatefulSet makes of its claims stand beside the pod; `stateful` puts their names here.
+// A StatefulSet makes volumes from its claims, which are outside of the pod. `togetherFlaws` puts their names here.
 const claimNames = new WeakMap<object, Set<string>>();
 const claims = (spec: object): Set<string> => claimNames.get(spec) ?? new Set();
 
@@ -132,7 +132,7 @@ function containerKeeps(container: Value, path: Defect["path"]): Defect[] {
 function container(value: Value): Defect[] {
   const { allowPrivilegeEscalation, capabilities } = mapping(value.securityContext);
   const added = mapping(capabilities).add;
-  // A privileged container is the business of pod-security, everywhere.
+  // The rule pod-security checks privileged containers.
   const gains = Array.isArray(added) && added.includes("SYS_ADMIN");
   return [
     ...needs(value, "image", "pod-valid"),
@@ -283,7 +283,7 @@ function requirement({ operator, values }: Value): Defect[] {
 
 const podOf = (spec: Value): Value => mapping(mapping(spec.template).spec);
 
-/** A workload that keeps pods running: a selector that picks something, and pods that are started again. */
+/** Checks a workload that keeps pods running: its selector must match its pods, which must be restarted. */
 function keeper(value: Value): Defect[] {
   const selector = mapping(value.selector);
   const { restartPolicy = "Always", activeDeadlineSeconds } = podOf(value);
@@ -491,7 +491,7 @@ function subject({ kind, apiGroup }: Value): Defect[] {
   return [defect(["kind"], "is not a kind of subject", "write ServiceAccount, User or Group")];
 }
 
-// In a namespace a ServiceAccount without one is of the same namespace.
+// In a RoleBinding a ServiceAccount needs no namespace: it is in the same one.
 function clusterBinding(value: Value): Defect[] {
   return list(value.subjects).flatMap(({ kind, namespace }, index) =>
     kind === "ServiceAccount" && isEmpty(namespace)
@@ -626,7 +626,7 @@ const checks: Record<string, Check> = {
   "networking.v1.NetworkPolicyPeer": policyPeer,
 };
 
-/** What is wrong with a value of a definition, from the value itself on. */
+/** Finds what is wrong with a value of a definition. Paths begin at the value. */
 export function togetherFlaws(definition: string, value: Value): Defect[] {
   const name = shortName(definition);
   if (name === "apps.v1.StatefulSetSpec") {

@@ -1,4 +1,4 @@
-/** What the API server asks of pods beyond `objects.ts`: what people set once in a hundred manifests. */
+/** More checks of the API server for pods, besides those in `objects.ts`: for fields that people rarely set. */
 import * as formats from "./formats.ts";
 import { below, defect, fieldFlaw, isEmpty, list, mapping, texts, type Value } from "./read.ts";
 import type { Defect } from "./validator.ts";
@@ -68,7 +68,7 @@ function pod(value: Value): Defect[] {
   ];
 }
 
-/** A container that runs first: to its end, unless restartPolicy: Always makes it one that stays beside the others. */
+/** Checks an init container, which runs to completion unless restartPolicy: Always makes it a sidecar. */
 function initial(value: Value): Defect[] {
   const stays = value.restartPolicy === "Always";
   return ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"]
@@ -93,7 +93,7 @@ function spread({ minDomains, whenUnsatisfiable, labelSelector, matchLabelKeys }
   ];
 }
 
-/** Terms of a node's labels; their operators Gt and Lt compare one number. */
+/** Checks a term for node labels. The operators Gt and Lt need exactly one number. */
 function nodeTerm({ matchExpressions, matchFields }: Value): Defect[] {
   return [
     ...list(matchExpressions).flatMap(({ operator, values }, index) => {
@@ -273,7 +273,7 @@ const checks: Record<string, Check> = {
     ),
 };
 
-/** What is wrong with a value of a definition, from the value itself on. */
+/** Finds what is wrong with a value of a definition. Paths begin at the value. */
 export function podFlaws(name: string, value: Value): Defect[] {
   return checks[name]?.(value) ?? [];
 }
