@@ -1,4 +1,4 @@
-/** What a backup is taken for, and what is left where one is refused. The data in it: at-rest.test.ts and e2e/long. */
+/** Which files are accepted as backups, and what is left if one is refused. at-rest.test.ts and e2e/long test their data. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -33,7 +33,7 @@ beforeEach(() => {
   mkdirSync(state(), { recursive: true });
 });
 
-/** Writes a file as `backup` lays it out. */
+/** Writes a file with the layout of a backup. */
 function make(manifest: object = {}, snapshot = "data"): void {
   const content = mkdtempSync(join(directory, "content-"));
   for (const name of ["pki", "secrets", "nodes/node1/opt"])
@@ -139,7 +139,7 @@ describe("a directory that changes while it is copied", () => {
   });
 
   it("is refused where a Git repository in it is never whole", async () => {
-    // As a copy that reads the references after the objects of a push.
+    // A copy looks like this if it reads the references after the objects of a push.
     writeFileSync(join(repository(), "refs/heads/later"), `${"1".repeat(40)}\n`);
     await expect(copyConsistently(state("nodes/node1/opt"))).rejects.toThrow(
       /platform.git changed meanwhile/,

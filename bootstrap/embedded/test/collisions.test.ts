@@ -124,7 +124,7 @@ describe("memory", () => {
     expect(whats(memoryCollisions(meminfo(3.5), true))).toEqual([
       "3.5 GiB of memory are available, and 4 are needed",
     ]);
-    // A kernel that does not say it is not taken for one without memory.
+    // If the kernel does not report memory, that does not count as too little.
     expect(memoryCollisions("", true)).toEqual([]);
   });
 

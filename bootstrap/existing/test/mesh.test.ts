@@ -7,7 +7,7 @@ vi.mock("../../../lib/render/start.ts", async (original) =>
   (await import("./once.ts")).renderedOnce(await original<typeof import("../../../lib/render/start.ts")>()),
 );
 
-// Somebody's own Istio that --keep-istio leaves alone: each thing by which it cannot do the job is named.
+// These tests use an existing Istio, which --keep-istio leaves unchanged. Everything that makes it unsuitable is named.
 const version = pinned("istio");
 const newest = Number(version.split(".")[1]);
 const range = `1.${newest - 2} to 1.${newest}`;
@@ -74,7 +74,7 @@ const good = [
   webhooks("istio.io/rev", "istio-injection"),
   pods(account),
 ];
-/** The good mesh, but for the answers given. */
+/** A suitable mesh, except for the given answers. */
 const mesh = (...changes: Answer[]): Answer[] => [
   ...changes,
   ...good.filter(({ when }) => !changes.some((change) => change.when === when)),

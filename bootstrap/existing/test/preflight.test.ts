@@ -13,7 +13,7 @@ vi.mock("../../../lib/render/start.ts", async (original) =>
   (await import("./once.ts")).renderedOnce(await original<typeof import("../../../lib/render/start.ts")>()),
 );
 
-// What the pre-flight says of a cluster: each thing that can be wrong is wrong once.
+// These tests check the pre-flight's report: each thing that can be wrong is wrong once.
 const context = ["--context", "mine"];
 const repository = "https://git.example/fork.git";
 const registry = ["--registry", "registry.example/me"];

@@ -16,7 +16,7 @@ vi.mock("../../../lib/render/start.ts", async (original) =>
   (await import("./once.ts")).renderedOnce(await original<typeof import("../../../lib/render/start.ts")>()),
 );
 
-// The commands of the path, with programs in the place of kubectl and the rest that only write down what they are asked.
+// These tests check the commands for an existing cluster. kubectl and other programs are stubs that record their calls.
 const { istio: version, registry } = load(readFileSync(join(checkout, "versions.yaml"), "utf8")) as {
   istio: string;
   registry: string;
@@ -165,7 +165,7 @@ describe("istioctl of another version", () => {
 
     beforeEach(async () => {
       seen.length = 0;
-      // Hands requests for any host on to the server of the release; of a tunnel it only says who asked for one.
+      // This forwards requests for any host to the server of the release, and only records who asked for a tunnel.
       proxy = createServer((request, response) => {
         const url = new URL(request.url ?? "");
         seen.push(`${request.method} ${url.host}`);
@@ -243,7 +243,7 @@ describe("Argo CD", () => {
       ...workloads.map((workload) => `${k} -n argocd rollout status ${workload} --timeout=300s`),
     ]);
     const [namespace, secret, password, { input = "" } = {}] = stubs.inputs();
-    // Before Argo CD, whose parts look for both Secrets when they start.
+    // This happens before Argo CD is installed, because its components need both Secrets when they start.
     expect(JSON.parse(namespace?.input ?? "")).toMatchObject({
       kind: "Namespace",
       metadata: { name: "argocd" },
@@ -402,7 +402,7 @@ describe("the Applications", () => {
     expect(changing()).toEqual([
       `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`,
       `${k} -n argocd annotate application root --overwrite argocd.argoproj.io/refresh=hard`,
-      // Again, for what a sync under earlier projects has taken away.
+      // It is applied again, because a sync under the earlier projects may have removed objects.
       `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`,
     ]);
     const objects = objectsIn(stubs.inputs()[0]?.input ?? "");
@@ -635,7 +635,7 @@ describe("kind", () => {
     expect(failed.exitCode).toBe(1);
     expect(failed.stderr).toContain("connection refused");
     expect(failed.stderr).toMatch(/next: docker push localhost:5001\/lp\//);
-    // By then the directory that it was built from is gone: the one that is named is the checkout's.
+    // The build directory is removed by then, so the advice names the directory in the checkout.
     stubs.answer("docker", [{ when: "build*", stderr: "no space left", code: 1 }]);
     const unbuilt = await stubs.run(["Images", ...kindContext]);
     expect(unbuilt.stderr).toMatch(

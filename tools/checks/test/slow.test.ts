@@ -1,4 +1,4 @@
-/** What `npm test` leaves out runs in `npm run test:slow`, and CI runs both. */
+/** `npm run test:slow` runs everything that `npm test` leaves out, and CI runs both. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
