@@ -306,7 +306,7 @@ require_checkout() {
 require_whole_checkout() {
   require_checkout
   if [ "$shallow" = true ]; then
-    echo "this clone is shallow: the platform's Git server cannot take half a history" >&2
+    echo "this clone is shallow: the platform's Git server needs the whole history" >&2
     echo "next: git -C $(printf %q "$repository") fetch --unshallow && $again" >&2
     exit 1
   fi

@@ -36,7 +36,7 @@ export async function validateDiscovered(
   const omitted = destinations.flatMap(({ applications }) =>
     applications.flatMap((application) => [
       ...without(application, isEncrypted, "encrypted by SOPS"),
-      ...without(application, isLeftOpen, "a name is still open there"),
+      ...without(application, isLeftOpen, "a name is still a placeholder"),
     ]),
   );
   const applications = destinations.flatMap((destination) => destination.applications);

@@ -234,7 +234,7 @@ function wrongTypes(document: unknown, validator: Validator): Defect[] {
   try {
     return validator.check(asObject(document)).filter(({ message }) => message === "wrong type");
   } catch (error) {
-    const fix = "write apiVersion, kind and metadata.name as texts";
+    const fix = "write apiVersion, kind and metadata.name as strings";
     return [{ path: [], message: (error as Error).message, fix, isShape: true }];
   }
 }

@@ -83,10 +83,7 @@ export async function killAll(name = ""): Promise<void> {
     const ids = platformProcesses(name).filter((id) => id !== process.pid);
     if (ids.length === 0) return;
     if (Date.now() > deadline)
-      throw new Failure(
-        `processes that do not end: ${ids.join(" ")}`,
-        `ps -o pid,stat,cmd -p ${ids.join(",")}`,
-      );
+      throw new Failure(`processes did not end: ${ids.join(" ")}`, `ps -o pid,stat,cmd -p ${ids.join(",")}`);
     for (const id of ids) {
       try {
         process.kill(id, "SIGKILL");

@@ -146,7 +146,7 @@ function freeGiB(directory: string): number {
 export function diskCollisions(free: number, built: boolean): Collision[] {
   const needed = built ? neededGiB.run : neededGiB.build;
   if (free >= needed) return [];
-  const what = `${free} GiB are free below ${cacheDirectory}, and ${needed} are needed${built ? "" : " for a build from nothing"}`;
+  const what = `${free} GiB are free below ${cacheDirectory}, and ${needed} are needed${built ? "" : " for a build from scratch"}`;
   const others = `free ${needed - free} GiB, or CACHE_DIR=DIRECTORY ./deploy.sh`;
   return [{ what, next: `du -xhd1 ${quoted(existingAbove(cacheDirectory))} | sort -h (${others})` }];
 }
@@ -161,7 +161,7 @@ export function memoryCollisions(meminfo: string, built: boolean): Collision[] {
   const available = Number(kibibytes) / 1024 ** 2;
   const needed = built ? neededMemoryGiB.run : neededMemoryGiB.build;
   if (available >= needed) return [];
-  const what = `${available.toFixed(1)} GiB of memory are available, and ${needed} are needed${built ? "" : " for a build from nothing"}`;
+  const what = `${available.toFixed(1)} GiB of memory are available, and ${needed} are needed${built ? "" : " for a build from scratch"}`;
   return [{ what, next: "ps -eo rss,pid,args --sort=-rss | head" }];
 }
 

@@ -76,6 +76,6 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
   const collisions = findCollisions(httpPort);
   for (const { what, next } of collisions) diagnoses.push({ what: "machine", finding: what, remedy: next });
   if (collisions.length === 0)
-    diagnoses.push({ what: "machine", finding: "no port, route or disk is in the way" });
+    diagnoses.push({ what: "machine", finding: "no conflicts with ports, routes or disk space" });
   return diagnoses;
 }

@@ -25,6 +25,6 @@ export function requireIntegrity(name: string, version: string, archive: string)
   if (found === wanted) return;
   throw new Failure(
     `${name} ${version} has the hash ${found}, but ${file} says ${wanted}: it is not used`,
-    `npm view ${name}@${version} dist.integrity (which goes into ${file} where versions.yaml was raised)`,
+    `npm view ${name}@${version} dist.integrity (and put it into ${file} if versions.yaml was raised)`,
   );
 }

@@ -94,7 +94,7 @@ export function patchText(text: string, { module, file, before, after }: Patch):
   if (parts.length !== 2)
     throw new Failure(
       `${file} of ${module} has "${before}" ${parts.length - 1} times, expected once`,
-      "mend the patch in lib/modules.ts",
+      "fix the patch in lib/modules.ts",
     );
   return parts.join(after);
 }

@@ -52,7 +52,10 @@ export async function publish(gitURL: string): Promise<string> {
   for (const [name, value] of Object.entries(gitCredentialSettings(gitURL)))
     await git.run("config", name, value);
   if (await git.isShallow())
-    throw new Failure("this clone is shallow: a server cannot take half a history", "git fetch --unshallow");
+    throw new Failure(
+      "this clone is shallow: the platform's Git server needs the whole history",
+      "git fetch --unshallow",
+    );
   await git.run("fetch", "--quiet", "--prune", remote);
   const branch = await followedBranch(git, remote);
   const head = await git.run("rev-parse", "HEAD");
@@ -63,7 +66,7 @@ export async function publish(gitURL: string): Promise<string> {
   if (theirs && (await git.isAncestor(head, theirs))) {
     const ahead = await git.run("rev-list", "--count", `${head}..${theirs}`);
     note(
-      `the platform is ${ahead} commits ahead of this checkout and stays there; to follow: git pull ${remote} ${branch}`,
+      `the platform is ${ahead} commits ahead of this checkout and is left unchanged; to follow: git pull ${remote} ${branch}`,
     );
     return theirs;
   }

@@ -77,7 +77,7 @@ afterAll(() => {
 describe.skipIf(!makes)("next is shown,", () => {
   it("where a process does not end, in what state it is", async () => {
     const { message, all } = await followedIn("a process that does not end");
-    expect(message).toBe("processes that do not end: 1");
+    expect(message).toBe("processes did not end: 1");
     expect(all).toMatch(/^ *1 +S\S* +sh -c /m);
   });
 

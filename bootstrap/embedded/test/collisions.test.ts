@@ -119,7 +119,7 @@ describe("memory", () => {
     expect(memoryCollisions(meminfo(neededMemoryGiB.build), false)).toEqual([]);
     expect(memoryCollisions(meminfo(neededMemoryGiB.run), true)).toEqual([]);
     expect(whats(memoryCollisions(meminfo(5), false))).toEqual([
-      "5.0 GiB of memory are available, and 6 are needed for a build from nothing",
+      "5.0 GiB of memory are available, and 6 are needed for a build from scratch",
     ]);
     expect(whats(memoryCollisions(meminfo(3.5), true))).toEqual([
       "3.5 GiB of memory are available, and 4 are needed",

@@ -144,7 +144,7 @@ function application(spec: Value): Defect[] {
     ...["duration", "maxDuration"].flatMap((field) =>
       isEmpty(backoff[field]) || isDuration(backoff[field])
         ? []
-        : [flaw([...at, field], `${backoff[field]} is not a duration`, "write one such as 5s or 3m")],
+        : [flaw([...at, field], `${backoff[field]} is not a duration`, "write a value such as 5s or 3m")],
     ),
     ...(Number(backoff.factor ?? 1) < 1 ? [flaw([...at, "factor"], "is below 1", "write 1 or more")] : []),
     ...list(ignoreDifferences).flatMap(({ jsonPointers }, index) =>

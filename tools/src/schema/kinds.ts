@@ -154,7 +154,7 @@ function ingressPath({ path, pathType }: Value): Defect[] {
     ["//", "/./", "/../", "%2f", "%2F"].find((part) => text.includes(part)) ?? /\/\.\.?$/.exec(text)?.[0];
   // fields.ts checks that other paths begin with a slash.
   if (text === "") return [defect(["path"], "is empty", "start it with a slash")];
-  return odd ? [defect(["path"], `contains ${odd}`, "write the path as clients ask for it")] : [];
+  return odd ? [defect(["path"], `contains ${odd}`, "write the path as clients request it")] : [];
 }
 
 function ingressBackend({ service, resource }: Value): Defect[] {
@@ -244,7 +244,11 @@ function quota({ hard, scopes }: Value): Defect[] {
       const amount = amountOf(quantity);
       if (!standardQuota.test(name) && !name.includes("/"))
         return [
-          defect(["hard", name], "is not a resource", "write one such as requests.cpu, pods or count/KIND"),
+          defect(
+            ["hard", name],
+            "is not a resource",
+            "write a value such as requests.cpu, pods or count/KIND",
+          ),
         ];
       if (amount === undefined) return [];
       return amount < 0 || (counted.test(name) && !Number.isInteger(amount))
@@ -592,7 +596,7 @@ const checks: Record<string, Check> = {
             defect(
               ["metadata", "labels", key],
               `there is no version ${text}`,
-              "write latest, or one such as v1.36",
+              "write latest, or a version such as v1.36",
             ),
           ]
         : [],

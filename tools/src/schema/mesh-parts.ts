@@ -87,7 +87,7 @@ function redirectFlaws({ uri, authority, port, derivePort, scheme, redirectCode 
 function rewriteFlaws({ uri, authority, uriRegexRewrite }: Value): Defect[] {
   const { match, rewrite } = mapping(uriRegexRewrite);
   if ([uri, authority, uriRegexRewrite].every(isEmpty))
-    return [flaw([], "says nothing", "write uri, authority or uriRegexRewrite")];
+    return [flaw([], "has no settings", "write uri, authority or uriRegexRewrite")];
   if (uriRegexRewrite === undefined) return [];
   if (!isEmpty(uri)) return [flaw(["uriRegexRewrite"], "cannot be combined with uri", "remove one of them")];
   const wrong = regexFlaw(String(match ?? ""));
@@ -134,7 +134,9 @@ const grpcStatuses = new Set(
 function faultFlaws({ delay, abort }: Value): Defect[] {
   const { httpStatus, grpcStatus, http2Error } = mapping(abort);
   return [
-    ...(delay === undefined && abort === undefined ? [flaw([], "says nothing", "write delay or abort")] : []),
+    ...(delay === undefined && abort === undefined
+      ? [flaw([], "has no settings", "write delay or abort")]
+      : []),
     ...(delay !== undefined && isEmpty(mapping(delay).fixedDelay)
       ? [flaw(["delay", "fixedDelay"], "is missing", "write a duration")]
       : []),
@@ -143,7 +145,13 @@ function faultFlaws({ delay, abort }: Value): Defect[] {
       : []),
     ...below(["abort"], among("httpStatus", httpStatus, 200, 600)),
     ...(typeof grpcStatus === "string" && !grpcStatuses.has(grpcStatus)
-      ? [flaw(["abort", "grpcStatus"], `there is no status ${grpcStatus}`, "write one such as UNAVAILABLE")]
+      ? [
+          flaw(
+            ["abort", "grpcStatus"],
+            `there is no status ${grpcStatus}`,
+            "write a value such as UNAVAILABLE",
+          ),
+        ]
       : []),
   ];
 }
@@ -182,7 +190,7 @@ function virtualService(spec: Value): Defect[] {
               flaw(
                 ["spec", kind, index, "match", place, "destinationSubnets"],
                 `${text} is not a network`,
-                "write one such as 10.0.0.0/8",
+                "write a value such as 10.0.0.0/8",
               ),
             ),
         ),
@@ -343,7 +351,7 @@ function serviceEntry({
             flaw(
               ["spec", "ports", index, "protocol"],
               `there is no protocol ${protocol}`,
-              "write one such as HTTP or TLS",
+              "write a value such as HTTP or TLS",
             ),
           ]),
     ]),
@@ -443,7 +451,7 @@ function authorization({ rules, action, provider }: Value): Defect[] {
                 flaw(
                   [...at, "from", place, "source", field],
                   `${text} is not a network`,
-                  "write one such as 10.0.0.0/8",
+                  "write a value such as 10.0.0.0/8",
                 ),
               ),
           ),
@@ -469,7 +477,7 @@ function authorization({ rules, action, provider }: Value): Defect[] {
               flaw(
                 [...path, "key"],
                 `there is no ${key}`,
-                "write one such as request.headers[NAME] or source.ip",
+                "write a value such as request.headers[NAME] or source.ip",
               ),
             ];
           const check = /\.ip$/.test(String(key))
@@ -535,7 +543,7 @@ function envoyFilter({ configPatches, workloadSelector }: Value): Defect[] {
       return [
         ...(wrong ? [flaw([...at, "match", wrong], `does not belong to ${applyTo}`, `write ${wanted}`)] : []),
         ...(patch !== undefined && isEmpty(operation)
-          ? [flaw([...at, "patch", "operation"], "is missing", "write one such as MERGE")]
+          ? [flaw([...at, "patch", "operation"], "is missing", "write a value such as MERGE")]
           : []),
         ...(patch !== undefined && operation !== "REMOVE" && value === undefined
           ? [flaw([...at, "patch", "value"], "is missing", "write it")]

@@ -334,7 +334,7 @@ function policyFlaws(policy: Value, at: Path): Defect[] {
           flaw([...at, "connectionPool", protocol, field], `${count} is below 0`, "write 0 or more"),
         );
   if (isMapping(connectionPool) && connectionPool.tcp === undefined && connectionPool.http === undefined)
-    found.push(flaw([...at, "connectionPool"], "says nothing", "write tcp or http, or remove it"));
+    found.push(flaw([...at, "connectionPool"], "has no settings", "write tcp or http, or remove it"));
   for (const [index, settings] of list(policy.portLevelSettings).entries())
     found.push(...policyFlaws(settings, [...at, "portLevelSettings", index]));
   return found;
@@ -371,7 +371,7 @@ function sidecar(spec: Value): Defect[] {
     ...(["egress", "ingress", "outboundTrafficPolicy", "inboundConnectionPool"].every(
       (field) => spec[field] === undefined,
     )
-      ? [flaw(["spec"], "says nothing", "write egress or ingress")]
+      ? [flaw(["spec"], "has no settings", "write egress or ingress")]
       : []),
     ...(listeners.length === 0 && list(ingress).length === 0 && egress !== undefined
       ? [flaw(["spec", "egress"], "is empty", "write a listener with hosts")]
@@ -384,7 +384,7 @@ function sidecar(spec: Value): Defect[] {
         ? [
             flaw(
               ["spec", "egress", index, "port"],
-              "is missing, in a listener that is not the last",
+              "is missing, but only the last listener may omit it",
               "write a port, or put it last",
             ),
           ]

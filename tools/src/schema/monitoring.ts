@@ -97,7 +97,9 @@ function relabeling(value: Value): Defect[] {
   const wrong = typeof regex === "string" ? regexFlaw(regex) : undefined;
   const isTarget = what === "replace" ? /^([a-zA-Z_]|\$\{?\w+\}?)(\w|\$\{?\w+\}?)*$/ : labelName;
   return [
-    ...(actions.has(what) ? [] : [flaw(["action"], `there is no action ${named}`, "write one such as keep")]),
+    ...(actions.has(what)
+      ? []
+      : [flaw(["action"], `there is no action ${named}`, "write a value such as keep")]),
     ...(wrong
       ? [flaw(["regex"], `${JSON.stringify(regex)} is not a valid regular expression (RE2)`, wrong)]
       : []),

@@ -413,7 +413,13 @@ function service(value: Value): Defect[] {
       ? [defect(["clusterIP"], `is None, but type ${type} cannot be headless`, "remove one of them")]
       : []),
     ...(withoutName >= 0
-      ? [defect(["ports", withoutName, "name"], "is missing, with several ports", "give each port a name")]
+      ? [
+          defect(
+            ["ports", withoutName, "name"],
+            "is missing, but several ports need names",
+            "give each port a name",
+          ),
+        ]
       : []),
     ...repeated(ports, ({ name }) => name as string | undefined).map(({ index, key }) =>
       defect(["ports", index, "name"], `another port is already named ${key}`, "give it another name"),
@@ -564,7 +570,7 @@ const checks: Record<string, Check> = {
           defect(
             ["fieldPath"],
             `${path} is not a field that a pod can read`,
-            "write one such as metadata.name or status.podIP",
+            "write a value such as metadata.name or status.podIP",
             "pod-valid",
           ),
         ],

@@ -76,7 +76,7 @@ function initial(value: Value): Defect[] {
     .map((field) =>
       refused(
         [field],
-        "has no meaning for a container that runs to its end",
+        "has no meaning for a container that runs to completion",
         "write restartPolicy: Always, or remove it",
       ),
     );
@@ -112,7 +112,7 @@ function nodeTerm({ matchExpressions, matchFields }: Value): Defect[] {
         : [
             refused(
               ["matchFields", index],
-              "does not compare with one name",
+              "must compare with exactly one name",
               "write In or NotIn, and one name",
             ),
           ]),
@@ -181,7 +181,7 @@ function downwardFile({ fieldRef, resourceFieldRef }: Value): Defect[] {
         refused(
           ["fieldRef", "fieldPath"],
           `${fieldPath} is not a field for a file`,
-          "write one such as metadata.labels",
+          "write a value such as metadata.labels",
         ),
       ];
 }
@@ -195,7 +195,8 @@ const divisors: Record<string, RegExp> = {
 function resourceField({ resource, divisor = "0" }: Value): Defect[] {
   const [, name = ""] = /^(?:limits|requests)\.(.+)$/.exec(String(resource)) ?? [];
   const known = divisors[name.startsWith("hugepages-") ? "memory" : name];
-  if (!known) return [refused(["resource"], `there is no ${resource}`, "write one such as limits.memory")];
+  if (!known)
+    return [refused(["resource"], `there is no ${resource}`, "write a value such as limits.memory")];
   return known.test(String(divisor))
     ? []
     : [refused(["divisor"], `${divisor} is refused`, "write 1, 1m for cpu, or a unit such as 1Mi")];

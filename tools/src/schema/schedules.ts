@@ -66,7 +66,7 @@ export const isGoDuration = (text: string): boolean =>
 
 /** Says what is wrong with the name of a time zone; undefined if the machine's list has it. */
 export function timeZoneFlaw(name: string): string | undefined {
-  const unknown = `there is no time zone ${name || "without a name"}: write one such as Europe/Berlin`;
+  const unknown = `there is no time zone ${name || "without a name"}: write a value such as Europe/Berlin`;
   if (name === "UTC") return undefined;
   // Intl accepts any case and also offsets, but Kubernetes accepts only names from the tz database.
   if (!/^[A-Z][A-Za-z0-9_+-]*(\/[A-Z][A-Za-z0-9_+-]*)*$/.test(name) || /^local$/i.test(name)) return unknown;
