@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
+import { slow, sweep } from "../lib/test/long.ts";
 import { deployment, namespace, type Pod, pods, send } from "./app.ts";
 import { application, cloneOfConverged, converged, endClone, rollout } from "./applications.ts";
 import type { Clone } from "./clone.ts";
@@ -112,11 +113,14 @@ test("E3 an added file is applied, a removed one is pruned", async ({ annotate }
   await converged(commit);
 });
 
-test.for([
-  ["image", ["set", "image", "deployment/app", "app=docker.io/library/busybox:stable"]],
-  ["limit", ["set", "resources", "deployment/app", "--limits=memory=128Mi"]],
-] as [string, string[]][])("E3 a manual edit of the %s is healed", async ([, edit], { annotate }) => {
-  await annotate(`${await healed(...edit)} s`);
+test("E3 a manual edit of the image is healed", async ({ annotate }) => {
+  await annotate(
+    `${await healed("set", "image", "deployment/app", "app=docker.io/library/busybox:stable")} s`,
+  );
+});
+
+test("E3 a manual edit of the limit is healed", slow, async ({ annotate }) => {
+  await annotate(`${await healed("set", "resources", "deployment/app", "--limits=memory=128Mi")} s`);
 });
 
 test("E3 git revert rolls the greeting back", async ({ annotate }) => {
@@ -129,18 +133,16 @@ test("E3 git revert rolls the greeting back", async ({ annotate }) => {
   await greets(oldGreeting);
 });
 
-test.for(["configmap", "service"])("E3 a deleted %s comes back", async (kind, { annotate }) => {
+sweep(["service", "configmap"], 1)("E3 a deleted %s comes back", async (kind) => {
   const { volumes } = (await deployment()).spec.template.spec;
   const mounted = volumes.find(({ configMap }) => configMap)?.configMap?.name ?? "";
   const name = kind === "configmap" ? mounted : "app-service";
   const { metadata } = await get(kind, name, "--namespace", namespace);
   await kubectl(["-n", namespace, "delete", kind, name]);
-  const deleted = Date.now();
   await until(`${kind} ${name}`, 120, async () => {
     const now = await get(kind, name, "--namespace", namespace);
     return now.metadata.uid === metadata.uid ? "not deleted" : undefined;
   });
-  await annotate(`${secondsSince(deleted)} s`);
   // Each gateway takes a Service that is made anew for another one.
   let answered = 0;
   await until("the gateways", 60, async () => {
@@ -189,7 +191,7 @@ test("E2 E3 a commit that breaks the app: the old pods answer, wait names pod an
   expect(await requests.stop()).toEqual([]);
 });
 
-test("E3 a commit that the API server refuses, then a good one", async ({ annotate }) => {
+test("E3 a commit that the API server refuses, then a good one", slow, async ({ annotate }) => {
   const requests = steadyRequests();
   clone.edit(service, (text) => text.replace("port: 80\n", "port: 99999\n"));
   const commit = await clone.push("e2e: a port that does not exist");
@@ -203,7 +205,7 @@ test("E3 a commit that the API server refuses, then a good one", async ({ annota
   expect(await requests.stop()).toEqual([]);
 });
 
-test("E3 a commit that is no YAML, then a good one", async ({ annotate }) => {
+test("E3 a commit that is no YAML, then a good one", slow, async ({ annotate }) => {
   const requests = steadyRequests();
   clone.edit(service, (text) => `${text}  : [no yaml\n`);
   await clone.push("e2e: no YAML");

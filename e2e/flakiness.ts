@@ -9,21 +9,29 @@ export interface Report {
     status: string;
     message?: string;
     endTime: number;
-    assertionResults: { fullName: string; status: string; duration?: number | null }[];
+    assertionResults: { fullName: string; status: string; duration?: number | null; tags?: string[] }[];
   }[];
 }
 
 /**
  * A line for each run, then one for each test that failed at least once, and each file that could not run.
  * A test that was left out in a run counts as one that did not pass there.
+ * @param isWanted tells by a test's tags whether the runs were about it; the others are not counted
  */
-export function summary(reports: Report[]): { text: string; failed: boolean } {
+export function summary(
+  reports: Report[],
+  isWanted: (tags: string[]) => boolean = () => true,
+): { text: string; failed: boolean } {
   const lines: string[] = [];
   const wrong = new Map<string, number[]>();
   const note = (what: string, run: number): void => void wrong.set(what, [...(wrong.get(what) ?? []), run]);
   reports.forEach((report, index) => {
     const run = index + 1;
-    const tests = report.testResults.flatMap(({ assertionResults }) => assertionResults);
+    const files = report.testResults.map(({ assertionResults, ...file }) => ({
+      ...file,
+      tests: assertionResults.filter(({ tags = [] }) => isWanted(tags)),
+    }));
+    const tests = files.flatMap((file) => file.tests);
     const end = Math.max(report.startTime, ...report.testResults.map(({ endTime }) => endTime));
     const count = (status: string): number => tests.filter((test) => test.status === status).length;
     const seconds = Math.round((end - report.startTime) / 1000);
@@ -31,9 +39,9 @@ export function summary(reports: Report[]): { text: string; failed: boolean } {
     lines.push(
       `run ${run}: ${count("passed")} passed, ${count("failed")} failed, ${others} left out, ${seconds} s`,
     );
-    for (const { name, status, assertionResults } of report.testResults) {
-      for (const test of assertionResults) if (test.status !== "passed") note(test.fullName, run);
-      if (status === "failed" && assertionResults.every((test) => test.status === "passed")) note(name, run);
+    for (const { name, status, tests } of files) {
+      for (const test of tests) if (test.status !== "passed") note(test.fullName, run);
+      if (status === "failed" && tests.every((test) => test.status === "passed")) note(name, run);
     }
     if (tests.length === 0 || (!report.success && ![...wrong.values()].some((runs) => runs.includes(run))))
       note("the run as a whole", run);

@@ -6,6 +6,7 @@ import { execa } from "execa";
 import { afterAll, beforeAll, beforeEach, describe, expect, type TestContext, test } from "vitest";
 import { until } from "../lib/failure.ts";
 import { follow } from "../lib/test/follow.ts";
+import { slow } from "../lib/test/long.ts";
 import { linesWith, post, send } from "./app.ts";
 import { evidence, somethingFailed } from "./evidence.ts";
 import { identity } from "./identity.ts";
@@ -115,7 +116,7 @@ describe("a run on a running platform", () => {
   });
 });
 
-describe("a component that fails", () => {
+describe("a component that fails", slow, () => {
   const cordon = (verb: "cordon" | "uncordon"): Promise<string> =>
     kubectl([verb, "--selector", "kubernetes.io/os=linux"]);
 
@@ -149,7 +150,7 @@ describe("a component that fails", () => {
   });
 });
 
-describe("every process killed", () => {
+describe("every process killed", slow, () => {
   test("E1 ./deploy.sh brings the same cluster back with its data", {
     timeout: bootstrapMs,
   }, async (context) => {

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
-import { type Answer, linesWith, namespace, type Pod, pods, post, send } from "./app.ts";
+import { type Answer, linesWith, namespace, type Pod, pods, post, send, writtenWith } from "./app.ts";
 import { cloneOfConverged, endClone } from "./applications.ts";
 import type { Clone } from "./clone.ts";
 import { apply, get, inPod, kubectl } from "./kubectl.ts";
@@ -175,7 +175,7 @@ describe("C2 C3 POST /log through the gateway", () => {
     expect(answers.filter(({ status }) => status !== 200 && status !== 504)).toEqual([]);
     expect(acknowledged.length).toBeGreaterThanOrEqual(150);
     expect(acknowledged.length).toBeLessThan(200);
-    const written = [...(await linesWith("through the gateway")).values()].flat();
+    const written = [...(await writtenWith("through the gateway")).values()].flat();
     const times = new Map<string, number>();
     for (const line of written) {
       const id = line.split(" ").at(-1) ?? "";

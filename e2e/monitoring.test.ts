@@ -1,15 +1,17 @@
 /** D: what Prometheus finds and counts is what happened. */
 
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
+import { slow } from "../lib/test/long.ts";
 import { expressions, onlyWhileWrong, selectorsIn } from "../tools/monitoring/expressions.ts";
 import { pods, post, send } from "./app.ts";
 import { application, cloneOfConverged, endClone, syncedMeanwhile } from "./applications.ts";
 import type { Clone } from "./clone.ts";
 import { crashes, endCrashes, startCrashes } from "./crashes.ts";
 import { type KubernetesObject, kubectl, list } from "./kubectl.ts";
-import { gateways, setFaultShare } from "./mesh.ts";
+import { accesses, gateways, setFaultShare } from "./mesh.ts";
 import { repository } from "./platform.ts";
 import { alerts, fired, metricNames, number, query, ruleErrors, type Target, targets } from "./prometheus.ts";
 
@@ -179,6 +181,8 @@ describe("D4 rules", () => {
 describe("D2 D4 requests", () => {
   test("at a share of 0: gateway and app have counted exactly what was sent", async ({ annotate }) => {
     await setFaultShare(clone, 0);
+    const watching = syncedMeanwhile();
+    watching.catch(() => undefined);
     await settle();
     const series: [string, () => Promise<number>, number][] = [
       ["istio_requests_total POST /log", () => counted("istio_requests_total", "POST /log"), 24],
@@ -202,22 +206,35 @@ describe("D2 D4 requests", () => {
       ["log_writes_total success", () => number('sum(log_writes_total{job="app",result="success"})'), 20],
       ["log_writes_total failure", () => number('sum(log_writes_total{job="app",result="failure"})'), 0],
     ];
-    const before = await Promise.all(series.map(([, value]) => value()));
-    for (let i = 0; i < 20; i++) expect((await post(`counted ${i}`)).status).toBe(200);
-    for (let i = 0; i < 4; i++) expect((await send("/log", "refused")).status).toBe(400);
-    for (let i = 0; i < 10; i++) expect((await send("/logs")).status).toBe(200);
     const wanted = series.map(([name, , growth]) => [name, growth]);
-    let grown: (string | number)[][] = [];
-    await until("the counters", 90, async () => {
-      const after = await Promise.all(series.map(([, value]) => value()));
-      grown = series.map(([name], index) => [name, (after[index] ?? 0) - (before[index] ?? 0)]);
-      return JSON.stringify(grown) === JSON.stringify(wanted) ? undefined : JSON.stringify(grown);
-    });
-    // Nothing more comes later.
-    await settle();
-    const after = await Promise.all(series.map(([, value]) => value()));
-    expect(series.map(([name], index) => [name, (after[index] ?? 0) - (before[index] ?? 0)])).toEqual(wanted);
-    await annotate(JSON.stringify(grown));
+    for (let round = 1; ; round++) {
+      const mark = randomUUID();
+      const before = await Promise.all(series.map(([, value]) => value()));
+      const grown = async (): Promise<(string | number)[][]> => {
+        const after = await Promise.all(series.map(([, value]) => value()));
+        return series.map(([name], index) => [name, (after[index] ?? 0) - (before[index] ?? 0)]);
+      };
+      const log = (body: string) => send(`/log?${mark}`, body);
+      for (let i = 0; i < 20; i++)
+        expect((await log(JSON.stringify({ message: `counted ${i}` }))).status).toBe(200);
+      for (let i = 0; i < 4; i++) expect((await log("refused")).status).toBe(400);
+      for (let i = 0; i < 10; i++) expect((await send(`/logs?${mark}`)).status).toBe(200);
+      await until("the counters", 90, async () => {
+        const now = JSON.stringify(await grown());
+        // On a busy machine the gateway gives an attempt up and makes another: one request of its own, two of the app's.
+        if (round < 3 && (await accesses(await pods(), mark)).length > 34) return undefined;
+        return now === JSON.stringify(wanted) ? undefined : now;
+      });
+      // Nothing more comes later.
+      await settle();
+      const counts = await grown();
+      const attempts = (await accesses(await pods(), mark)).length;
+      await annotate(`${attempts} attempts: ${JSON.stringify(counts)}`);
+      if (round < 3 && attempts > 34) continue;
+      expect(counts).toEqual(wanted);
+      break;
+    }
+    stillness = await watching;
   });
 
   test("istio_request_duration_seconds is the same in seconds", async () => {
@@ -233,57 +250,58 @@ describe("D2 D4 requests", () => {
     expect(seconds.length).toBeGreaterThan(0);
   });
 
-  test("at a share of 100 the gateway's mean is about 1 s, the app's own stays, and an alert fires", async ({
-    annotate,
-  }) => {
-    await setFaultShare(clone, 100);
-    await settle();
-    const sums = async (): Promise<Record<string, number>> => ({
-      gatewaySum: await counted("istio_request_duration_milliseconds_sum", "POST /log"),
-      gatewayCount: await counted("istio_request_duration_milliseconds_count", "POST /log"),
-      failed: await counted("istio_requests_total", "POST /log", ',response_code="504"'),
-      appCount: await number('sum(log_requests_total{job="app"})'),
-      written: await number('sum(log_writes_total{job="app",result="success"})'),
-    });
-    const before = await sums();
-    const started = Date.now();
-    const watching = syncedMeanwhile();
-    watching.catch(() => undefined);
-    let sent = 0;
-    // Until the alert is there: its rule looks at the last minute, for a minute.
-    while (!(await alerts()).some(({ labels }) => labels.alertname === "LogApiFailing")) {
-      if (Date.now() - started > 240_000) throw new Error("LogApiFailing did not fire within 240 s");
-      await Promise.all(
-        Array.from({ length: 3 }, async () => {
-          expect((await send("/log", JSON.stringify({ message: "too late" }))).status).toBe(504);
-          sent++;
-        }),
+  test(
+    "at a share of 100 the gateway's mean is about 1 s, the app's own stays, and an alert fires",
+    slow,
+    async ({ annotate }) => {
+      await setFaultShare(clone, 100);
+      await settle();
+      const sums = async (): Promise<Record<string, number>> => ({
+        gatewaySum: await counted("istio_request_duration_milliseconds_sum", "POST /log"),
+        gatewayCount: await counted("istio_request_duration_milliseconds_count", "POST /log"),
+        failed: await counted("istio_requests_total", "POST /log", ',response_code="504"'),
+        appCount: await number('sum(log_requests_total{job="app"})'),
+        written: await number('sum(log_writes_total{job="app",result="success"})'),
+      });
+      const before = await sums();
+      const started = Date.now();
+      let sent = 0;
+      // Until the alert is there: its rule looks at the last minute, for a minute.
+      while (!(await alerts()).some(({ labels }) => labels.alertname === "LogApiFailing")) {
+        if (Date.now() - started > 240_000) throw new Error("LogApiFailing did not fire within 240 s");
+        await Promise.all(
+          Array.from({ length: 3 }, async () => {
+            expect((await send("/log", JSON.stringify({ message: "too late" }))).status).toBe(504);
+            sent++;
+          }),
+        );
+      }
+      await annotate(
+        `LogApiFailing after ${Math.round((Date.now() - started) / 1000)} s and ${sent} requests`,
       );
-    }
-    await annotate(`LogApiFailing after ${Math.round((Date.now() - started) / 1000)} s and ${sent} requests`);
-    const alert = await fired("LogApiFailing", 1);
-    expect(alert.labels).toMatchObject({ request_operation: "POST /log", severity: "critical" });
-    expect(alert.annotations.runbook_url).toMatch(/^docs\/runbooks\//);
-    await settle();
-    const after = await sums();
-    const grown = (name: string): number => (after[name] ?? 0) - (before[name] ?? 0);
-    expect(grown("gatewayCount")).toBe(sent);
-    expect(grown("failed")).toBe(sent);
-    // Envoy sums its histogram's bins, so the sum is right to a few percent.
-    const mean = grown("gatewaySum") / grown("gatewayCount") / 1000;
-    await annotate(`the gateway's mean is ${mean.toFixed(3)} s`);
-    expect(mean).toBeGreaterThan(0.9);
-    expect(mean).toBeLessThan(1.4);
-    // No attempt got as far as the app.
-    expect(grown("appCount")).toBe(0);
-    expect(grown("written")).toBe(0);
-    stillness = await watching;
-    await setFaultShare(clone, 0);
-  });
+      const alert = await fired("LogApiFailing", 1);
+      expect(alert.labels).toMatchObject({ request_operation: "POST /log", severity: "critical" });
+      expect(alert.annotations.runbook_url).toMatch(/^docs\/runbooks\//);
+      await settle();
+      const after = await sums();
+      const grown = (name: string): number => (after[name] ?? 0) - (before[name] ?? 0);
+      expect(grown("gatewayCount")).toBe(sent);
+      expect(grown("failed")).toBe(sent);
+      // Envoy sums its histogram's bins, so the sum is right to a few percent.
+      const mean = grown("gatewaySum") / grown("gatewayCount") / 1000;
+      await annotate(`the gateway's mean is ${mean.toFixed(3)} s`);
+      expect(mean).toBeGreaterThan(0.9);
+      expect(mean).toBeLessThan(1.4);
+      // No attempt got as far as the app.
+      expect(grown("appCount")).toBe(0);
+      expect(grown("written")).toBe(0);
+      await setFaultShare(clone, 0);
+    },
+  );
 });
 
 test("E3 once converged, nothing syncs again", async () => {
-  // Seen while the alert was awaited, when nothing was pushed.
+  // Seen while requests were counted, when nothing was pushed.
   const { before, after } = stillness ?? (await syncedMeanwhile());
   expect(after).toEqual(before);
 });

@@ -1,3 +1,4 @@
+// @module-tag slow
 /** A service of one's own: from one command to an answer through the gateway, in the monitoring, changed, and gone again. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";

@@ -1,6 +1,7 @@
 /** E4: a service released by one command, a broken image named by `wait`, and the way back. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
+import { slow } from "../lib/test/long.ts";
 import { pods, send } from "./app.ts";
 import { Clone } from "./clone.ts";
 import { gitops, secondsSince } from "./platform.ts";
@@ -38,14 +39,23 @@ const tagOf = async (revision: string): Promise<string> =>
 
 let first: string;
 let second: string;
+let release: Promise<Awaited<ReturnType<typeof gitops>>> | undefined;
+
+/** Changes the sources and releases them, the first time that a test asks for it. */
+const released = (): Promise<Awaited<ReturnType<typeof gitops>>> => {
+  release ??= (async () => {
+    first = await tagOf("HEAD");
+    clone.edit(source, (text) => `${text}\n// Changed by a test at ${new Date().toISOString()}.\n`);
+    await clone.git("commit", "--quiet", "--all", "--message", "e2e: other sources, the same service");
+    second = await tagOf("HEAD");
+    return inClone("release", "app");
+  })();
+  return release;
+};
 
 test("E4 a change of the sources and one command: the pods run the new image", async ({ annotate }) => {
-  first = await tagOf("HEAD");
-  clone.edit(source, (text) => `${text}\n// Changed by a test at ${new Date().toISOString()}.\n`);
-  await clone.git("commit", "--quiet", "--all", "--message", "e2e: other sources, the same service");
-  second = await tagOf("HEAD");
   const started = Date.now();
-  const { exitCode, stdout, stderr } = await inClone("release", "app");
+  const { exitCode, stdout, stderr } = await released();
   expect(exitCode, stderr).toBe(0);
   await annotate(`released in ${secondsSince(started)} s: ${stdout.trim()}`);
   expect(stdout).toContain(`deploy(app): ${second}`);
@@ -56,7 +66,8 @@ test("E4 a change of the sources and one command: the pods run the new image", a
   expect(message).toMatch(new RegExp(`^Source-Commit: ${await clone.git("rev-parse", "HEAD~1")}$`, "m"));
 });
 
-test("E4 releasing again changes nothing", async () => {
+test("E4 releasing again changes nothing", slow, async () => {
+  await released();
   const head = await clone.git("rev-parse", "HEAD");
   const { exitCode, stdout, stderr } = await inClone("release", "app");
   expect(exitCode, stderr).toBe(0);
@@ -64,7 +75,8 @@ test("E4 releasing again changes nothing", async () => {
   expect(await clone.git("rev-parse", "HEAD")).toBe(head);
 });
 
-test("E4 wait on a commit with a broken image names the pod and its reason", async ({ annotate }) => {
+test("E4 wait on a commit with a broken image names the pod and its reason", slow, async ({ annotate }) => {
+  await released();
   clone.edit(kustomization, (text) => text.replace(second, "feedfeedfeed"));
   const commit = await clone.push("e2e: an image that does not exist");
   let said = "";
@@ -82,7 +94,7 @@ test("E4 wait on a commit with a broken image names the pod and its reason", asy
   expect((await send("/status")).status).toBe(200);
 });
 
-test("E4 a rollback restores the image before", async ({ annotate }) => {
+test("E4 a rollback restores the image before", slow, async ({ annotate }) => {
   const started = Date.now();
   const { exitCode, stderr } = await inClone("rollback", "app");
   expect(exitCode, stderr).toBe(0);
@@ -91,6 +103,7 @@ test("E4 a rollback restores the image before", async ({ annotate }) => {
 });
 
 test("E4 a rollback to a named tag restores the sources of then", async ({ annotate }) => {
+  await released();
   const started = Date.now();
   const { exitCode, stderr } = await inClone("rollback", "app", "--to", first);
   expect(exitCode, stderr).toBe(0);

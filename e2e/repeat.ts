@@ -1,6 +1,7 @@
 /**
- * `npm run e2e:repeat -- 5 [--load] [FILE...]`: the promises so many times in a row on one platform, and how often each failed.
- * All but the end of the platform is repeated; `--load` takes half of the CPUs for other work meanwhile.
+ * `npm run e2e:repeat -- 5 [--slow] [--load] [FILE...]`: the promises so many times in a row on one platform, and how often
+ * each failed. All but the end of the platform is repeated; `--slow` repeats what `npm run e2e:slow` runs, `--load` takes
+ * half of the CPUs for other work meanwhile.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync } from "node:fs";
@@ -10,15 +11,16 @@ import { parseArgs } from "node:util";
 import { execa } from "execa";
 import { type Report, summary } from "./flakiness.ts";
 import { repository } from "./platform.ts";
+import { choice, isWanted } from "./selection.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { load: { type: "boolean", default: false } },
+  options: { load: { type: "boolean", default: false }, slow: { type: "boolean", default: false } },
 });
 const [count = "", ...files] = positionals;
 const rounds = Number(count);
 if (!Number.isInteger(rounds) || rounds < 1) {
-  console.error("how often? npm run e2e:repeat -- 5 [--load] [FILE...]");
+  console.error("how often? npm run e2e:repeat -- 5 [--slow] [--load] [FILE...]");
   process.exit(2);
 }
 
@@ -48,7 +50,7 @@ for (let round = 1; round <= rounds; round++) {
   console.log(`--- ${round} of ${rounds}${values.load ? ", half of the CPUs taken" : ""}`);
   // What a failed round leaves stays; the next one tells whether the platform got over it.
   const evidence = join(directory, `evidence-${round}`);
-  await execa("npx", ["vitest", "run", "--config", "e2e/vitest.config.ts", ...files], {
+  await execa("npx", ["vitest", "run", "--config", "e2e/vitest.config.ts", ...choice(files, values.slow)], {
     cwd: repository,
     reject: false,
     stdio: "inherit",
@@ -58,6 +60,6 @@ for (let round = 1; round <= rounds; round++) {
   reports.push(existsSync(output) ? (JSON.parse(readFileSync(output, "utf8")) as Report) : nothing);
 }
 for (const child of burning) child.kill("SIGKILL");
-const { text, failed } = summary(reports);
+const { text, failed } = summary(reports, isWanted(files, values.slow));
 console.log(`${text}reports and evidence: ${directory}`);
 process.exitCode = failed ? 1 : 0;

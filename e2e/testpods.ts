@@ -6,13 +6,13 @@ const image = "docker.io/library/node:24-bookworm-slim";
 
 /** Makes an empty namespace, whatever an earlier run left in it. */
 export async function createNamespace(name: string): Promise<void> {
-  await deleteNamespace(name);
+  await kubectl(["delete", "namespace", name, "--ignore-not-found", "--timeout", "100s"]);
   await kubectl(["create", "namespace", name]);
 }
 
-/** Deletes a namespace with all it holds. */
+/** Has a namespace deleted with all it holds, which goes on for some seconds: who makes it again waits for that. */
 export async function deleteNamespace(name: string): Promise<void> {
-  await kubectl(["delete", "namespace", name, "--ignore-not-found", "--timeout", "100s"]);
+  await kubectl(["delete", "namespace", name, "--ignore-not-found", "--wait=false"]);
 }
 
 /** What a pod of the tests is to do. */

@@ -36,6 +36,7 @@ export default defineConfig({
     globalSetup: ["e2e/platform.ts", "e2e/early.ts"],
     setupFiles: "e2e/failing.ts",
     sequence: { sequencer: GivenOrder },
+    tags: [{ name: "slow", description: "left to npm run e2e:slow by npm run e2e" }],
     fileParallelism: false,
     maxWorkers: 1,
     testTimeout: 300_000,

@@ -57,7 +57,7 @@ export async function ask(url: string, { query, pod, from, to, limit }: Question
         if (text !== "") rows.push(JSON.parse(Buffer.from(text, "latin1").toString()) as Row);
     const lines = rows.every(({ _time }) => _time !== undefined);
     if (!lines) return { rows, cut: rows.length >= wanted };
-    const once = inOrder(unique(rows));
+    const once = withoutRepeats(inOrder(unique(rows)), new Map());
     if (once.length >= limit || rows.length < wanted)
       return { rows: once.slice(-limit), cut: rows.length >= wanted };
   }
@@ -94,6 +94,25 @@ export function unique(rows: Row[]): Row[] {
   const once = [...new Map(rows.map((row) => [identityOf(row), row])).values()];
   const fromStores = new Set(once.filter(({ archive }) => archive === undefined).map(contentOf));
   return once.filter((row) => row.archive === undefined || !fromStores.has(contentOf(row)));
+}
+
+/** Where a message of a request was shown first, and when it was written there. */
+type Shown = Map<string, { pod: string | undefined; time: number }>;
+
+/**
+ * Leaves out what a retry wrote on a second pod: the gateway retries under the same request id and a client under the
+ * same key. The pod that has a request's message first keeps its lines, as in a restore.
+ * @param rows in the order in which they are shown
+ * @param shown what was shown before; each request that is shown now is added
+ */
+export function withoutRepeats(rows: Row[], shown: Shown): Row[] {
+  return rows.filter(({ request_id, _msg, _time = "", pod, uid }) => {
+    if (!request_id) return true;
+    const request = `${request_id}\t${_msg}`;
+    const first = shown.get(request);
+    if (!first) shown.set(request, { pod: pod ?? uid, time: Date.parse(_time) });
+    return !first || first.pod === (pod ?? uid);
+  });
 }
 
 /** By time, then by place: lines of one moment stay in the order in which their file has them. */
@@ -151,6 +170,7 @@ export async function* follow(
   note: (text: string) => void,
 ): AsyncGenerator<Row[]> {
   const seen = new Map<string, number>();
+  const shown: Shown = new Map();
   let from = question.from.getTime();
   let away = false;
   while (!stop.aborted) {
@@ -163,11 +183,13 @@ export async function* follow(
         note(
           `more than ${burst} lines in ${Math.round((asked - from) / 1000)} s: the older ones of them are left out`,
         );
-      const fresh = rows.filter((row) => !seen.has(identityOf(row)));
-      for (const row of fresh) seen.set(identityOf(row), Date.parse(row._time ?? ""));
+      const unseen = rows.filter((row) => !seen.has(identityOf(row)));
+      for (const row of unseen) seen.set(identityOf(row), Date.parse(row._time ?? ""));
+      const fresh = withoutRepeats(unseen, shown);
       if (fresh.length > 0) yield fresh;
       from = Math.max(from, asked - lateMs);
       for (const [identity, time] of seen) if (!(time >= from - 1000)) seen.delete(identity);
+      for (const [request, { time }] of shown) if (!(time >= from - 1000)) shown.delete(request);
     } catch (error) {
       if (!(error instanceof Failure) || error.message.includes("understand")) throw error;
       if (!away) note(`${error.message}; waiting for it`);

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { inOrder, printable, unique } from "../cli/search.ts";
+import { inOrder, printable, unique, withoutRepeats } from "../cli/search.ts";
 import { SearchStore } from "../src/search-store.ts";
 import { VictoriaLogs } from "./victoria-logs.ts";
 
@@ -67,6 +67,18 @@ describe("lines", () => {
     const [first = ""] = (await operator("--json", "order")).stdout.split("\n");
     expect(JSON.parse(first)).toMatchObject({ pod: "app-2", offset: "1", _msg: "order first" });
     expect((await operator("order | stats count() n")).stdout).toBe('{"n":"3"}');
+  });
+
+  test("of a retry on a second pod are one, and each pod's are found where only it is asked", async () => {
+    const message = "retried once";
+    await insert(
+      { number: 41, message, pod: "app-2" },
+      { number: 41, message, pod: "app-1", time: time(400) },
+      { number: 42, message, pod: "app-1", time: time(401) },
+    );
+    const shown = (text: string): string[] => text.split("\n").map((line) => line.split(" ")[1] ?? "");
+    expect(shown((await operator("retried")).stdout)).toEqual(["app-2", "app-1"]);
+    expect(shown((await operator("--pod", "app-1", "retried")).stdout)).toEqual(["app-1", "app-1"]);
   });
 
   test("that are not there are no failure, and not the same as some", async () => {
@@ -177,4 +189,22 @@ test("rows are ordered by moment and place, and one that was handed on twice is 
   expect(unique([c, c, d, archived])).toEqual([c, d]);
   expect(unique([archived, archived])).toEqual([archived]);
   expect(printable("tab\tü\u0000\u2028")).toBe("tab\tü\\x00\\u{2028}");
+});
+
+test("a retry that becomes visible later is left out, and a line that was written again on its pod is not", () => {
+  const row = (pod: string, offset: string, _msg = "m") => ({
+    ...{ _time: "2026-11-27T09:00:00Z", _msg, pod, offset },
+    request_id: "r",
+  });
+  const shown = new Map();
+  expect(withoutRepeats([row("a", "1"), row("b", "7"), row("a", "2")], shown)).toEqual([
+    row("a", "1"),
+    row("a", "2"),
+  ]);
+  expect(withoutRepeats([row("b", "8"), row("b", "9", "other"), row("a", "3")], shown)).toEqual([
+    row("b", "9", "other"),
+    row("a", "3"),
+  ]);
+  const none = { ...row("b", "1"), request_id: "" };
+  expect(withoutRepeats([none, { ...none, pod: "a" }], shown)).toHaveLength(2);
 });

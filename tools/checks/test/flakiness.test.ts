@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { type Report, summary } from "../../../e2e/flakiness.ts";
+import { choice, isWanted } from "../../../e2e/selection.ts";
 
 const run = (...tests: [string, string][]): Report => ({
   startTime: 1_000,
@@ -41,4 +42,28 @@ test.each<[string, Report]>([
     failed: true,
     text: expect.stringContaining("did not pass in 1 of 1"),
   });
+});
+
+test("tests that the runs are not about are not counted", () => {
+  const report = run(["one", "passed"], ["two", "skipped"]);
+  for (const test of report.testResults[0]?.assertionResults ?? [])
+    if (test.fullName === "two") test.tags = ["slow"];
+  const good = {
+    ...report,
+    success: true,
+    testResults: report.testResults.map((file) => ({ ...file, status: "passed" })),
+  };
+  expect(summary([good], isWanted([], false))).toEqual({
+    text: "run 1: 1 passed, 0 failed, 0 left out, 60 s\n0 failures in 1 runs\n",
+    failed: false,
+  });
+  expect(summary([good], isWanted([], true)).text).toContain("did not pass in 1 of 1: two");
+  expect(summary([good], isWanted(["mesh"], false)).failed).toBe(true);
+});
+
+test("files that are named are run whole, all others without what is slow", () => {
+  expect(choice([], false)).toEqual(["--tagsFilter", "!slow"]);
+  expect(choice(["--bail", "1"], false)).toEqual(["--tagsFilter", "!slow", "--bail", "1"]);
+  expect(choice(["e2e/mesh.test.ts"], false)).toEqual(["e2e/mesh.test.ts"]);
+  expect(choice(["mesh"], true)).toEqual(["--tagsFilter", "slow", "mesh"]);
 });
