@@ -207,7 +207,7 @@ on_an_existing_cluster() {
     wrong_usage "--http-port and --purge belong to the cluster on this machine"
   fi
   case $command in backup | restore) wrong_usage "$command belongs to the cluster on this machine" ;; esac
-  [ "$command" != env ] || wrong_usage "env belongs to the cluster on this machine: kubectl config use-context $context"
+  [ "$command" != env ] || wrong_usage "env works only for the embedded cluster: kubectl config use-context $context"
   if [ "$command" = destroy ] && [ -z "${given[--yes]+x}$kind${given[--dry-run]+x}" ]; then
     wrong_usage "destroy deletes what the platform stored on the cluster of $context: add --yes, or --dry-run to see what"
   fi
@@ -306,7 +306,7 @@ require_checkout() {
 require_whole_checkout() {
   require_checkout
   if [ "$shallow" = true ]; then
-    echo "this clone is shallow: the platform's Git server cannot take half a history" >&2
+    echo "this clone is shallow: the platform's Git server needs the whole history" >&2
     echo "next: git -C $(printf %q "$repository") fetch --unshallow && $again" >&2
     exit 1
   fi

@@ -71,7 +71,7 @@ test("E4 releasing again changes nothing", slow, async () => {
   const head = await clone.git("rev-parse", "HEAD");
   const { exitCode, stdout, stderr } = await inClone("release", "app");
   expect(exitCode, stderr).toBe(0);
-  expect(stdout).toContain(`app is at ${second} already`);
+  expect(stdout).toContain(`app is already at ${second}`);
   expect(await clone.git("rev-parse", "HEAD")).toBe(head);
 });
 

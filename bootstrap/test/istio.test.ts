@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { istio, istioTag, moduleSource, pinnedVersion } from "../../lib/modules.ts";
 import { checkout, pinnedVersions } from "../../lib/repository.ts";
 
-// The embedded cluster is built from a module, an existing one gets a release: both are of one minor version.
+// The embedded cluster is built from a module, and an existing one gets a release. Both must have the same minor version.
 describe("the module of Istio", async () => {
   const source = await moduleSource(checkout, istio);
   const pins = pinnedVersions(checkout);

@@ -32,7 +32,7 @@ const existing = (): Cluster =>
   new ExistingCluster(resolveTarget({ context: "mine" }, "https://git.example/a"));
 
 describe("the stages that deploy.sh lists", () => {
-  /** The titles of a list in deploy.sh, as bash reads it. */
+  /** The titles in a list of deploy.sh, as bash reads it. */
   async function listed(name: string): Promise<string[]> {
     const script = `source <(sed -n '/^stages_of/,/)$/p' "$0"); printf '%s\\n' "\${${name}[@]}"`;
     const { stdout } = await execa("bash", ["-c", script, join(checkout, "deploy.sh")]);
@@ -49,7 +49,7 @@ describe("the stages that deploy.sh lists", () => {
     for (const title of titles) expect(pipeline.stage(title), title).toBeTypeOf("function");
     expect(titles.length).toBeGreaterThan(4);
     expect(new Set(titles).size).toBe(titles.length);
-    // What only a restore has is in its list.
+    // Stages that only a restore has are in its own list.
     const every = name === "stages_of_this_machine" ? await listed("stages_of_a_restore") : titles;
     if (name !== "stages_of_an_existing_cluster")
       expect(every).toEqual(expect.arrayContaining(Object.keys(cluster().stages)));

@@ -58,11 +58,11 @@ test("a platform comes back from its backup: objects, Secrets, Git and lines", a
   // What is there is neither overwritten by a backup nor by a restore.
   expect(await deploy(["backup", file])).toMatchObject({
     exitCode: 1,
-    stderr: expect.stringContaining("is there already"),
+    stderr: expect.stringContaining("already exists"),
   });
   expect(await deploy(["restore", file])).toMatchObject({
     exitCode: 1,
-    stderr: expect.stringContaining("a platform is there already"),
+    stderr: expect.stringContaining("a platform already exists"),
   });
   expect(await whole()).toEqual(before);
 

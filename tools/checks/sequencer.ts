@@ -1,8 +1,8 @@
-/** The order of test files: what takes longest first, so that no worker is left with it alone at the end. */
+/** Orders test files: the slowest run first, so that no worker is left alone with one of them at the end. */
 import type { TestSpecification } from "vitest/node";
 import { BaseSequencer } from "vitest/node";
 
-/** Files by what they took, the longest first: vitest knows that of a checkout in which they ran, and not of a fresh one. */
+/** The slowest files, slowest first. vitest knows how long a file takes only after it ran in the same checkout. */
 export const longest = [
   "tools/test/new-service.test.ts",
   "tools/test/corpus.test.ts",
@@ -23,7 +23,7 @@ export const longest = [
   "bootstrap/existing/test/stages.test.ts",
 ];
 
-/** vitest's own order, with those that are known to take longest before all others. */
+/** vitest's own order, but with the slowest files before all others. */
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId }: TestSpecification): number => {

@@ -1,17 +1,17 @@
-/** What `npm test` leaves to `npm run test:slow`: tests with the tag `slow`. */
+/** Finds the tests that `npm test` leaves to `npm run test:slow`: those with the tag `slow`. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { globSync } from "tinyglobby";
 
-/** Files of tests below a directory, by paths from there. */
+/** Test files below a directory. Their paths are relative to it. */
 export interface SlowFiles {
-  /** Every test of them is slow. */
+  /** Files in which every test is slow. */
   whole: string[];
-  /** Some are. */
+  /** Files in which some tests are slow. */
   part: string[];
 }
 
-/** The files with slow tests: the first lines of a file say so of all of it, what it imports of some. */
+/** The files with slow tests. The first lines of a file mark all its tests as slow, and its imports mark some of them. */
 export function slowFiles(directory: string): SlowFiles {
   const ignore = ["**/node_modules/**", "tools/templates/**", "services/**", "e2e/**", "**/*.long.test.ts"];
   const files = globSync("**/*.test.ts", { cwd: directory, ignore }).sort();
@@ -25,9 +25,9 @@ export function slowFiles(directory: string): SlowFiles {
 }
 
 /**
- * Arguments of vitest, in a directory, for the slow tests or for all others. What is loaded takes a second a file, so files
- * without a test to run are not.
- * @returns undefined where no test is slow and slow ones are wanted
+ * Arguments of vitest, in a directory, for the slow tests or for all others. They exclude files without a test to run,
+ * because loading a file takes a second.
+ * @returns undefined if slow tests are wanted and there are none
  */
 export function choice(directory: string, wanted: "slow" | "others"): string[] | undefined {
   const { whole, part } = slowFiles(directory);

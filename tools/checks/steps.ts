@@ -1,13 +1,13 @@
-/** Commands that run side by side, each with its output in one piece, and a table of what they took. */
+/** Runs commands concurrently, keeps the output of each together, and makes a table of their times. */
 import { execa } from "execa";
 
-/** A command, by the name that the table shows. */
+/** A command, and its name in the table. */
 export interface Step {
   name: string;
   command: string[];
 }
 
-/** What became of a step. */
+/** The result of a step. */
 export interface Outcome extends Step {
   seconds: number;
   passed: boolean;
@@ -15,9 +15,9 @@ export interface Outcome extends Step {
 }
 
 /**
- * Runs steps, so many at a time, in the order given; one that fails stops no other.
- * @param ended is told of each as it ends
- * @returns what became of each, in the order given
+ * Runs steps in the given order, up to `atOnce` at a time. A step that fails does not stop the others.
+ * @param ended is called with each result when the step ends
+ * @returns the results in the order of the steps
  */
 export async function runSteps(
   steps: Step[],
@@ -45,7 +45,7 @@ export async function runSteps(
   return outcomes;
 }
 
-/** A line for each step: its name, its seconds, whether it passed, and the command that runs it alone if it did not. */
+/** One line for each step: its name, its seconds, and whether it passed or which command repeats it. */
 export const table = (outcomes: Outcome[]): string =>
   outcomes
     .map(({ name, seconds, passed, command }) => {

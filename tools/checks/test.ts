@@ -1,6 +1,6 @@
 /**
- * `npm test`: everything that needs no cluster, but for the slow tests; `npm run test:slow`: those; `npm run test:long`: all.
- * What renders this repository first, as the tests start from that.
+ * `npm test` runs everything that needs no cluster, except the slow tests; `npm run test:slow` runs those, and
+ * `npm run test:long` runs all. The step that renders this repository comes first, because the tests use its results.
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ const npm = (name: string, ...args: string[]): Step => ({
   command: ["npm", "run", "--silent", ...args],
 });
 const slow = process.argv[2] === "slow";
-/** The tests below a directory that this run is about; no step where there are none. */
+/** The step with the tests of this run below a directory; no step if there are none. */
 const tests = (name: string, directory: string, command: string[]): Step[] => {
   const chosen = process.env.LONG ? [] : choice(join(checkout, directory), slow ? "slow" : "others");
   return chosen ? [{ name, command: [...command, ...chosen] }] : [];
@@ -22,7 +22,7 @@ const tests = (name: string, directory: string, command: string[]): Step[] => {
 const services = readdirSync(join(checkout, "services")).filter((name) =>
   existsSync(join(checkout, "services", name, "package.json")),
 );
-// By how many files of tests there are: the longest first.
+// Services with the most test files come first, because they take longest.
 const testsOf = (name: string): number => {
   const directory = join(checkout, "services", name, "test");
   return existsSync(directory) ? readdirSync(directory).length : 0;

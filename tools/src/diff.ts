@@ -1,4 +1,4 @@
-/** What a change does to a cluster before it is merged: the difference of what two states of the repository render. */
+/** Shows what a change would do to a cluster: the difference between the objects that two states of the repository render. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ import { cacheDirectory, nothingToRead, type Repository, readRepository } from "
 import { discoverIn } from "./discovered.ts";
 import { trailerValues } from "./git/trailers.ts";
 
-/** The trailer of a commit that means a deletion: `Deletes: Service shop/cart`, one for each object. */
+/** The trailer of a commit that confirms a deletion: `Deletes: Service shop/cart`, one for each object. */
 export const deletesTrailer = "Deletes";
 
 /** An object that both states have and that differs. */
@@ -36,22 +36,22 @@ export interface Difference {
   deleted: KubernetesObject[];
 }
 
-/** The differences of all clusters, with the deletions that no commit in between means. */
+/** The differences of all clusters, with the deletions that no commit in between confirms. */
 export interface BlastRadius {
   base: string;
   differences: Difference[];
-  /** Objects by name, such as `Service shop/cart`; none where deletions need no trailer. */
+  /** Names of objects, such as `Service shop/cart`; empty if deletions need no trailer. */
   unacknowledged: string[];
-  /** What could not be rendered in either state, so that nothing is said of it. */
+  /** Things that could not be rendered in one of the states, so that nothing is known about them. */
   skipped: string[];
-  /** Applications that do not render any more. */
+  /** Applications that no longer render. */
   broken: string[];
 }
 
 /**
  * Compares the working tree with a revision.
- * @param cache what was rendered before
- * @throws where neither has a cluster
+ * @param cache results of earlier rendering
+ * @throws if neither has a cluster
  */
 export async function blastRadius(
   root: string,
@@ -61,12 +61,12 @@ export async function blastRadius(
   const git = new Git(root);
   const directory = mkdtempSync(join(tmpdir(), "gitops-base-"));
   try {
-    // As the working tree that it is compared with was written, line ends and all.
+    // Git writes this worktree like the one that it is compared with, including line endings.
     await git.run("worktree", "add", "--quiet", "--detach", "--force", directory, base);
     const repository = await readRepository(root);
     const configuration = configurationOf(repository);
     const older = await readRepository(directory);
-    // A commit from before there was a gitops.yaml is laid out as the next one says.
+    // A commit without a gitops.yaml uses the configuration of the newer state.
     const earlier = older.has(configurationFile) ? configurationOf(older) : configuration;
     const [then, now] = [
       await renderAll(directory, older, earlier, cache, root),
@@ -90,7 +90,7 @@ export async function blastRadius(
   }
 }
 
-/** What each cluster of a checkout renders, by its name. @throws where an Application does not render */
+/** The objects that each cluster of a checkout renders, by its name. @throws if an Application does not render */
 export async function renderClusters(root: string, cache: Cache): Promise<Map<string, KubernetesObject[]>> {
   const files = await readRepository(root);
   return (await renderAll(root, files, configurationOf(files), cache, root)).objects;
@@ -110,7 +110,7 @@ async function renderAll(
   home: string,
 ): Promise<State> {
   if (!configuration.layout) return renderDiscovered(root, files, configuration, cache, home);
-  // The layout of the other state is read from where its files are.
+  // The code below reads the layout from the directory of this state, so the file must be there.
   const text = files.get(configurationFile) ?? readFileSync(join(home, configurationFile), "utf8");
   if (!files.has(configurationFile)) writeFileSync(join(root, configurationFile), text);
   const repository = new Map([...files, [configurationFile, text]]);
@@ -156,7 +156,7 @@ async function renderDiscovered(
   };
 }
 
-// As Argo CD does; of a kind without a namespace the destination's says nothing, and is the same on both sides.
+// Argo CD does the same. For cluster-wide kinds the destination's namespace means nothing.
 function inNamespace(object: KubernetesObject, { manifest }: Application): KubernetesObject {
   const namespace: unknown = manifest?.object.spec?.destination?.namespace;
   if (
@@ -191,7 +191,7 @@ export function compare(cluster: string, before: KubernetesObject[], after: Kube
   };
 }
 
-// A generated object gets another name with other content: that is a change.
+// A generated object gets a new name when its content changes. That counts as a change of one object.
 const contentHash = /-[2456789bcdfghkmt]{10}$/;
 
 const identityOf = (object: KubernetesObject): string =>
@@ -218,7 +218,7 @@ const restarting: Record<string, string> = {
   DaemonSet: "template",
 };
 
-/** What of a difference deserves a second look. */
+/** The parts of a difference that deserve a second look. */
 export function consequences({ created, changed, deleted }: Difference): string[] {
   const said: string[] = [];
   for (const { after, fields } of changed) {
@@ -247,11 +247,11 @@ export function consequences({ created, changed, deleted }: Difference): string[
       } else if (object.kind === "Namespace") {
         said.push(`${verb} ${name}${verb === "deletes" ? ", and with it everything in it" : ""}`);
       } else if (/Webhook/.test(object.kind))
-        said.push(`${verb} ${name}: it decides over every request it matches`);
+        said.push(`${verb} ${name}: it decides on every request that it matches`);
       else if (verb === "deletes" && object.kind === "PersistentVolumeClaim")
         said.push(`deletes ${name}, and with it its data`);
       else if (verb === "deletes" && object.kind === "Application")
-        said.push(`deletes ${name}, and with it what it made`);
+        said.push(`deletes ${name}, and with it the objects that it made`);
     }
   }
   return said;
@@ -287,10 +287,10 @@ export function formatBlastRadius({
     ].join("");
   });
   const missing = unacknowledged.map((name) => `    ${deletesTrailer}: ${name}\n`).join("");
-  const note = missing ? `\nDeletions need to be meant. Add to the commit message:\n\n${missing}` : "";
+  const note = missing ? `\nDeletions must be confirmed. Add this to the commit message:\n\n${missing}` : "";
   const list = (title: string, lines: string[]): string =>
     lines.length === 0 ? "" : `\n**${title}**\n\n${lines.map((line) => `- ${line}\n`).join("")}`;
-  const rest = [list("Does not render any more", broken), list("Not looked at", skipped)].join("");
+  const rest = [list("No longer renders", broken), list("Not looked at", skipped)].join("");
   return `# Against ${base}\n\n${parts.join("\n")}${rest}${note}`;
 }
 

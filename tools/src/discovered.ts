@@ -1,4 +1,4 @@
-/** The validation of a repository whose layout nobody knows: what Argo CD would render there, cluster by cluster. */
+/** Validates a repository with an unknown layout: it finds what Argo CD would render there, cluster by cluster. */
 import type { Configuration } from "../../lib/configuration.ts";
 import { Git } from "../../lib/git/git.ts";
 import { isMapping, type KubernetesObject, type Manifest } from "../../lib/object.ts";
@@ -36,7 +36,7 @@ export async function validateDiscovered(
   const omitted = destinations.flatMap(({ applications }) =>
     applications.flatMap((application) => [
       ...without(application, isEncrypted, "encrypted by SOPS"),
-      ...without(application, isLeftOpen, "a name is still open there"),
+      ...without(application, isLeftOpen, "a name is still a placeholder"),
     ]),
   );
   const applications = destinations.flatMap((destination) => destination.applications);
@@ -85,8 +85,8 @@ export async function validateDiscovered(
 }
 
 /**
- * Finds everything of Argo CD's in a repository; its remotes say which URLs mean it.
- * @param home where the repository is, for a worktree of an earlier state
+ * Finds everything in a repository that Argo CD would read. Its remotes say which URLs refer to it.
+ * @param home the path of the repository, if `root` is a worktree of an earlier state
  */
 export async function discoverIn(
   root: string,
@@ -97,7 +97,7 @@ export async function discoverIn(
 ): Promise<Discovery> {
   const listed = (await new Git(root).try("remote", "--verbose")) ?? "";
   const remotes = listed.split("\n").flatMap((line) => line.split(/\s+/)[1] ?? []);
-  // Whoever clones or forks a repository mostly keeps its name.
+  // A clone or a fork usually keeps the repository's name.
   remotes.push(home);
   return discover(root, repository, configuration, remotes, cache);
 }
@@ -138,7 +138,7 @@ async function graphOf(
   });
 }
 
-/** Takes the defects of kinds that nobody here defines out of a graph and counts their objects instead. */
+/** Removes the defects of unknown kinds from a graph and counts their objects instead. */
 function countUnknown({ defects }: GraphInput, counts: Record<string, number>): void {
   for (const [application, found] of defects) {
     const unknown = found.filter(({ defect }) => defect.isUnknownKind);
@@ -154,7 +154,7 @@ function countUnknown({ defects }: GraphInput, counts: Record<string, number>): 
   }
 }
 
-/** Takes objects out of an Application whose values are no values yet. */
+/** Removes objects from an Application whose values are not final, and says why. */
 function without(application: Application, is: (manifest: Manifest) => boolean, why: string): string[] {
   const left = new Set(application.manifests.filter(is));
   if (left.size === 0) return [];

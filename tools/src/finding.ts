@@ -1,14 +1,14 @@
-/** Something a rule found wrong, where it stands, and what puts it right. */
+/** A fault that a rule has found, with its place and its fix. */
 export interface Finding {
   /** Path from the root of the repository. */
   file: string;
-  /** Counted from 1, as editors do. */
+  /** Lines and columns are counted from 1, as in editors. */
   line: number;
   column: number;
   /** Id of the rule, see `validate --explain`. */
   rule: string;
   message: string;
-  /** The edit that settles it. */
+  /** The edit that fixes it. */
   fix: string;
 }
 
@@ -22,7 +22,7 @@ export function formatFindings(findings: Finding[]): string {
     .join("\n");
 }
 
-/** Orders findings by file and position, and leaves out what several clusters have in common. */
+/** Sorts findings by file and position, and removes duplicates from several clusters. */
 export function sortFindings(findings: Finding[]): Finding[] {
   const unique = new Map(findings.map((finding) => [formatFindings([finding]), finding]));
   return [...unique.values()].sort(

@@ -1,4 +1,4 @@
-/** All objects of a cluster, and how they are found. */
+/** Holds all objects of a cluster and finds them by kind, name or namespace. */
 
 import { configurationOf, type Layout } from "../../lib/configuration.ts";
 import { type FieldPath, isMapping, type KubernetesObject, type Manifest } from "../../lib/object.ts";
@@ -8,41 +8,41 @@ import type { Repository } from "../../lib/repository.ts";
 import type { Link } from "./git/files.ts";
 import type { Defect } from "./schema/validator.ts";
 
-/** What Git says of a service's image. */
+/** What Git says about a service's image. */
 export interface ServiceTag {
-  /** First 12 digits of the tree hash of the committed sources, or of those that are in no commit yet. */
+  /** First 12 digits of the tree hash of the sources, committed or not yet committed. */
   expected: string;
-  /** True while no commit has the sources. */
+  /** True if the sources are not committed yet. */
   uncommitted: boolean;
-  /** The tag that the last commit of the scalar rolled back from, where that commit is a rollback. */
+  /** The tag from which the last deployment rolled back; undefined if it is not a rollback. */
   rolledBack: string | undefined;
-  /** The tags of all sources that were ever committed; undefined where the history is cut off. */
+  /** The tags of all sources that were ever committed; undefined if the history is incomplete. */
   committed: ReadonlySet<string> | undefined;
 }
 
-/** Everything that rules look at. */
+/** Everything that rules can examine. */
 export interface GraphInput {
   cluster: string;
-  /** The overlays that are tried in the place of the cluster's own, to see whether a cluster could take them. */
+  /** The overlays that replace the cluster's own, to check whether a cluster could use them. */
   variant?: string;
   repository: Repository;
-  /** Those of their objects that have the shape of their kind: rules read lists and mappings without asking again. */
+  /** They contain only objects with the shape of their kind, so that rules can read lists and mappings without checks. */
   applications: Application[];
-  /** Schema defects by Application, those of objects without their shape included. */
+  /** Schema defects by Application, including those of objects without the right shape. */
   defects: Map<Application, { manifest: Manifest; defect: Defect }[]>;
   /** Services of the repository by directory name. */
   tags: Map<string, ServiceTag>;
-  /** Pinned versions that may stand in one file only. */
+  /** Pinned versions that may occur in one file only. */
   pins: { name: string; value: string; home: string }[];
   /** The links that Git tracks or could track. */
   links?: Link[];
   /** Files that are rendered and that Git ignores, with the file that names each. */
   ignored?: { file: string; by: string }[];
-  /** AppProjects that stand in no Application of this cluster. */
+  /** AppProjects that are not part of any Application of this cluster. */
   projects?: Manifest[];
-  /** Objects of which it is not known whether they live in a namespace. */
+  /** Objects for which it is unknown whether they belong to a namespace. */
   scopeless?: ReadonlySet<KubernetesObject>;
-  /** Files that take part in the rendering of any cluster; one that only another uses is no stray. */
+  /** Files that any cluster uses for rendering. A file that only another cluster uses is not unused. */
   used?: ReadonlySet<string>;
 }
 
@@ -55,7 +55,7 @@ export interface IstioInstallation {
 const mappingOr = (value: unknown): Record<string, unknown> => (isMapping(value) ? value : {});
 const textOr = (value: unknown, otherwise: string): string => (typeof value === "string" ? value : otherwise);
 
-/** The objects of one cluster, indexed so that a rule takes time linear in their number. */
+/** The objects of one cluster. Their indexes let a rule run in time linear in the number of objects. */
 export class Graph {
   readonly input: GraphInput;
   readonly manifests: Manifest[];
@@ -80,12 +80,12 @@ export class Graph {
     }
   }
 
-  /** Where things are, for the rules that are about the layout; undefined where the repository has none. */
+  /** The repository's layout, for the rules that check it; undefined if the repository has none. */
   get layout(): Layout | undefined {
     return configurationOf(this.input.repository).layout;
   }
 
-  /** True where an object was left out because it has not the shape of its kind: what others refer to may be missing. */
+  /** True if an object was left out because it lacks the shape of its kind. Targets of references may be missing then. */
   get hasHoles(): boolean {
     return [...this.input.defects.values()].flat().some(({ defect }) => defect.isShape);
   }
@@ -97,27 +97,27 @@ export class Graph {
     );
   }
 
-  /** One object by its name; leave the namespace out for kinds without one. */
+  /** One object by its name. Omit the namespace for cluster-wide kinds. */
   find(kind: string, name: string, namespace = ""): Manifest | undefined {
     return this.#byName.get(`${kind} ${namespace}/${name}`)?.[0];
   }
 
-  /** Objects that are this repository's own: not what a pinned module brings. */
+  /** Objects of this repository, without those of pinned modules. */
   own(): Manifest[] {
     return this.manifests.filter(({ foreign }) => !foreign);
   }
 
-  /** Where a field stands in the file that its object comes from, or in the patch that sets it. */
+  /** The position of a field in the file of its object, or in the patch that sets it. */
   position(manifest: Manifest, path: FieldPath): Position {
     return this.#positions.ofField(manifest, path, this.application(manifest)?.files);
   }
 
-  /** Where a path of a file's first document stands. */
+  /** The position of a path in a file's first document. */
   positionInFile(file: string, path: FieldPath): Position {
     return this.#positions.ofPath(file, path);
   }
 
-  /** Where a text first stands in a file. */
+  /** The position of a text's first occurrence in a file. */
   positionOfText(file: string, text: string): Position {
     return this.#positions.ofText(file, text);
   }
@@ -127,14 +127,14 @@ export class Graph {
     return this.#applications.get(manifest.application);
   }
 
-  /** The AppProject of an Application, as far as it is in this repository. */
+  /** The AppProject of an Application, if it is in this repository. */
   projectOf({ manifest }: Application): Manifest | undefined {
     const name = (manifest?.object.spec?.project as string | undefined) ?? "default";
     const near = this.ofKind("AppProject").find(({ object }) => object.metadata.name === name);
     return near ?? closest(manifest?.file ?? "", this.input.projects ?? [], name);
   }
 
-  /** What IstioOperators of deploy.sh say, which `istioctl` installs: they are rendered nowhere and have no schema here. */
+  /** The IstioOperators of deploy.sh, which `istioctl` installs. They are not rendered, and have no schema here. */
   istioOperators(): IstioInstallation[] {
     return this.#bootstrapObjects()
       .filter(({ kind }) => kind === "IstioOperator")
@@ -154,7 +154,7 @@ export class Graph {
       });
   }
 
-  /** Namespaces that are there before any Application: Kubernetes' own and those of deploy.sh. */
+  /** Namespaces that exist before any Application: those of Kubernetes and of deploy.sh. */
   givenNamespaces(): Set<string> {
     const given = this.#bootstrapObjects().flatMap(({ kind, metadata, spec }) => {
       if (kind === "Namespace") return metadata.name;
@@ -162,7 +162,7 @@ export class Graph {
       const { istioNamespace } = mappingOr(mappingOr(mappingOr(spec).values).global);
       return textOr(istioNamespace, textOr(metadata.namespace, "istio-system"));
     });
-    // Argo CD's is there before Argo CD can sync anything.
+    // Argo CD's own namespace exists before Argo CD can sync anything.
     return new Set(["argocd", "default", "kube-system", "kube-public", "kube-node-lease", ...given]);
   }
 
@@ -187,7 +187,7 @@ export class Graph {
   }
 }
 
-// Of several of one name the one that has most of its path in common with the Application.
+// If several have the same name, this chooses the one whose path has most in common with the Application's.
 function closest(file: string, projects: Manifest[], name: string): Manifest | undefined {
   const shared = (other: string): number => {
     const [a, b] = [file.split("/"), other.split("/")];

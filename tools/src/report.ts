@@ -1,14 +1,14 @@
-/** Findings in the forms that people and machines read. */
+/** Writes findings in formats for people and for machines. */
 import { called } from "../../lib/build.ts";
 import type { Finding } from "./finding.ts";
 import { presetOf, rules } from "./rules/index.ts";
 import type { Validation } from "./validate.ts";
 
-/** The forms that `--format` takes. */
+/** The formats that `--format` accepts. */
 export const formats = ["people", "json", "sarif", "github"] as const;
 export type Format = (typeof formats)[number];
 
-/** Writes a validation in one of the forms, with its final newline. */
+/** Writes a validation in one of the formats, with a final newline. */
 export function report(validation: Validation, format: Format): string {
   switch (format) {
     case "json":
@@ -50,13 +50,13 @@ function people(validation: Validation): string {
   return `${lines.join("")}${notes.join("")}${amount(findings.length, "finding")} in ${scope}${left && `; ${left}`}${next}\n`;
 }
 
-/** What was left out, a line each: a verdict says nothing of it. */
+/** One line for each thing that was left out, and about which the verdict says nothing. */
 function notesOf({ skipped, unchecked = {}, external = [], taken = [] }: Validation): string[] {
   const unknown = Object.entries(unchecked).sort(([a], [b]) => (a < b ? -1 : 1));
   return [
     ...skipped.map((text) => `not looked at: ${text}`),
     ...external.map((text) => `in another repository: ${text}`),
-    ...unknown.map(([kind, count]) => `no schema at hand: ${kind}, ${amount(count, "object")}`),
+    ...unknown.map(([kind, count]) => `no schema available: ${kind}, ${amount(count, "object")}`),
     ...taken.map((url) => `taken for this repository: ${url}`),
   ];
 }
@@ -123,13 +123,13 @@ function sarif(validation: Validation): object {
   };
 }
 
-/** What a rule checks and why, for `--explain`; undefined for an unknown id. */
+/** Says what a rule checks and why, for `--explain`; undefined for an unknown id. */
 export function explain(id: string): string | undefined {
   const rule = rules.find((candidate) => candidate.id === id);
   return rule && `${rule.id}: ${rule.summary}.\n\n${rule.explanation}\n\nPreset: ${presetOf(rule)}\n`;
 }
 
-/** One line per rule, with the preset that it is in. */
+/** One line for each rule, with its preset. */
 export function listRules(): string {
   const width = Math.max(...rules.map(({ id }) => id.length));
   return rules

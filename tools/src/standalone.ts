@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** What others use of the tool, on repositories of their own: the package's command. */
+/** The package's command, with which others use the tool on their own repositories. */
 import { Command } from "commander";
 import { addDiff } from "./cli/diff.ts";
 import { run } from "./cli/run.ts";

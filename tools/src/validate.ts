@@ -1,4 +1,4 @@
-/** The whole of `validate`: render everything, check every object's schema, apply every rule. */
+/** Implements `validate`: it renders everything, checks every object with its schema, and applies every rule. */
 import { dirname, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { concurrently } from "../../lib/concurrency.ts";
@@ -31,32 +31,32 @@ import { platformSchemasKey, platformValidator, readDefinition } from "./schema/
 import type { Defect, Validator } from "./schema/validator.ts";
 
 export interface ValidateOptions {
-  /** Where results of earlier runs are; the checkout's own by default. */
+  /** Cache with the results of earlier runs; the checkout's own by default. */
   cache?: Cache;
 }
 
-/** What was looked at and found. */
+/** What was examined and found. */
 export interface Validation {
   findings: Finding[];
   clusters: string[];
-  /** Overlays that no cluster has; each was looked at as if every cluster with its Application had it. */
+  /** Overlays that no cluster has. Each was checked as if every cluster with its Application had it. */
   overlays: string[];
   applications: number;
   objects: number;
-  /** What could not be looked at here, such as charts of remote repositories. */
+  /** What could not be examined here, such as charts in remote repositories. */
   skipped: string[];
-  /** Objects of kinds that nobody here defines, by kind: nothing of them was compared with a schema. */
+  /** Numbers of objects of unknown kinds, which were not compared with a schema, by kind. */
   unchecked?: Record<string, number>;
   /** Applications whose sources are in other repositories. */
   external?: string[];
-  /** URLs that were taken for this repository's although no remote has them. */
+  /** URLs that were taken to mean this repository although no remote has them. */
   taken?: string[];
 }
 
 /**
- * Validates a repository: every cluster, every Application that Argo CD would render.
+ * Validates a repository: every cluster, and every Application that Argo CD would render.
  * @param root the repository's root
- * @throws where a tool is missing: kustomize or the pinned modules' sources
+ * @throws if kustomize or the sources of the pinned modules are missing
  */
 export async function validate(
   root: string,
@@ -82,7 +82,7 @@ export async function validate(
   const known = inputs && cache.get<Validation>("validation", key);
   if (known) return known;
   const { result, isFollowed } = await validateAll(root, repository, tags, links, cache, chosen);
-  // A finding may be of a tool or a chart that was not at hand.
+  // Results with findings are not cached, because the cause may be a tool or a chart that was not available.
   if (inputs && isFollowed && result.findings.length === 0) cache.set("validation", key, result);
   return result;
 }
@@ -103,7 +103,7 @@ async function validateAll(
     objects: 0,
     skipped: [],
   };
-  // Side by side: while kustomize renders one, another is parsed and checked.
+  // Clusters are loaded concurrently: while kustomize renders one, another is parsed and checked.
   const graphs = await concurrently(result.clusters, (cluster) =>
     loadGraph(root, repository, cluster, cache, tags),
   );
@@ -130,7 +130,7 @@ async function validateAll(
   return { result, isFollowed: looked.every((application) => isFollowedHere(application, rendered)) };
 }
 
-// What lies in the rendered directories counts with every byte, whether Git has it or not.
+// Every byte in the rendered directories is part of the key, even in files that Git does not track.
 function isFollowedHere({ manifest, isFollowed }: Application, rendered: string[]): boolean {
   const paths = manifest ? sourcesOf(manifest.object).flatMap(({ path }) => path ?? []) : [];
   return isFollowed && paths.every((path) => rendered.some((place) => `${path}/`.startsWith(`${place}/`)));
@@ -145,7 +145,7 @@ export async function loadGraph(
   tags: GraphInput["tags"],
 ): Promise<Graph> {
   let loading: Promise<Validator> | undefined;
-  // While kustomize runs, the schemas can be read: what is rendered anew must be checked anew.
+  // The schemas are loaded while kustomize runs, because newly rendered objects must be checked again.
   const applications = await renderCluster(root, repository, cluster, cache, () => {
     loading ??= platformValidator(checkout, cache);
   });
@@ -170,7 +170,7 @@ export async function loadGraph(
   });
 }
 
-/** A cluster's objects as they were if its Applications took their overlays of another name; undefined where none has one. */
+/** A cluster's objects if its Applications used their overlays of another name; undefined if none has such an overlay. */
 async function loadVariant(
   root: string,
   { input }: Graph,
@@ -191,7 +191,7 @@ async function loadVariant(
   return new Graph({ ...input, applications: sound, defects, ignored, variant: name });
 }
 
-/** Applications without the objects that lack their kind's shape, and every defect. */
+/** Applications without the objects that lack the shape of their kind, and all defects. */
 export async function soundOf(
   applications: Application[],
   check: (application: Application) => Promise<Defects>,
@@ -210,8 +210,8 @@ export async function soundOf(
 }
 
 /**
- * Wrong types in the files of an Application that does not render. Kustomize names its own file and a field of its
- * transformer, so the mistake is looked for where it was made. A patch holds part of an object: what it lacks is no mistake.
+ * Finds wrong types in the files of an Application that does not render. Kustomize's message names its own file and a field
+ * of its transformer, so the mistake is searched in the sources. Missing fields are ignored, because a file may be a patch.
  */
 export async function defectsInSources(
   { name, error, files }: Application,
@@ -234,14 +234,14 @@ function wrongTypes(document: unknown, validator: Validator): Defect[] {
   try {
     return validator.check(asObject(document)).filter(({ message }) => message === "wrong type");
   } catch (error) {
-    const fix = "write apiVersion, kind and metadata.name as texts";
+    const fix = "write apiVersion, kind and metadata.name as strings";
     return [{ path: [], message: (error as Error).message, fix, isShape: true }];
   }
 }
 
 export type Defects = { manifest: Manifest; defect: Defect }[];
 
-/** Schema checks, remembered per Application; the schemas are only loaded when one has changed. */
+/** Schema checks with cached results for each Application. The schemas are only loaded if an Application has changed. */
 export class Schemas {
   readonly #cache: Cache;
   readonly #cluster: string;
@@ -269,7 +269,7 @@ export class Schemas {
     this.#key = digest(platformSchemasKey(checkout), JSON.stringify(this.#definitions));
   }
 
-  /** Everything that objects are checked against. */
+  /** The validator with which objects are checked. */
   validator(): Promise<Validator> {
     this.#validator ??= this.#load();
     return this.#validator;
@@ -286,7 +286,7 @@ export class Schemas {
       const validator = await this.validator();
       const objects = application.manifests.map(({ object }) => object);
       checked = {
-        // A definition from a pinned module is as its project publishes it, and takes a second to check.
+        // A definition from a pinned module is not checked: its project publishes it like this, and a check takes a second.
         defects: application.manifests.flatMap(({ object, foreign }, index) =>
           foreign && object.kind === "CustomResourceDefinition"
             ? []
@@ -302,7 +302,7 @@ export class Schemas {
     const named: unknown = application.manifest?.object.spec?.destination?.namespace;
     const namespace = typeof named === "string" ? named : undefined;
     application.manifests.forEach(({ object }, index) => {
-      // As Argo CD does: what names no namespace goes to the destination's.
+      // As in Argo CD, an object without a namespace goes to that of the destination.
       if (clusterWide.has(index)) delete object.metadata?.namespace;
       else if (namespace && object.metadata) object.metadata.namespace ??= namespace;
     });
@@ -318,7 +318,7 @@ export class Schemas {
   }
 }
 
-/** What is read from the working tree, by a kustomization or as a plain manifest, and is not among the files of the repository. */
+/** Files that kustomizations or plain directories read from the working tree although Git ignores them. */
 export async function ignoredFiles(
   root: string,
   repository: Repository,
@@ -356,7 +356,7 @@ function pinsOf(root: string, repository: Repository, cluster: string): GraphInp
   if (typeof source.branch === "string" && source.branch !== "")
     pins.push({ name: "the branch", value: `targetRevision: ${source.branch}`, home });
   for (const [name, value] of Object.entries(readYaml<Record<string, unknown>>(repository, versions) ?? {})) {
-    // A word such as a distribution's name is part of other words and says nothing by itself.
+    // A word such as a distribution's name is also part of other words, so only numbers are searched for.
     if (/^\d+(\.\d+)+$/.test(String(value))) pins.push({ name, value: String(value), home: versions });
   }
   for (const module of pinnedModules) {

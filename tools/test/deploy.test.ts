@@ -167,7 +167,7 @@ describe("the command line", () => {
     ],
     [
       ["env", "--context", "mine"],
-      "env belongs to the cluster on this machine: kubectl config use-context mine",
+      "env works only for the embedded cluster: kubectl config use-context mine",
     ],
     [
       ["destroy", "--context", "mine"],
@@ -678,7 +678,7 @@ describe("a checkout", () => {
       const again = ["./deploy.sh", ...args].filter(Boolean).join(" ");
       const advised = `git -C ${directory} fetch --unshallow && ${again}`;
       expect(stderr).toBe(
-        `this clone is shallow: the platform's Git server cannot take half a history\nnext: ${advised}`,
+        `this clone is shallow: the platform's Git server needs the whole history\nnext: ${advised}`,
       );
       expect(await calls()).toEqual([]);
       await replace("git", "");

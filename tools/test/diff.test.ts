@@ -97,7 +97,7 @@ describe("of a real repository", () => {
         "",
         "- NetworkPolicy shop/cart",
         "",
-        "Deletions need to be meant. Add to the commit message:",
+        "Deletions must be confirmed. Add this to the commit message:",
         "",
         "    Deletes: NetworkPolicy shop/cart",
         "",

@@ -76,7 +76,7 @@ describe("a checkout that does not move is told how to keep what is there", () =
     await shop.move();
     meanwhile("echo mine > mine.txt; git add mine.txt; git commit --quiet --message mine");
     const failure = await failureOf(release(clone.options({ push: true })));
-    expect(failure.message).toContain("has another commit since");
+    expect(failure.message).toContain("has got another commit since");
     expect((await follow(failure)).exitCode).toBe(0);
     expect(clone.read("mine.txt")).toBe("mine\n");
     expect(await clone.git.run("log", "-1", "--format=%s")).toBe("mine");
@@ -219,7 +219,7 @@ describe("work that is under way is not ended", () => {
     await clone.shell(command);
     const before = [await clone.git.run("status"), await main()];
     const failure = await failureOf(release(clone.options({ push: true })));
-    expect(failure.message).toContain(`${what} is under way`);
+    expect(failure.message).toContain(`${what} is in progress`);
     expect((await follow(failure)).all).toContain(what === "a merge" ? "merg" : what.slice(2));
     expect([await clone.git.run("status"), await main()]).toEqual(before);
   });

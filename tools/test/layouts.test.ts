@@ -110,7 +110,7 @@ test(
     const notes = run.invocations[0].toolExecutionNotifications.map(
       ({ message }: { message: { text: string } }) => message.text,
     );
-    expect(notes).toContain("no schema at hand: sauce.example/v1 Sauce, 1 object");
+    expect(notes).toContain("no schema available: sauce.example/v1 Sauce, 1 object");
     expect(notes).toContain("not looked at: encrypted/secret.yaml: encrypted by SOPS");
   },
   cold,

@@ -130,9 +130,9 @@ describe("services of every kind", slow, () => {
     const common = ["--dry-run", "--remote", "none", "--branch", "main", "--directory", copy];
     const released = await gitops("release", "hello", ...common, "--registry", "http://127.0.0.1:1");
     expect(said(released)[0], released.stderr).toBe(0);
-    expect(released.stdout).toContain(`hello is at ${tag} already`);
+    expect(released.stdout).toContain(`hello is already at ${tag}`);
     const promoted = await gitops("release", "hello", "--promote", "staging", ...common);
-    expect(promoted.stdout).toContain(`hello is at ${tag} in staging already`);
+    expect(promoted.stdout).toContain(`hello is already at ${tag} in staging`);
   }, 900_000);
 
   it("change nothing when they are generated again, nor when a release has changed a tag", async () => {
@@ -205,7 +205,7 @@ describe("a dry run", () => {
     await service("hello");
     const { exitCode, stderr } = await gitops("new", "remove", "hello", "--directory", copy);
     expect(exitCode).toBe(1);
-    expect(stderr).toContain("the service hello is in no commit yet");
+    expect(stderr).toContain("the service hello is not committed yet");
     await follow(nextOf(stderr), { cwd: copy });
     expect(await untracked()).toEqual([]);
   });
@@ -318,12 +318,12 @@ describe("an environment", slow, () => {
   }, 900_000);
 
   it.each([
-    ["staging", [], "names no other environment"],
-    ["local", [], "names no other environment"],
-    ["Q", [], "names no other environment"],
+    ["staging", [], "is not a name for another environment"],
+    ["local", [], "is not a name for another environment"],
+    ["Q", [], "is not a name for another environment"],
     ["qa", ["--from", "none"], "expected one of production, staging"],
-    ["qa", ["--from", "production"], "qa would answer to logging.example.com, as production does"],
-    ["qa", ["--host", "q"], "is no host name"],
+    ["qa", ["--from", "production"], "qa would have the host logging.example.com, which production has"],
+    ["qa", ["--host", "q"], "is not a host name"],
   ])("%s %j is refused", async (name, options, reason) => {
     const { exitCode, stderr } = await environment(name, ...options);
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining(reason)]);
@@ -449,10 +449,10 @@ describe("names", () => {
     ])
       expect(() => checkFree(here, name)).toThrow(`'${name}' is taken by `);
     for (const name of ["log", "logs", "status", "metrics"])
-      expect(() => checkPath(here, name, `/${name}`)).toThrow(`the path /${name} meets `);
+      expect(() => checkPath(here, name, `/${name}`)).toThrow(`the path /${name} overlaps with `);
     const { exitCode, stderr } = await service("gateway");
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining("'gateway' is taken by ")]);
-    expect((await service("logs")).stderr).toContain("the path /logs meets ");
+    expect((await service("logs")).stderr).toContain("the path /logs overlaps with ");
   }, 900_000);
 });
 

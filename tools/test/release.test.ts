@@ -145,7 +145,7 @@ describe("a release", () => {
     const { commit } = await release(newer.options({ push: true }));
     const late = await release(clone.options({ push: true }));
     expect(late).toMatchObject({ outcome: "superseded", commit });
-    expect(late.message).toContain(`${tag}, of a newer commit than HEAD, is deployed already`);
+    expect(late.message).toContain(`${tag} of a newer commit than HEAD is already deployed`);
     expect(await shop.bare.run("rev-parse", "main")).toBe(commit);
   });
 

@@ -74,7 +74,7 @@ describe("a manifest", () => {
       "unknown-metadata.yaml",
       "AppProject argocd/shop metadata.label: unknown field",
     ],
-    ["no name", "no-name.yaml", "ConfigMap without a name: set metadata.name"],
+    ["no name", "no-name.yaml", "ConfigMap has no name: set metadata.name"],
   ])("with %s is found out, with its object and path", (_, file, expected) => {
     expect(check(`invalid/${file}`)).toMatch(expected);
   });

@@ -1,6 +1,6 @@
 /**
- * What the pages and kube-state-metrics cost: `builds` compiles each as a cold bootstrap would, in directories of its own;
- * `memory` asks the running platform. Without a word both.
+ * Measures what the pages and kube-state-metrics cost: `builds` compiles each as a cold bootstrap would, in separate
+ * directories; `memory` asks the running platform. Without an argument it does both.
  */
 import { randomBytes } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -23,16 +23,16 @@ import { ensureBuilt, moduleVersion } from "../src/modules.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "bench-screens-"));
 
-/** CPU seconds of this process and of all that it started and that ended. */
+/** CPU seconds of this process and of all its child processes that have ended. */
 function cpuSeconds(): number {
   const fields = readFileSync("/proc/self/stat", "utf8")
     .replace(/^.*\) /, "")
     .split(" ");
-  // utime, stime, cutime and cstime, in hundredths.
+  // These are utime, stime, cutime and cstime in hundredths of a second.
   return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / 100;
 }
 
-/** Does something and prints a row of a table with what it took. */
+/** Does something, and prints a row of a table with the time that it took. */
 async function timed(what: string, work: () => Promise<unknown>): Promise<number> {
   const [started, before] = [Date.now(), cpuSeconds()];
   await work();
@@ -42,7 +42,7 @@ async function timed(what: string, work: () => Promise<unknown>): Promise<number
   return cpu;
 }
 
-/** The packages of a module as they were compiled, name and build of each: the same build is not compiled twice. */
+/** The compiled packages of a module, by name, with the id of each build. Go does not compile the same build twice. */
 async function compiled(name: "argocd" | "kube-state-metrics"): Promise<Map<string, string>> {
   const cwd = moduleDirectory(repository, name === "argocd" ? argocd : kubeStateMetrics);
   const format = "{{.ImportPath}} {{.BuildID}}";
@@ -59,11 +59,11 @@ async function compiled(name: "argocd" | "kube-state-metrics"): Promise<Map<stri
   );
 }
 
-/** Compiles of kube-state-metrics what Argo CD, which a bootstrap compiles before, has not. */
+/** Compiles those packages of kube-state-metrics that are not in Argo CD, which bootstrap compiles earlier. */
 async function kubeStateMetricsBuild(): Promise<[string, () => Promise<unknown>]> {
   const [ours, theirs] = [await compiled("kube-state-metrics"), await compiled("argocd")];
   const missing = [...ours].filter(([path, id]) => theirs.get(path) !== id).map(([path]) => path);
-  // A flag without effect that no build had: only with it are these packages compiled again.
+  // These packages are only compiled again with a new flag, which has no effect.
   const mark = `-D=${randomBytes(8).toString("hex")}`;
   const flags = missing.map((path) => `-gcflags=${path}=-trimpath ${compilerFlag} ${mark}`);
   const build = ["build", "-trimpath", ...flags, "-ldflags", "-s -w", "-o", `${scratch}/ksm/`, "tool"];
@@ -92,7 +92,7 @@ async function pagesOfDashboards(): Promise<void> {
 }
 
 async function builds(): Promise<void> {
-  // Nothing of npm's comes from an earlier build.
+  // With an empty cache, npm uses nothing from an earlier build.
   process.env.npm_config_cache = join(scratch, "npm");
   await ensureBuilt(["argocd", "kube-state-metrics"]);
   console.log("| built | seconds | CPU seconds | load average |\n| --- | --- | --- | --- |");
@@ -108,7 +108,7 @@ interface Stats {
   memory?: { workingSetBytes?: number };
 }
 
-/** Working sets of monitoring's pods in bytes, by their names. */
+/** Working sets of the pods in `monitoring`, in bytes, by name. */
 async function workingSets(): Promise<Map<string, number>> {
   const nodes = (await findAll<{ metadata: { name: string } }>(["nodes"])) ?? [];
   const found: Stats[] = [];

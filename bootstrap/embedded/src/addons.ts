@@ -1,4 +1,4 @@
-/** What the cluster needs before Argo CD: names, storage, and the Git server that Argo CD reads. */
+/** Applies what the cluster needs before Argo CD: DNS, storage, and the Git server that Argo CD reads from. */
 import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -8,7 +8,7 @@ import { credentials } from "./credentials.ts";
 import { images } from "./images.ts";
 import { repository, state } from "./layout.ts";
 
-/** Renders a kustomization of the repository with the pinned image tags laid over it. */
+/** Renders a kustomization of the repository with the pinned image tags. */
 export async function render(directory: string): Promise<string> {
   const overlay = state("render", directory.replaceAll("/", "-"));
   mkdirSync(overlay, { recursive: true });
@@ -42,7 +42,7 @@ export async function startGitServer(): Promise<void> {
   await waitForWorkloads("git", ["statefulset/git-server"], 180);
 }
 
-/** The Secrets that Argo CD reads the repository, checks webhooks and signs the user `viewer` in with. */
+/** Applies the Secrets with which Argo CD reads the repository, verifies webhooks and signs in the user `viewer`. */
 export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
   const { argocd, webhook, viewer, viewerHash } = credentials();
   await apply(
@@ -55,19 +55,19 @@ export async function applyArgocdSecrets(repositoryURL: string): Promise<void> {
       { type: "git", url: repositoryURL, username: "argocd", password: argocd },
     ),
   );
-  // Argo CD's own manifests hold this Secret without data: as the same manager, each apply would undo the other.
+  // Argo CD's own manifests contain this Secret without data. With one field manager, each apply would undo the other.
   const data = { "webhook.github.secret": webhook, "accounts.viewer.password": viewerHash };
   await apply(secretObject({ namespace: "argocd", name: "argocd-secret" }, data), "deploy-secrets");
   await apply(secretObject({ namespace: "argocd", name: "argocd-viewer" }, { password: viewer }));
 }
 
 /**
- * The password that the door before Alertmanager asks for, and the line of its user that nginx reads. Of so many random
- * digits a plain hash gives nothing away, and each run makes the same.
+ * Applies the password that the proxy in front of Alertmanager asks for, and the line with its user that nginx reads. A plain
+ * hash of such a long random password gives nothing away, and each run makes the same one.
  */
 export async function applyMonitoringSecrets(): Promise<void> {
   const { silences } = credentials();
-  // Argo CD gives the namespace its labels with the rest of `monitoring-stack`.
+  // Argo CD adds the namespace's labels when it applies `monitoring-stack`.
   await apply(JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: "monitoring" } }));
   const users = `admin:{SHA}${createHash("sha1").update(silences).digest("base64")}\n`;
   await apply(

@@ -1,13 +1,13 @@
-/** What the API server lets pods have in a namespace that says nothing of it. */
+/** What the API server allows pods in a namespace without Pod Security labels. */
 import { writeIfChanged } from "./files.ts";
 import { state } from "./layout.ts";
 
-/** The API server's admission configuration. */
+/** Path of the API server's admission configuration. */
 export const admissionFile = (): string => state("config", "admission.json");
 
 /**
- * Pod Security by default: nothing of the node, in every namespace without a label, also in those that somebody makes later.
- * Whoever needs more labels the namespace, as the platform's own are labelled.
+ * The default of Pod Security: in every namespace without a label, also in later ones, pods get no access to the node.
+ * A namespace that needs more has a label, as the platform's own namespaces have.
  */
 export const admission = {
   apiVersion: "apiserver.config.k8s.io/v1",
@@ -25,7 +25,7 @@ export const admission = {
   ],
 };
 
-/** Writes the configuration. */
+/** Writes the admission configuration. */
 export function writeAdmission(): void {
   writeIfChanged(admissionFile(), JSON.stringify(admission, null, 2));
 }

@@ -1,4 +1,4 @@
-/** Argo CD's own pages: built from the sources in its Go module with a component library of ours, for its server to embed. */
+/** Builds Argo CD's own pages from the sources in its Go module and our component library. Its server embeds them. */
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
@@ -7,10 +7,10 @@ import { progress } from "../../../lib/progress.ts";
 import { quoted } from "../../../lib/quoted.ts";
 import { repository } from "./layout.ts";
 
-/** What the pages are built with, beside Argo CD's Dockerfile. */
+/** The directory, next to Argo CD's Dockerfile, with what the pages are built with. */
 export const pagesDirectory = join(repository, "bootstrap/embedded/images/argocd/ui");
 
-/** What of the library's snapshot on npm is taken as it is, under another name, or with a word changed. */
+/** Files of the library's snapshot on npm: copied unchanged, copied under another name, or with text replaced. */
 interface Snapshot {
   copied: string[];
   renamed: Record<string, string>;
@@ -18,10 +18,10 @@ interface Snapshot {
 }
 
 /**
- * Lays out everything that the pages are built from: their sources, what is ours, and its packages.
+ * Copies everything that the pages are built from into one directory: their sources, our files, and npm packages.
  * @param source the directory of Argo CD's module
- * @param directory an empty one
- * @param options `tests` for the packages that the pages' own tests and types need
+ * @param directory the empty directory to fill
+ * @param options `tests` adds the packages that the pages' own tests and types need
  */
 export async function layOutPages(
   source: string,
@@ -38,7 +38,7 @@ export async function layOutPages(
   completeLibrary(join(directory, "node_modules/argo-ui-snapshot/src"), join(directory, "argo-ui/src"));
 }
 
-/** Adds to our library what of the snapshot still works; a file of ours is never written over. */
+/** Adds those files of the snapshot that still work to our library. It never overwrites a file of ours. */
 function completeLibrary(snapshot: string, library: string): void {
   const { copied, renamed, changed } = JSON.parse(
     readFileSync(join(pagesDirectory, "snapshot.json"), "utf8"),
@@ -47,7 +47,7 @@ function completeLibrary(snapshot: string, library: string): void {
     const target = join(library, to ?? "");
     if (existsSync(target) && !copied.includes(dirname(to ?? "")))
       throw new Failure(
-        `argo-ui has a ${to} of its own, and takes the snapshot's (next: take it out of snapshot.json)`,
+        `argo-ui has its own ${to}, but takes the snapshot's (next: remove it from snapshot.json)`,
       );
     mkdirSync(dirname(target), { recursive: true });
     cpSync(join(snapshot, from ?? ""), target, { recursive: true });
@@ -56,14 +56,15 @@ function completeLibrary(snapshot: string, library: string): void {
     const file = join(library, path);
     let text = readFileSync(file, "utf8");
     for (const [before, after] of replacements) {
-      if (!text.includes(before)) throw new Failure(`${path} of argo-ui's snapshot does not say: ${before}`);
+      if (!text.includes(before))
+        throw new Failure(`${path} of argo-ui's snapshot does not contain: ${before}`);
       text = text.replace(before, after);
     }
     writeFileSync(file, text);
   }
 }
 
-/** Builds the pages into a copy of Argo CD's module, from where its server embeds them. */
+/** Builds the pages into a copy of Argo CD's module, from which its server embeds them. */
 export async function addPages(module: string, version: string): Promise<void> {
   const directory = `${module}-pages`;
   rmSync(directory, { recursive: true, force: true });
@@ -79,7 +80,7 @@ export async function addPages(module: string, version: string): Promise<void> {
   const built = join(directory, "dist/app");
   if (!existsSync(join(built, "index.html")))
     throw new Failure(`webpack left no index.html in ${built}`, `ls ${quoted(built)}`);
-  // What stands there are links into Go's cache: written over, the cache would change.
+  // The files are hard links into Go's cache: writing to them would change the cache.
   rmSync(join(module, "ui/dist/app"), { recursive: true, force: true });
   cpSync(built, join(module, "ui/dist/app"), { recursive: true });
   rmSync(directory, { recursive: true, force: true });

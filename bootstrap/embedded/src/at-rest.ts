@@ -1,4 +1,4 @@
-/** Secrets in etcd are encrypted: with a key that is made once, and that root alone reads. */
+/** Encrypts Secrets in etcd with a key that is made once and that only root can read. */
 import { randomBytes } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";
 import { until } from "../../../lib/failure.ts";
@@ -7,12 +7,12 @@ import { kubectlQuietly } from "../../src/kubectl.ts";
 import { secretFile } from "./credentials.ts";
 import { state } from "./layout.ts";
 
-/** The API server's encryption configuration, with the key in it. */
+/** Path of the API server's encryption configuration, which contains the key. */
 export const encryptionFile = (): string => state("secrets", "encryption.json");
 
 const marker = (): string => state("secrets", "encrypted");
 
-/** Makes the key where there is none. Whoever loses it loses every Secret: `./deploy.sh backup` has it. */
+/** Makes the key if there is none. Without it every Secret is lost, so `./deploy.sh backup` saves it. */
 export function ensureEncryptionKey(): void {
   const path = secretFile("encryption.json");
   if (existsSync(path)) return;
@@ -20,13 +20,13 @@ export function ensureEncryptionKey(): void {
   const configuration = {
     apiVersion: "apiserver.config.k8s.io/v1",
     kind: "EncryptionConfiguration",
-    // The first one writes, each one reads: what an earlier version of the platform stored is there in the clear.
+    // Only the first provider writes, but all of them read: an older version of the platform stored plain text.
     resources: [{ resources: ["secrets"], providers: [{ secretbox: { keys } }, { identity: {} }] }],
   };
   writeFileSync(path, JSON.stringify(configuration), { mode: 0o600 });
 }
 
-/** Writes every Secret once more, so that those of an earlier version are encrypted too. Done once for each platform. */
+/** Writes every Secret again, so that those of an older version are encrypted too. This happens once for each platform. */
 export async function encryptSecrets(): Promise<void> {
   if (existsSync(marker())) return;
   await until(
@@ -35,7 +35,7 @@ export async function encryptSecrets(): Promise<void> {
     async () => {
       const text = await kubectlQuietly(["get", "secrets", "--all-namespaces", "-o", "json"]);
       const { items } = JSON.parse(text) as { items: object[] };
-      // Where somebody has changed one meanwhile, this fails, and all are read again.
+      // This fails if somebody has changed one meanwhile. Then all are read again.
       if (items.length > 0) await kubectlQuietly(["replace", "-f", "-"], text);
       return undefined;
     },

@@ -1,4 +1,4 @@
-/** The API server's audit log: who changed what, and who read a Secret. */
+/** The API server's audit log. It records who changed what, and who read a Secret. */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { writeIfChanged } from "./files.ts";
 import { state } from "./layout.ts";
@@ -6,12 +6,12 @@ import { state } from "./layout.ts";
 export const auditPolicyFile = (): string => state("config", "audit-policy.json");
 export const auditLog = (): string => state("log", "audit.log");
 
-/** Most that the log takes: one file that is written, and the ones before. */
+/** The limits of the log. `files` counts the current file and the older ones. */
 export const auditBounds = { megabytes: 20, files: 4, days: 30 };
 
 /**
- * The policy. The first rule that matches counts; no rule keeps what a request or an answer contains, so that no Secret stands in
- * the log.
+ * The audit policy. The first rule that matches applies. No rule logs the body of a request or a response, so that the log
+ * never contains a Secret.
  */
 export const auditPolicy = {
   apiVersion: "audit.k8s.io/v1",
@@ -19,7 +19,7 @@ export const auditPolicy = {
   omitStages: ["RequestReceived"],
   omitManagedFields: true,
   rules: [
-    // Who is alive: several a second, for ever.
+    // Leases are renewed several times a second, for ever.
     { level: "None", resources: [{ group: "coordination.k8s.io", resources: ["leases"] }] },
     {
       level: "None",
@@ -28,7 +28,7 @@ export const auditPolicy = {
         { group: "events.k8s.io", resources: ["events"] },
       ],
     },
-    // What nodes and controllers report of objects that others have made.
+    // Nodes and controllers report the status of objects that others have created.
     {
       level: "None",
       userGroups: ["system:nodes"],
@@ -45,7 +45,7 @@ export const auditPolicy = {
         { group: "discovery.k8s.io", resources: ["endpointslices"] },
       ],
     },
-    // What Argo CD has seen stands in the object itself, and istiod elects its leaders by ConfigMaps.
+    // Argo CD writes what it has seen into the Application itself, and istiod elects its leaders with ConfigMaps.
     {
       level: "None",
       users: ["system:serviceaccount:argocd:argocd-application-controller"],
@@ -58,7 +58,7 @@ export const auditPolicy = {
       verbs: ["update"],
       resources: [{ group: "", resources: ["configmaps"] }],
     },
-    // Asks for a right and creates nothing.
+    // These requests ask about a permission and create nothing.
     {
       level: "None",
       resources: [
@@ -66,7 +66,7 @@ export const auditPolicy = {
         { group: "authentication.k8s.io", resources: ["tokenreviews"] },
       ],
     },
-    // A kubelet reads what its pods mount, and the Node authorizer gives it no other.
+    // A kubelet reads the objects that its pods mount, and the Node authorizer allows it no others.
     {
       level: "None",
       userGroups: ["system:nodes"],
@@ -88,19 +88,19 @@ export const auditPolicy = {
   ],
 };
 
-/** The API server's flags for it. */
+/** The API server's flags for the audit log. */
 export function auditFlags(): Record<string, string> {
   return {
     "audit-policy-file": auditPolicyFile(),
     "audit-log-path": auditLog(),
     "audit-log-maxsize": String(auditBounds.megabytes),
-    // Those before the one that is written.
+    // This counts only the files before the current one.
     "audit-log-maxbackup": String(auditBounds.files - 1),
     "audit-log-maxage": String(auditBounds.days),
   };
 }
 
-/** Writes the policy that the flags name, and makes the log. */
+/** Writes the policy that the flags name, and creates the log file. */
 export function writeAuditPolicy(): void {
   writeIfChanged(auditPolicyFile(), JSON.stringify(auditPolicy, null, 2));
   mkdirSync(state("log"), { recursive: true });

@@ -1,6 +1,6 @@
 /**
- * One file that holds what the cluster is: etcd's data, the volumes with the Git repository among them, what the nodes have
- * collected, certificates, keys and passwords. Programs and images are not in it: bootstrap makes these again.
+ * Writes and reads one file with the state of the cluster: etcd's data, the volumes (one has the Git repository), the log
+ * agents' data, certificates, keys and passwords. It has no programs and images, because bootstrap makes these again.
  */
 import { createHash } from "node:crypto";
 import {
@@ -25,16 +25,16 @@ import { nodes, repository, state } from "./layout.ts";
 import { moduleVersion } from "./modules.ts";
 import { programStates, supervisorRuns } from "./supervisor.ts";
 
-/** What a backup says of itself, in its first file. */
+/** The description of a backup, which is its first file. */
 export interface Manifest {
-  /** Of the layout of the file. */
+  /** Version of the file's layout. */
   format: 1;
   made: string;
-  /** Of the checkout that made it. */
+  /** Commit of the checkout that made the backup. */
   commit: string;
   kubernetes: string;
   etcd: string;
-  /** Of etcd's data. */
+  /** Hash of etcd's data. */
   sha256: string;
 }
 
@@ -44,21 +44,21 @@ const staging = (...parts: string[]): string => state("backup", ...parts);
 const volumes = (node: string): string => state("nodes", node, "opt/local-path-provisioner");
 const collected = (node: string): string => state("nodes", node, "var/lib/log-agent");
 
-/** Where a backup goes if nobody says so: not into the checkout, where it could be committed. */
+/** The default file of a backup. It is not in the checkout, where it could be committed. */
 export function defaultFile(now = new Date()): string {
   return `/var/backups/logging-platform-${now.toISOString().replace(/[-:]|\.\d+/g, "")}.tar.gz`;
 }
 
 /**
- * Writes a backup of the platform that runs. Root alone may read it: whoever has it has every password and key.
- * @param file the file to write; one that is there is not overwritten
+ * Writes a backup of the running platform. Only root can read it, because it contains every password and key.
+ * @param file the file to write; an existing one is not overwritten
  * @returns the file and its size in MiB
- * @throws Failure where no platform runs, or where its Git repository changed during every one of three attempts
+ * @throws Failure if no platform runs, or if its Git repository changed during each of three attempts
  */
 export async function backup(file = defaultFile()): Promise<{ file: string; mebibytes: number }> {
   if (!((await supervisorRuns()) && (await programStates()).etcd === "RUNNING"))
-    throw new Failure("no platform runs here: there is nothing to back up", "./deploy.sh");
-  if (existsSync(file)) throw new Failure(`${file} is there already`, "./deploy.sh backup OTHER_FILE");
+    throw new Failure("no platform is running here: there is nothing to back up", "./deploy.sh");
+  if (existsSync(file)) throw new Failure(`${file} already exists`, "./deploy.sh backup OTHER_FILE");
   rmSync(staging(), { recursive: true, force: true });
   mkdirSync(staging(), { mode: 0o700 });
   const partial = `${file}.partial`;
@@ -68,7 +68,7 @@ export async function backup(file = defaultFile()): Promise<{ file: string; mebi
     writeFileSync(partial, "", { mode: 0o600 });
     chmodSync(partial, 0o600);
     progress(`writing ${file}`);
-    // The manifest first, and once: whoever reads it does not wait for the rest.
+    // The manifest is the first member, and occurs only once, so that it can be read without the rest.
     const members = [`--exclude=./${manifestName}`, manifestName, "."];
     await run("tar", [
       "--create",
@@ -102,7 +102,7 @@ async function stage(): Promise<void> {
   for (const name of parts.filter((part) => part !== "nodes"))
     await run("cp", ["--archive", state(name), staging(name)]);
   progress("volumes");
-  // Later than etcd: a volume that was made meanwhile is one too many, and not one too few.
+  // The volumes come after etcd: one that was made meanwhile is then superfluous rather than missing.
   for (const { name } of nodes)
     for (const directory of [volumes(name), collected(name)])
       if (existsSync(directory)) await copyConsistently(directory);
@@ -117,15 +117,15 @@ async function stage(): Promise<void> {
   writeFileSync(staging(manifestName), JSON.stringify(manifest, null, 2));
 }
 
-// tar says 1 where a file went or grew while it was read, as logs and metrics do, and 2 where something is wrong.
+// tar exits with 1 if a file disappeared or grew while it was read, as logs and metrics do, and with 2 on errors.
 const copyScript = `tar -C "$1" --create --xattrs . | tar -C "$2" --extract --numeric-owner --same-permissions --xattrs
 codes=("\${PIPESTATUS[@]}")
 [ "\${codes[0]}" -le 1 ] && [ "\${codes[1]}" = 0 ]`;
 
 /**
- * Copies a directory of the state directory into the backup. A push or its garbage collection may run meanwhile: what has Git
- * repositories is copied again until they are whole.
- * @throws Failure where the third copy is not whole either
+ * Copies a directory of the state directory into the backup. A push or Git's garbage collection may run meanwhile, so a
+ * directory with Git repositories is copied again until these are intact.
+ * @throws Failure if the third copy is not intact either
  */
 export async function copyConsistently(directory: string): Promise<void> {
   const target = staging(relative(state(), directory));
@@ -136,7 +136,7 @@ export async function copyConsistently(directory: string): Promise<void> {
     const damaged = await damagedRepository(target);
     if (damaged === undefined) return;
     if (attempt === 3)
-      throw new Failure(`${directory} could not be copied whole: ${damaged}`, "./deploy.sh backup");
+      throw new Failure(`${directory} could not be copied completely: ${damaged}`, "./deploy.sh backup");
   }
 }
 
@@ -157,8 +157,8 @@ async function sha256(file: string): Promise<string> {
 }
 
 /**
- * Reads what a backup says of itself.
- * @throws Failure where the file is no backup, is damaged, or is of a newer version of this platform
+ * Reads the description of a backup.
+ * @throws Failure if the file is not a backup, is damaged, or was made by a newer version of this platform
  */
 export async function readManifest(file: string): Promise<Manifest> {
   if (!existsSync(file)) throw new Failure(`there is no file ${file}`, `ls -l ${quoted(dirname(file))}`);
@@ -171,31 +171,28 @@ export async function readManifest(file: string): Promise<Manifest> {
     );
     manifest = JSON.parse(text) as Partial<Manifest>;
   } catch {
-    throw new Failure(`${file} is no backup of a platform, or it is damaged`, `tar -tzf ${quoted(file)}`);
+    throw new Failure(`${file} is not a backup of a platform, or it is damaged`, `tar -tzf ${quoted(file)}`);
   }
   if (manifest.format !== 1)
     throw new Failure(
-      `${file} has the format ${manifest.format}, and this version reads the format 1`,
+      `${file} has format ${manifest.format}, but this version reads format 1`,
       "update the checkout to the version that made the backup",
     );
   return manifest as Manifest;
 }
 
 /**
- * Lays a backup's content into the state directory. The data of etcd is taken up by `ensureEtcdData` when the program for that
- * is there.
- * @throws Failure where a platform is there already, or the file is damaged; nothing is left behind then
+ * Puts a backup's content into the state directory. `ensureEtcdData` restores etcd's data later, when the program for that
+ * is installed.
+ * @throws Failure if a platform already exists or the file is damaged; nothing is left behind then
  */
 export async function unpack(file: string): Promise<void> {
   const manifest = await readManifest(file);
-  // Half of a backup that a killed run left is nobody's platform.
+  // If a killed run left part of a backup, that is not a platform.
   if (existsSync(unfinished()))
     for (const name of parts) rmSync(state(name), { recursive: true, force: true });
   else if (["pki", "etcd", "nodes"].some((name) => existsSync(state(name))))
-    throw new Failure(
-      `a platform is there already, in ${state()}`,
-      "./deploy.sh backup && ./deploy.sh destroy",
-    );
+    throw new Failure(`a platform already exists in ${state()}`, "./deploy.sh backup && ./deploy.sh destroy");
   progress(`reading ${file}`);
   rmSync(staging(), { recursive: true, force: true });
   mkdirSync(staging(), { recursive: true, mode: 0o700 });
@@ -204,7 +201,7 @@ export async function unpack(file: string): Promise<void> {
     await run("tar", ["--extract", "--gzip", "-f", file, ...options]);
     if ((await sha256(staging(snapshotName))) !== manifest.sha256)
       throw new Failure(
-        `etcd's data in ${file} is not what was saved: it is damaged`,
+        `etcd's data in ${file} differs from what was saved: it is damaged`,
         `tar -tzf ${quoted(file)}`,
       );
     mkdirSync(state("restore"), { recursive: true, mode: 0o700 });
@@ -217,18 +214,21 @@ export async function unpack(file: string): Promise<void> {
   }
 }
 
-/** What a backup has besides etcd's data, as it lies in the state directory. */
+/** Everything in a backup besides etcd's data, by its name in the state directory. */
 const parts = ["pki", "secrets", "settings.json", "nodes"];
 
 const unfinished = (): string => state("restore", "unfinished");
 
 /**
- * Makes etcd's data of a backup that was unpacked, once.
- * @throws Failure where a restore was killed while it unpacked
+ * Makes etcd's data from a backup that was unpacked. It does so only once.
+ * @throws Failure if a restore was killed while it unpacked the backup
  */
 export async function ensureEtcdData(): Promise<void> {
   if (existsSync(unfinished()))
-    throw new Failure("a restore was interrupted, and half of a backup is here", "./deploy.sh restore FILE");
+    throw new Failure(
+      "a restore was interrupted, and only part of a backup is here",
+      "./deploy.sh restore FILE",
+    );
   const snapshot = state("restore", snapshotName);
   if (!existsSync(snapshot)) return;
   progress("etcd's data of the backup");
@@ -238,7 +238,7 @@ export async function ensureEtcdData(): Promise<void> {
   await run(state("bin", "etcdutl"), [
     ...["snapshot", "restore", snapshot, "--data-dir", fresh, "--name", "embedded"],
     ...["--initial-cluster", `embedded=${peer}`, "--initial-advertise-peer-urls", peer],
-    // Whoever watches from a revision that the snapshot does not have is told so, and reads everything anew.
+    // A watch from a revision that the snapshot lacks gets an error, so that its client reads everything again.
     ...["--bump-revision", "1000000000", "--mark-compacted"],
   ]);
   rmSync(state("etcd"), { recursive: true, force: true });

@@ -1,8 +1,8 @@
-/** What the build cache need not keep: without this it grows by every version that was ever built. */
+/** Removes what the build cache no longer needs. Without this it would grow with every version that is built. */
 import { existsSync, readdirSync, rmSync, statSync, utimesSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
-/** The archives of modules below Go's module cache that are unpacked beside: Go reads them no more. */
+/** The archives in Go's module cache that are already unpacked. Go no longer reads them. */
 function unpackedArchives(moduleCache: string): string[] {
   const downloads = join(moduleCache, "cache/download");
   if (!existsSync(downloads)) return [];
@@ -10,13 +10,13 @@ function unpackedArchives(moduleCache: string): string[] {
     if (!path.endsWith(".zip") || basename(dirname(path)) !== "@v") return false;
     const version = basename(path, ".zip");
     const directory = join(moduleCache, `${dirname(dirname(path))}@${version}`);
-    // Go unpacks beside a mark that goes when the directory is whole.
+    // Go keeps a marker file until the directory is complete.
     return existsSync(directory) && !existsSync(join(downloads, path.replace(/\.zip$/, ".partial")));
   });
 }
 
 /**
- * Removes the archives that Go downloaded and has unpacked; it keeps their sums, and builds without them.
+ * Removes the archives that Go has downloaded and unpacked. Go keeps their checksums, and builds without the archives.
  * @param moduleCache Go's GOMODCACHE, which other Go commands may be using
  * @returns how many bytes were removed
  */
@@ -32,15 +32,15 @@ export function removeUnpackedArchives(moduleCache: string): number {
 
 const unusedAfterDays = 30;
 
-/** Notes that a build is in use, by the time of its directory. */
+/** Marks a build as used by setting the time of its directory. */
 export function markUsed(build: string): void {
   const now = new Date();
   utimesSync(build, now, now);
 }
 
 /**
- * Removes a module's builds that nobody used for 30 days, as after an upgrade; they can be built again.
- * @param directory where builds lie, each named after its module and 16 hexadecimal digits
+ * Removes a module's builds that nobody has used for 30 days, for example after an upgrade. They can be built again.
+ * @param directory holds the builds, each named after its module and 16 hexadecimal digits
  */
 export function removeUnusedBuilds(directory: string, name: string, now = Date.now()): void {
   for (const entry of readdirSync(directory)) {

@@ -1,4 +1,4 @@
-/** Lets a shell build images the way the bootstrap does: buildah's settings as files and variables. */
+/** Lets a shell build images as bootstrap does: it gives buildah's settings as files and variables. */
 import { mkdirSync } from "node:fs";
 import { writeIfChanged } from "./files.ts";
 import { buildMounts } from "./images.ts";
@@ -34,7 +34,7 @@ insecure = true
   writeIfChanged(path("containers.conf"), `[containers]\nvolumes = ${text(buildMounts())}\n`);
 }
 
-/** The variables under which `npm run release` builds for this cluster and pushes to its mirror. */
+/** The variables with which `npm run release` builds for this cluster and pushes to its mirror. */
 export const builderEnvironment = (): Record<string, string> => ({
   REGISTRY: `http://${pushAddress}`,
   REGISTRY_AUTH_FILE: loginFile(),

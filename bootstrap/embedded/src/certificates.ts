@@ -1,4 +1,4 @@
-/** The cluster's public-key infrastructure: made on the first run, renewed before it expires. */
+/** The cluster's public-key infrastructure. It is made on the first run and renewed before it expires. */
 
 import { webcrypto } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -21,11 +21,11 @@ export interface CertificateRequest {
   ca: string;
   commonName: string;
   organization?: string;
-  /** DNS names and IP addresses it serves under; a certificate without any is for clients only. */
+  /** DNS names and IP addresses of the server. A certificate without any is for clients only. */
   hosts?: string[];
 }
 
-/** Every certificate the cluster uses, besides its two authorities. */
+/** Every certificate that the cluster uses, except those of its two authorities. */
 export const certificateRequests: CertificateRequest[] = [
   { name: "etcd-server", ca: "etcd-ca", commonName: "etcd", hosts: ["127.0.0.1", "localhost"] },
   { name: "apiserver-etcd-client", ca: "etcd-ca", commonName: "kube-apiserver" },
@@ -91,7 +91,7 @@ async function readKey(path: string): Promise<webcrypto.CryptoKey> {
   return webcrypto.subtle.importKey("pkcs8", der, algorithm, true, ["sign"]);
 }
 
-/** True when a certificate's remaining life is shorter than the renewal margin, or its names are not the wanted ones. */
+/** True if a certificate expires within the renewal margin, or lacks one of the wanted names. */
 export function needsRenewal(pem: string, hosts: string[], now: Date): boolean {
   const certificate = new x509.X509Certificate(pem);
   if (certificate.notAfter.getTime() - now.getTime() < renewBeforeDays * day) return true;
@@ -100,7 +100,7 @@ export function needsRenewal(pem: string, hosts: string[], now: Date): boolean {
   return hosts.some((host) => !names.includes(host));
 }
 
-/** Returns true when the authority had to be made: what an earlier one signed is worth nothing then. */
+/** Returns true if the authority had to be made. Certificates that an earlier one signed are invalid then. */
 async function ensureAuthority(name: string, now: Date): Promise<boolean> {
   if (existsSync(pki(name, "crt")) && existsSync(pki(name, "key"))) return false;
   const keys = await newKeys();
@@ -167,7 +167,7 @@ async function issue(request: CertificateRequest, now: Date): Promise<void> {
   writeFileSync(pki(request.name, "crt"), `${certificate.toString("pem")}\n`);
 }
 
-/** Makes what is missing and renews what will expire within 90 days. Returns the names that changed. */
+/** Issues missing certificates and renews those that expire within 90 days. Returns the names of both. */
 export async function ensureCertificates(now = new Date()): Promise<string[]> {
   mkdirSync(state("pki"), { recursive: true, mode: 0o700 });
   const fresh: string[] = [];
@@ -189,7 +189,7 @@ export async function ensureCertificates(now = new Date()): Promise<string[]> {
   return changed;
 }
 
-/** Text of a kubeconfig that authenticates with the named certificate; its content stands inside. */
+/** Text of a kubeconfig that authenticates with the named certificate, which is embedded in it. */
 export function kubeconfig(user: string): string {
   const data = (path: string): string => readFileSync(path).toString("base64");
   return JSON.stringify(

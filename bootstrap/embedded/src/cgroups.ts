@@ -1,4 +1,4 @@
-/** One cgroup tree per controller holds every process of the platform, so that stopping is complete. */
+/** Keeps every process of the platform in one cgroup tree per controller, so that none is missed when it is stopped. */
 import {
   existsSync,
   mkdirSync,
@@ -16,7 +16,7 @@ import { inspectMachine } from "./machine.ts";
 
 const root = "/sys/fs/cgroup";
 
-/** The mounted hierarchies: each v1 controller's directory, or the one of v2. */
+/** The mounted hierarchies: one directory for each controller of v1, or the single one of v2. */
 export function hierarchies(): string[] {
   if (inspectMachine().cgroups === "v2") return [root];
   return readdirSync(root)
@@ -24,14 +24,14 @@ export function hierarchies(): string[] {
     .filter((path) => statSync(path).isDirectory() && existsSync(join(path, "cgroup.procs")));
 }
 
-/** Makes `<project>/<name>` in every hierarchy, ready to hold processes. */
+/** Creates `<project>/<name>` in every hierarchy and makes it ready for processes. */
 export function createCgroup(name: string): void {
   for (const hierarchy of hierarchies()) {
     const parent = join(hierarchy, project);
     for (const path of [parent, join(parent, name)]) {
       mkdirSync(path, { recursive: true });
       const above = join(path, "..");
-      // A new cpuset is empty and refuses processes until it is told its processors and memory nodes.
+      // A new cpuset is empty, and refuses processes until its processors and memory nodes are set.
       for (const file of ["cpuset.cpus", "cpuset.mems"]) {
         if (hierarchy.endsWith("cpuset") && readFileSync(join(path, file), "utf8").trim() === "") {
           writeFileSync(join(path, file), readFileSync(join(above, file), "utf8"));
@@ -46,7 +46,7 @@ export function createCgroup(name: string): void {
   }
 }
 
-/** The files that a process writes its id to in order to enter `<project>/<name>`. */
+/** The files to which a process writes its id in order to join `<project>/<name>`. */
 export const entrances = (name: string): string[] =>
   hierarchies().map((h) => join(h, project, name, "cgroup.procs"));
 
@@ -56,7 +56,7 @@ function walk(directory: string): string[] {
   return [...below.flatMap((entry) => walk(join(directory, entry.name))), directory];
 }
 
-/** Ids of all processes in the platform's cgroups (or in those of one name). */
+/** Ids of all processes in the platform's cgroups, or only in those with the given name. */
 export function platformProcesses(name = ""): number[] {
   const ids = new Set<number>();
   for (const hierarchy of hierarchies()) {
@@ -65,7 +65,7 @@ export function platformProcesses(name = ""): number[] {
         for (const line of readFileSync(join(directory, "cgroup.procs"), "utf8").split("\n"))
           if (line) ids.add(Number(line));
       } catch {
-        // The group went away while it was read.
+        // The group disappeared while it was read.
       }
     }
   }
@@ -74,8 +74,8 @@ export function platformProcesses(name = ""): number[] {
 }
 
 /**
- * Kills every process of the platform, again until none is left.
- * @throws Failure when some survive 30 s
+ * Kills every process of the platform, and repeats that until none is left.
+ * @throws Failure if some are alive after 30 s
  */
 export async function killAll(name = ""): Promise<void> {
   const deadline = Date.now() + 30_000;
@@ -83,15 +83,12 @@ export async function killAll(name = ""): Promise<void> {
     const ids = platformProcesses(name).filter((id) => id !== process.pid);
     if (ids.length === 0) return;
     if (Date.now() > deadline)
-      throw new Failure(
-        `processes that do not end: ${ids.join(" ")}`,
-        `ps -o pid,stat,cmd -p ${ids.join(",")}`,
-      );
+      throw new Failure(`processes did not end: ${ids.join(" ")}`, `ps -o pid,stat,cmd -p ${ids.join(",")}`);
     for (const id of ids) {
       try {
         process.kill(id, "SIGKILL");
       } catch {
-        // Gone already.
+        // It has ended already.
       }
     }
     await sleep(100);
@@ -102,7 +99,7 @@ export async function killAll(name = ""): Promise<void> {
 export async function removeCgroups(): Promise<void> {
   for (const hierarchy of hierarchies()) {
     for (const directory of walk(join(hierarchy, project))) {
-      // The kernel lets go of a killed process's group a moment after the process.
+      // The kernel frees the group a moment after it has killed the process.
       for (let attempt = 0; attempt < 50 && existsSync(directory); attempt++) {
         try {
           rmdirSync(directory);

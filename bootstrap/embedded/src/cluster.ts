@@ -1,4 +1,4 @@
-/** Bringing the whole cluster up: what runs, in which order. */
+/** Brings the whole cluster up: says what runs, and in which order it starts. */
 
 import { note, progress } from "../../../lib/progress.ts";
 import { applyAddon } from "./addons.ts";
@@ -15,7 +15,7 @@ import { publishCertificateEnds } from "./renewal.ts";
 import { programStates, supervise, supervisorRuns, waitForPrograms } from "./supervisor.ts";
 import { upkeepProgram } from "./upkeep-program.ts";
 
-/** Starts control plane, nodes and load balancer, or brings back what is missing of them. */
+/** Starts the control plane, the nodes and the load balancer, or those parts of them that are missing. */
 export async function startCluster(httpPort: number): Promise<void> {
   await installBinaries(["etcd", "kubernetes", "kube-router"]);
   progress("network and certificates");
@@ -34,7 +34,7 @@ export async function startCluster(httpPort: number): Promise<void> {
   ];
   progress("starting components");
   const before = (await supervisorRuns()) ? await programStates() : {};
-  // Heartbeats are given in whole seconds.
+  // Heartbeats have a resolution of one second.
   const started = new Date(Math.floor(Date.now() / 1000) * 1000);
   const since = nodes.every((node) => before[`${node.name}-kubelet`] === "RUNNING") ? new Date(0) : started;
   await supervise(programs);

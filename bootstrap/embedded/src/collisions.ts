@@ -1,4 +1,4 @@
-/** What on this machine the platform would collide with, found before it changes anything. */
+/** Finds what the platform would collide with on this machine, before it changes anything. */
 import { existsSync, readdirSync, readFileSync, readlinkSync, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
@@ -18,23 +18,23 @@ import {
 import { isBuilt } from "./modules.ts";
 import { requireOwn } from "./ownership.ts";
 
-/** Free disk that a build from nothing takes, and a platform whose tools are built; README and doctor say the same. */
+/** Free disk space for a build from scratch, and for a platform whose tools are built. README and doctor say the same. */
 export const neededGiB = { build: 30, run: 6 };
 
-/** Something in the way, and the command that shows or mends it. */
+/** An obstacle, and the command that shows or removes it. */
 export interface Collision {
   what: string;
   next: string;
 }
 
-/** A socket of the machine that listens: an address with its port, and the kernel's number for it. */
+/** A listening socket of the machine: its address, its port and its inode number. */
 export interface Listener {
   address: string;
   port: number;
   inode: string;
 }
 
-/** A route of the machine. */
+/** A route of the machine: a network such as `10.0.0.0/8` and its device. */
 export interface Route {
   network: string;
   device: string;
@@ -46,7 +46,7 @@ const fromHex = (hex: string): string =>
     .map((byte) => parseInt(byte, 16))
     .join(".");
 
-/** The listening sockets in the text of /proc/net/tcp or tcp6; those of IPv6 count as the address that means all. */
+/** The listening sockets in the text of /proc/net/tcp or tcp6. An IPv6 wildcard counts as 0.0.0.0. */
 export function parseListeners(text: string): Listener[] {
   return text.split("\n").flatMap((line) => {
     const [, address = "", port = "", state, inode = ""] =
@@ -77,14 +77,14 @@ export function parseRoutes(text: string): Route[] {
 const number = (address: string): number =>
   address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
 
-/** True where two networks, written as `10.0.0.0/8`, share an address. */
+/** True if two networks, written as `10.0.0.0/8`, share an address. */
 export function overlap(a: string, b: string): boolean {
   const [[addressA = "", bitsA], [addressB = "", bitsB]] = [a.split("/"), b.split("/")];
   const size = 2 ** (32 - Math.min(Number(bitsA), Number(bitsB)));
   return Math.floor(number(addressA) / size) === Math.floor(number(addressB) / size);
 }
 
-/** The addresses that the platform listens on in the machine's own network. */
+/** The addresses that the platform listens on in the machine's own network namespace. */
 export function ownAddresses(httpPort: number): string[] {
   return [
     ...[2379, 2380, 10257, 10259].map((port) => `127.0.0.1:${port}`),
@@ -93,7 +93,7 @@ export function ownAddresses(httpPort: number): string[] {
   ];
 }
 
-/** Listeners that keep the platform from one of its addresses. */
+/** Listeners that occupy one of the platform's addresses. */
 export function portCollisions(listeners: Listener[], httpPort: number): Collision[] {
   return ownAddresses(httpPort).flatMap((own) => {
     const [address, port] = own.split(":");
@@ -104,7 +104,7 @@ export function portCollisions(listeners: Listener[], httpPort: number): Collisi
   });
 }
 
-/** Routes of others, such as those of another cluster's network, into what the platform would route itself. */
+/** Routes of others, such as another cluster's, that overlap with the platform's networks. */
 export function routeCollisions(routes: Route[]): Collision[] {
   return [bridge.cidr, podCIDR, serviceCIDR].flatMap((own) =>
     routes
@@ -118,7 +118,7 @@ export function routeCollisions(routes: Route[]): Collision[] {
   );
 }
 
-// A killed platform leaves processes that hold its ports: those are its own.
+// A killed platform leaves processes behind that hold its ports. Those sockets are its own.
 function ownSockets(processes: number[]): Set<string> {
   const found = new Set<string>();
   for (const id of processes) {
@@ -128,7 +128,7 @@ function ownSockets(processes: number[]): Set<string> {
         if (inode) found.add(inode);
       }
     } catch {
-      // It has ended meanwhile.
+      // The process has ended meanwhile.
     }
   }
   return found;
@@ -142,37 +142,37 @@ function freeGiB(directory: string): number {
   return Math.floor((bavail * bsize) / 1024 ** 3);
 }
 
-/** What the disk lacks, if anything. */
+/** Reports too little free disk space. */
 export function diskCollisions(free: number, built: boolean): Collision[] {
   const needed = built ? neededGiB.run : neededGiB.build;
   if (free >= needed) return [];
-  const what = `${free} GiB are free below ${cacheDirectory}, and ${needed} are needed${built ? "" : " for a build from nothing"}`;
+  const what = `${free} GiB are free below ${cacheDirectory}, and ${needed} are needed${built ? "" : " for a build from scratch"}`;
   const others = `free ${needed - free} GiB, or CACHE_DIR=DIRECTORY ./deploy.sh`;
   return [{ what, next: `du -xhd1 ${quoted(existingAbove(cacheDirectory))} | sort -h (${others})` }];
 }
 
-/** Memory, in GiB, that a build from nothing takes beside a platform, and a platform whose tools are built. */
+/** Memory in GiB for a build from scratch next to a running platform, and for a platform whose tools are built. */
 export const neededMemoryGiB = { build: 6, run: 4 };
 
-/** What memory lacks, if anything. @param meminfo the text of /proc/meminfo */
+/** Reports too little available memory. @param meminfo the text of /proc/meminfo */
 export function memoryCollisions(meminfo: string, built: boolean): Collision[] {
   const [, kibibytes] = /^MemAvailable:\s+(\d+) kB$/m.exec(meminfo) ?? [];
   if (!kibibytes) return [];
   const available = Number(kibibytes) / 1024 ** 2;
   const needed = built ? neededMemoryGiB.run : neededMemoryGiB.build;
   if (available >= needed) return [];
-  const what = `${available.toFixed(1)} GiB of memory are available, and ${needed} are needed${built ? "" : " for a build from nothing"}`;
+  const what = `${available.toFixed(1)} GiB of memory are available, and ${needed} are needed${built ? "" : " for a build from scratch"}`;
   return [{ what, next: "ps -eo rss,pid,args --sort=-rss | head" }];
 }
 
-/** A process of the machine: its id, its program's name, and the kernel's name for its network. */
+/** A process of the machine: its id, its program's name, and its network namespace, such as `net:[4026531840]`. */
 export interface Running {
   id: number;
   program: string;
   network: string;
 }
 
-// What another Kubernetes runs on a node, under the names that the kernel shows: at most 15 characters.
+// Programs of other Kubernetes distributions, by the names that the kernel shows: at most 15 characters.
 const kubernetesPrograms = [
   ...["kubelet", "kube-apiserver", "kube-proxy", "kube-controller", "kube-scheduler"],
   ...[
@@ -190,8 +190,8 @@ const kubernetesPrograms = [
 ];
 
 /**
- * Another Kubernetes in the machine's own network: its proxy and ours would write the same tables, its pods' network and ours
- * the same routes. One in a network of its own, such as kind's, is in nobody's way.
+ * Reports another Kubernetes in the machine's own network namespace. Its proxy and ours would write to the same iptables, and
+ * its pod network and ours to the same routes. One in a network namespace of its own, such as kind, does not disturb us.
  */
 export function kubernetesCollisions(processes: Running[], network: string): Collision[] {
   return processes
@@ -219,7 +219,7 @@ function runningProcesses(own: number[]): Running[] {
 
 const read = (path: string): string => (existsSync(path) ? readFileSync(path, "utf8") : "");
 
-/** Everything that is in the way now; nothing where the platform runs. */
+/** All collisions at present; none while the platform runs. */
 export function findCollisions(httpPort: number): Collision[] {
   const ownProcesses = platformProcesses();
   const own = ownSockets(ownProcesses);
@@ -232,14 +232,14 @@ export function findCollisions(httpPort: number): Collision[] {
     ...routeCollisions(parseRoutes(read("/proc/net/route"))),
     ...kubernetesCollisions(runningProcesses(ownProcesses), readlinkSync("/proc/self/ns/net")),
     ...diskCollisions(freeGiB(cacheDirectory), built),
-    // A platform that runs has taken its own already.
+    // A running platform has already taken its memory.
     ...(own.size > 0 ? [] : memoryCollisions(read("/proc/meminfo"), built)),
   ];
 }
 
 /**
- * Refuses a machine on which the platform would collide with what is there.
- * @throws Failure naming all of it
+ * Refuses a machine on which the platform would collide with something.
+ * @throws Failure that names all collisions
  */
 export function requireNoCollisions(httpPort: number): void {
   requireOwn(stateDirectory, "STATE_DIR");

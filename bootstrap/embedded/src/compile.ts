@@ -1,4 +1,4 @@
-/** A process that compiles: without an argument everything that is not in the cache, else the one module that it names. */
+/** A process that compiles: the module that its argument names, or, without an argument, all that are not in the cache. */
 import { writeFileSync } from "node:fs";
 import { goEnvironment, modules } from "../../../lib/modules.ts";
 import { log } from "../../../lib/process.ts";
@@ -7,13 +7,13 @@ import { removeUnpackedArchives } from "./build-cache.ts";
 import { createCgroup, entrances } from "./cgroups.ts";
 import { buildModule, ensureBuilt } from "./modules.ts";
 
-// A build leaves with the platform: it runs in the platform's cgroup.
+// The build runs in the platform's cgroup, so that it ends when the platform is destroyed.
 createCgroup("build");
 for (const file of entrances("build")) writeFileSync(file, String(process.pid));
 
 const [, , name] = process.argv;
 try {
-  // Whoever names one holds the build lock.
+  // A caller that names a module holds the build lock.
   if (name === undefined) {
     await ensureBuilt(modules.map((module) => module.name));
     const { GOMODCACHE } = goEnvironment();

@@ -1,4 +1,4 @@
-/** Compiling beside the stages: the pinned tools are built in the order they are needed while the cluster already starts. */
+/** Compiles the pinned tools in the background, in the order they are needed, while the cluster already starts. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { modules } from "../../../lib/modules.ts";
 import { compiler } from "./compiler.ts";
@@ -7,12 +7,12 @@ import { isBuilt } from "./modules.ts";
 let running: ChildProcess | undefined;
 
 /**
- * Starts to compile what is not in the cache, in a session of its own that ends with this process at the latest.
- * @param program what Node is given to run
+ * Starts to compile what is not in the cache. The compiler has its own session and ends with this process at the latest.
+ * @param program Node's arguments
  */
 export function startCompiling(program = compiler(), names = modules.map(({ name }) => name)): void {
   if (running || names.every(isBuilt)) return;
-  // The descriptor of deploy.sh's lock stays out of it: a compiler that outlives a killed run would hold the lock.
+  // The compiler does not inherit the descriptor of deploy.sh's lock, or it would hold the lock after a killed run.
   const stdio = Array.from({ length: lockDescriptor + 1 }, () => "ignore" as const);
   running = spawn(process.execPath, program, { detached: true, stdio });
   running.on("error", () => undefined);
@@ -29,6 +29,6 @@ export function stopCompiling(): void {
   try {
     if (id) process.kill(-id, "SIGTERM");
   } catch {
-    // It has ended by itself.
+    // It has ended already.
   }
 }

@@ -1,4 +1,4 @@
-/** etcd, the API server, the controller manager and the scheduler: on the host, on loopback and the bridge only. */
+/** The control plane's programs. They run on the host and listen on loopback and the bridge only. */
 import { mkdirSync } from "node:fs";
 import { until } from "../../../lib/failure.ts";
 import { tailCommand } from "../../../lib/process.ts";
@@ -15,7 +15,7 @@ const issuer = `https://kubernetes.default.svc.${clusterDomain}`;
 const flags = (settings: Record<string, string>): string[] =>
   Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
 
-/** Makes certificates, kubeconfigs and what else the components read; returns the certificates that were renewed. */
+/** Writes certificates, kubeconfigs and all other files that the components read. Returns the renewed certificates. */
 export async function prepareControlPlane(): Promise<string[]> {
   const renewed = await ensureCertificates();
   for (const user of ["admin", "controller-manager", "scheduler"]) writeKubeconfig(user);
@@ -26,7 +26,7 @@ export async function prepareControlPlane(): Promise<string[]> {
   return renewed;
 }
 
-/** The programs of the control plane, to be supervised. */
+/** The programs of the control plane, for the supervisor. */
 export function controlPlanePrograms(): Program[] {
   const bin = (name: string): string => state("bin", name);
   const kubeconfig = (user: string): string => state("kubeconfig", `${user}.yaml`);
@@ -84,9 +84,9 @@ export function controlPlanePrograms(): Program[] {
           "kubelet-client-certificate": pki("apiserver-kubelet-client", "crt"),
           "kubelet-client-key": pki("apiserver-kubelet-client", "key"),
           "kubelet-certificate-authority": pki("ca", "crt"),
-          // Node names are in no DNS; without this, logs and exec look them up there.
+          // No DNS server knows the nodes' names. Without this, logs and exec would look them up there.
           "kubelet-preferred-address-types": "InternalIP",
-          // The host has routes to pods but none to Services: webhooks are called at their endpoints.
+          // The host has routes to pods but not to Services, so webhooks are called at their endpoints.
           "enable-aggregator-routing": "true",
           "encryption-provider-config": encryptionFile(),
           "admission-control-config-file": admissionFile(),
@@ -103,7 +103,7 @@ export function controlPlanePrograms(): Program[] {
         pki("apiserver-kubelet-client", "crt"),
         pki("apiserver-etcd-client", "crt"),
       ],
-      // It drains for up to a minute and keeps its port meanwhile.
+      // It drains connections for up to a minute and keeps its port meanwhile.
       stopSeconds: 75,
     },
     {
@@ -153,7 +153,7 @@ export const waitForApiServer = (): Promise<void> =>
 
 /**
  * Waits until the named nodes are Ready.
- * @param since a node's word counts from this moment on: what it said before its components were killed is stale
+ * @param since reports of a node before this time do not count: they are stale if its components were killed since
  */
 export const waitForNodes = (names: string[], since: Date): Promise<void> =>
   until(

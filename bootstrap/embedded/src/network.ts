@@ -1,4 +1,4 @@
-/** The network the nodes live in: one bridge on the host, a namespace and a veth pair per node, routes to their pods. */
+/** The nodes' network: a bridge on the host, a namespace and a veth pair for each node, and routes to their pods. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { until } from "../../../lib/failure.ts";
 import { run, succeeds } from "../../../lib/process.ts";
@@ -18,9 +18,9 @@ const others = ["-m", "conntrack", "!", "--ctstate", "RELATED,ESTABLISHED"];
 const notOurs = ["!", "-i", bridge.name];
 
 /**
- * iptables rules on the host. What leaves the machine carries the machine's address. Another machine that routes the
- * platform's networks here, which the kernel forwards from now on, reaches neither nodes nor pods nor what listens on the
- * bridge. What the nodes send passes: a Docker on the machine lets nothing be forwarded but its own.
+ * iptables rules on the host. Packets that leave the machine get its address. The kernel now forwards packets, so the rules
+ * keep other machines, which could route the platform's networks here, from nodes, pods and programs on the bridge. Packets
+ * from the nodes are accepted, because Docker, if installed, drops all forwarded packets but its own.
  */
 export const hostRules: string[][] = [
   ...[podCIDR, bridge.cidr].map((source) => [
@@ -32,12 +32,12 @@ export const hostRules: string[][] = [
   ["-t", "filter", "FORWARD", ...notOurs, "-o", bridge.name, ...others, ...comment, "-j", "DROP"],
   [
     ...["-t", "filter", "INPUT", ...notOurs, "-d", `${bridge.address}/32`],
-    // The machine itself comes by loopback.
+    // The machine's own packets have a local source address and pass.
     ...["-m", "addrtype", "!", "--src-type", "LOCAL", ...comment, "-j", "DROP"],
   ],
 ];
 
-/** Turns a rule of `hostRules` into iptables arguments: `-C` asks, `-I` puts it first, `-D` deletes. */
+/** Turns a rule of `hostRules` into iptables arguments: `-C` checks, `-I` inserts it at the top, `-D` deletes it. */
 export const ruleArguments = (verb: "-C" | "-D" | "-I", rule: string[]): string[] => [
   "-w",
   ...rule.slice(0, 2),
@@ -90,20 +90,20 @@ async function ensureNode(node: Node): Promise<void> {
   await ip(`route replace ${node.podCIDR} via ${node.address}`);
 }
 
-/** Makes bridge, namespaces, links and routes, or completes what is missing of them. */
+/** Creates the bridge, namespaces, links and routes, or those of them that are missing. */
 export async function ensureNetwork(): Promise<void> {
   ensureOwnDirectories();
   await ensureBridge();
   for (const node of nodes) await ensureNode(node);
 }
 
-/** Removes all that `ensureNetwork` makes and gives the machine its forwarding setting back. */
+/** Removes everything that `ensureNetwork` creates, and restores the machine's forwarding setting. */
 export async function removeNetwork(): Promise<void> {
   for (const node of nodes) {
     if (existsSync(`/run/netns/${namespaceName(node)}`)) await ip(`netns delete ${namespaceName(node)}`);
   }
   for (const link of [...nodes.map((node) => `lp-${node.name}`), bridge.name]) {
-    // The kernel takes a veth away with its namespace a moment later, perhaps between the look and the deletion.
+    // The kernel removes a veth a moment after its namespace, perhaps between the check and the deletion.
     await until(`link ${link}`, 30, async () => {
       await has(`link delete ${link}`);
       return (await has(`link show ${link}`)) ? "is still there" : undefined;

@@ -1,4 +1,4 @@
-/** A node: a network and mount namespace with a file system, container runtime, kubelet and kube-proxy of its own. */
+/** A node: a network and a mount namespace with their own file system, container runtime, kubelet and kube-proxy. */
 
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -39,7 +39,7 @@ export const enter = (node: Node): string[] => [
   `--mount=${mountNamespace(node)}`,
 ];
 
-/** Directories of the machine that every node has for itself; `/run` is one too, in memory. */
+/** Directories of which every node has its own; it also has its own `/run`, in memory. */
 export const ownDirectories = ["var", "opt", "srv", "mnt", "tmp"];
 
 /** Text of containerd's configuration (format version 2, containerd 1.6). */
@@ -55,7 +55,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "registry.k8s.io/pause:${pauseVersion}"
   disable_apparmor = true
-  # Without CAP_SYS_RESOURCE runc dies when it lowers oom_score_adj.
+  # Without CAP_SYS_RESOURCE, runc fails when it lowers oom_score_adj.
   restrict_oom_score_adj = ${!machine.canLowerOomScore}
 
   [plugins."io.containerd.grpc.v1.cri".containerd]
@@ -101,7 +101,7 @@ export function kubeletConfig(node: Node, machine: Machine): object {
     resolvConf: state("resolv.conf"),
     failSwapOn: false,
     oomScoreAdj: machine.canLowerOomScore ? -999 : 0,
-    // The disk is the machine's: its other content must not evict pods or their images. Age removes an image, by itself.
+    // Other files on the machine's disk must not evict pods or their images. Images are removed by age instead.
     imageGCHighThresholdPercent: 100,
     imageMaximumGCAge: `${keptImageDays * 24}h`,
     evictionHard: {
@@ -113,7 +113,7 @@ export function kubeletConfig(node: Node, machine: Machine): object {
     containerLogMaxSize: "20Mi",
     containerLogMaxFiles: 3,
     shutdownGracePeriod: "0s",
-    // How soon a pod sees a changed ConfigMap; the default is a minute.
+    // This is how soon a pod sees a changed ConfigMap. The default is one minute.
     syncFrequency: "10s",
   };
 }
@@ -129,7 +129,7 @@ export function kubeProxyConfig(node: Node): object {
     clientConnection: { kubeconfig: state("kubeconfig", "kube-proxy.yaml") },
     healthzBindAddress: `${node.address}:10256`,
     metricsBindAddress: "127.0.0.1:10249",
-    // A network namespace may not change the machine's conntrack table.
+    // From inside a network namespace, the machine's conntrack table cannot be changed.
     conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: "0s", tcpCloseWaitTimeout: "0s" },
     oomScoreAdj: 0,
   };
@@ -141,7 +141,7 @@ interface CniConfig {
   plugins: ({ type: string } & Record<string, unknown>)[];
 }
 
-/** Pod network of a node: a routed veth per pod, so that Service traffic always passes the node's own tables. */
+/** Pod network of a node. Each pod has a routed veth, so that Service traffic always passes the node's own iptables. */
 export function cniConfig(node: Node): CniConfig {
   return {
     cniVersion: "0.4.0",
@@ -159,8 +159,8 @@ export function cniConfig(node: Node): CniConfig {
 }
 
 /**
- * Writes the pod network's configuration, and keeps behind it what others have chained, such as the mesh's plugin:
- * pods that start without that one stay outside the mesh's redirection and never become ready.
+ * Writes the pod network's configuration, and keeps plugins that others have appended, such as the mesh's. Pods that start
+ * without the mesh's plugin get no redirection and never become ready.
  */
 export function writeCniConfig(path: string, own: CniConfig): void {
   const found = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as CniConfig) : undefined;
@@ -171,8 +171,8 @@ export function writeCniConfig(path: string, own: CniConfig): void {
 }
 
 /**
- * The mirror settings of one registry. It is its own `server` too: that is what containerd falls back to, and otherwise
- * whoever owns a name on the registry itself would be asked for an image that the mirror lacks.
+ * The mirror settings of one registry. The mirror is also the `server`, to which containerd falls back. Otherwise it would
+ * ask the real registry for an image that the mirror lacks, and get one from whoever owns the name there.
  */
 export const registryHosts = (name: string): string => {
   const mirror = `http://${registryAddress}/v2/${name}`;
@@ -188,7 +188,7 @@ override_path = true
 
 const readyMark = "/run/logging-platform-node";
 
-/** Shell that turns a fresh mount namespace into a node's; runs inside it once. */
+/** A shell script that turns a fresh mount namespace into a node's. It runs once inside it. */
 export function mountScript(node: Node): string {
   const own = files(node);
   const covered = ownDirectories.some((directory) => stateDirectory.startsWith(`/${directory}/`));
@@ -198,7 +198,7 @@ export function mountScript(node: Node): string {
     `chmod 1777 ${own}/tmp`,
     `mkdir -p ${own}/var/lib/kubelet ${own}/var/log/pods ${own}/var/log/containers ${own}/var/tmp`,
     `ln -sfn /run ${own}/var/run`,
-    // The state directory stays in sight below the node's own directories.
+    // The state directory stays visible below the node's own directories.
     ...(covered
       ? [`mkdir -p ${own}${stateDirectory}`, `mount --bind ${stateDirectory} ${own}${stateDirectory}`]
       : []),
@@ -207,7 +207,7 @@ export function mountScript(node: Node): string {
     "mkdir -p /run/netns /run/lock",
     "mount --bind /var/lib/kubelet /var/lib/kubelet",
     "mount --make-rshared /var/lib/kubelet",
-    // Last, so that a namespace whose making was interrupted is not taken for a node's.
+    // This comes last, so that a namespace that is only half made does not pass for a node's.
     `touch ${readyMark}`,
   ].join("\n");
 }
@@ -226,7 +226,7 @@ async function ensureMountNamespace(node: Node): Promise<void> {
   await run("unshare", [`--mount=${pin}`, "--propagation", "private", "sh", "-c", mountScript(node)]);
 }
 
-/** Makes a node's namespaces, cgroups, file system and configuration, or completes what is missing of them. */
+/** Creates a node's namespaces, cgroups, file system and configuration, or those of them that are missing. */
 export async function ensureNode(node: Node): Promise<void> {
   const machine = inspectMachine();
   createCgroup(node.name);
@@ -249,7 +249,7 @@ export async function ensureNode(node: Node): Promise<void> {
   writeIfChanged(etc("kubelet.yaml"), JSON.stringify(kubeletConfig(node, machine), null, 2));
   writeIfChanged(etc("kube-proxy.yaml"), JSON.stringify(kubeProxyConfig(node), null, 2));
   writeCniConfig(files(node, "opt/cni/net.d/10-pods.conflist"), cniConfig(node));
-  // Its volumes are open to every user, so that nobody but root may pass. A node of an earlier version has it open too.
+  // Every user may write to the volumes, so only root may enter the directory above. An older version left it open.
   const volumes = files(node, "opt/local-path-provisioner");
   mkdirSync(volumes, { recursive: true });
   chmodSync(volumes, 0o700);
@@ -261,12 +261,12 @@ export async function ensureNode(node: Node): Promise<void> {
   await ensureMountNamespace(node);
 }
 
-/** Writes what a node's components sign in with. */
+/** Writes the kubeconfigs of a node's components. */
 export function writeNodeKubeconfigs(node: Node): void {
   for (const user of [`kubelet-${node.name}`, "kube-proxy", "kube-router"]) writeKubeconfig(user);
 }
 
-/** Makes the nodes pull an image again that was rebuilt under a tag they may know. */
+/** Makes the nodes pull an image again that was rebuilt under a tag that they may already have. */
 export async function forgetImage(reference: string): Promise<void> {
   for (const node of nodes) {
     if (existsSync(mountNamespace(node))) {
@@ -283,10 +283,10 @@ export async function forgetImage(reference: string): Promise<void> {
   }
 }
 
-/** The name of the program that enforces NetworkPolicies on a node. It ends again and again until it has rights. */
+/** The name of the program that enforces NetworkPolicies on a node. It exits and restarts until its permissions exist. */
 export const policyProgram = (node: Node): string => `${node.name}-kube-router`;
 
-/** The programs that make a node, to be supervised. */
+/** The programs of a node, for the supervisor. */
 export function nodePrograms(node: Node): Program[] {
   const etc = (name: string): string => state("config", node.name, name);
   const bin = (name: string): string => state("bin", name);
@@ -323,7 +323,7 @@ export function nodePrograms(node: Node): Program[] {
     },
     {
       name: policyProgram(node),
-      // Of what it can do, the policies alone: routes are network.ts', Services kube-proxy's.
+      // It only enforces policies: network.ts makes the routes, and kube-proxy handles Services.
       command: [
         ...[...enter(node), bin("kube-router"), "--run-firewall=true", "--run-router=false"],
         ...["--run-service-proxy=false", "--run-loadbalancer=false", "--metrics-port=0", "--health-port=0"],

@@ -1,13 +1,13 @@
-/** Which directories are the platform's own: what it fills, and what destroy may remove. */
+/** Says which directories belong to the platform: it may fill them, and destroy may remove them. */
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
 import { cacheDirectory, stateDirectory } from "./layout.ts";
 
-/** The file that says so. */
+/** The file that marks such a directory. */
 const marker = ".logging-platform";
 
-/** What lies in the directories of a platform of an earlier version, which made no such file. */
+/** Names in the directories of an older platform, which made no such file. */
 const known = new Set([
   ...[
     "backup",
@@ -26,15 +26,15 @@ const known = new Set([
   ...["containers", "go-build", "go-mod", "images", "registry", "sources"],
 ]);
 
-/** True for a directory that the platform made or may take: marked, empty, or with nothing in it but what the platform makes. */
+/** True for a directory that the platform made or may take: it is missing, marked, or has only files of the platform. */
 export function isOwn(directory: string): boolean {
   if (!existsSync(directory) || existsSync(join(directory, marker))) return true;
   return readdirSync(directory).every((name) => known.has(name) || name.startsWith("istioctl-"));
 }
 
 /**
- * Refuses a directory that holds somebody's things.
- * @throws Failure naming it and what is in it
+ * Refuses a directory that holds somebody else's files.
+ * @throws Failure that names the directory and some of these files
  */
 export function requireOwn(directory: string, variable: string): void {
   if (isOwn(directory)) return;
@@ -46,9 +46,9 @@ export function requireOwn(directory: string, variable: string): void {
 }
 
 /**
- * Makes the platform's directories, the state directory closed to everybody but root: logs, configuration and the nodes' file
- * systems lie in it, among these volumes that any user may write. Pods and nodes see what is theirs by mounts, which do not
- * ask the directories above.
+ * Creates the platform's directories. Only root can enter the state directory, which holds logs, configuration and the nodes'
+ * file systems, with volumes that any user may write to. Pods and nodes see their parts through mounts, for which the
+ * permissions of the directories above do not matter.
  */
 export function ensureOwnDirectories(): void {
   const directories = { STATE_DIR: stateDirectory, CACHE_DIR: cacheDirectory };

@@ -1,12 +1,12 @@
-/** Debian packages that the embedded cluster stands on. */
+/** Debian packages that the embedded cluster needs. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Failure } from "../../../lib/failure.ts";
 import { run, succeeds } from "../../../lib/process.ts";
 import { progress } from "../../../lib/progress.ts";
 
 /**
- * Package name → a file that it brings, by which it is known to be there; several where another package brings the same
- * program elsewhere, as Docker's containerd.io has runc in /usr/bin.
+ * Package name → a file that shows whether the package is installed. There are several if another package has the same
+ * program in another place: Docker's containerd.io has runc in /usr/bin.
  */
 const packages: Record<string, string | string[]> = {
   buildah: "/usr/bin/buildah",
@@ -19,7 +19,7 @@ const packages: Record<string, string | string[]> = {
   git: "/usr/bin/git",
   haproxy: "/usr/sbin/haproxy",
   iproute2: "/usr/sbin/ip",
-  // kube-router keeps the addresses of a policy's pods in sets.
+  // kube-router keeps the addresses of a policy's pods in IP sets.
   ipset: "/usr/sbin/ipset",
   iptables: "/usr/sbin/iptables",
   mmdebstrap: "/usr/bin/mmdebstrap",
@@ -29,10 +29,10 @@ const packages: Record<string, string | string[]> = {
   "util-linux": "/usr/bin/nsenter",
 };
 
-/** Packages whose service starts with the machine; here their programs run under the platform's supervisor. */
+/** Packages whose service starts with the machine. Here the platform's supervisor runs their programs. */
 const daemons = ["containerd", "docker-registry", "haproxy", "supervisor"];
 
-/** The packages whose file is not there. */
+/** The packages whose file is missing. */
 export const missingPackages = (exists: (path: string) => boolean = existsSync): string[] =>
   Object.entries(packages)
     .filter(([, files]) => ![files].flat().some(exists))
@@ -40,7 +40,7 @@ export const missingPackages = (exists: (path: string) => boolean = existsSync):
 
 const apt = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
 
-/** How apt-get installs packages: where one conflicts with what is there, it fails and removes nothing. */
+/** Arguments with which apt-get installs packages. If one conflicts with an installed package, it fails and removes nothing. */
 export const installArguments = (names: string[]): string[] => [
   ...apt,
   ...["install", "-y", "--no-install-recommends", "--no-remove"],
@@ -48,8 +48,8 @@ export const installArguments = (names: string[]): string[] => [
 ];
 
 /**
- * Installs what is missing, without starting any daemon and without removing anything.
- * @throws Failure where apt is not there or fails
+ * Installs the missing packages, without starting any daemon or removing anything.
+ * @throws Failure if apt-get is missing or fails
  */
 export async function installPackages(): Promise<void> {
   const missing = missingPackages();
@@ -57,13 +57,13 @@ export async function installPackages(): Promise<void> {
   if (!existsSync("/usr/bin/apt-get")) {
     throw new Failure(
       `missing programs and no apt-get to install them: ${missing.join(" ")}`,
-      `use a machine with Debian (or bring these packages there: ${missing.join(" ")})`,
+      `use a machine with Debian (or install these packages: ${missing.join(" ")})`,
     );
   }
   progress(`installing ${missing.length} Debian packages`);
   const policy = "/usr/sbin/policy-rc.d";
   const ours = "#!/bin/sh\n# no daemon starts while logging-platform installs packages\nexit 101\n";
-  // A killed run leaves our own file behind; anybody else's stays untouched.
+  // A killed run may have left our own file behind. A file of anybody else stays untouched.
   const keep = existsSync(policy) && readFileSync(policy, "utf8") !== ours;
   if (!keep) writeFileSync(policy, ours, { mode: 0o755 });
   try {
@@ -73,7 +73,7 @@ export async function installPackages(): Promise<void> {
       await run("apt-get", [...apt, "update"], { env });
       await run("apt-get", install, { env });
     }
-    // Enabled by their packages, they would take our ports at the next start of the machine.
+    // Their packages enable them, and they would take our ports when the machine starts next.
     const units = daemons.filter((name) => missing.includes(name));
     await succeeds("systemctl", ["disable", ...units], { quiet: false });
   } finally {

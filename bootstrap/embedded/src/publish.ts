@@ -1,4 +1,4 @@
-/** Handing the checkout's commits to the platform's Git server, as a remote like any other. */
+/** Pushes the checkout's commits to the platform's Git server, which is an ordinary remote. */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { kubectlCommand } from "../../../lib/cluster/kubectl.ts";
 import { Failure, until } from "../../../lib/failure.ts";
@@ -15,7 +15,7 @@ const git = new Git(repository);
 /** Git settings under which pushes to the platform carry their credentials. */
 export const gitCredentialSettings = (gitURL: string): Record<string, string> => ({
   [`credential.${new URL(gitURL).origin}.helper`]: `store --file=${credentialFile()}`,
-  // The helper must neither hand out nor keep anybody else's password for this address.
+  // The helper must neither hand out nor store anybody else's password for this address.
   [`credential.${new URL(gitURL).origin}.username`]: "platform",
 });
 
@@ -31,9 +31,9 @@ export function writeGitCredentials(gitURL: string): void {
 }
 
 /**
- * Adds the remote `platform` and pushes HEAD to the branch that the cluster follows, never by force.
- * @returns the commit that this branch is at afterwards
- * @throws Failure where the two have diverged
+ * Adds the remote `platform` and pushes HEAD, without force, to the branch that the cluster follows.
+ * @returns the commit at the tip of this branch afterwards
+ * @throws Failure if the two have diverged
  */
 export async function publish(gitURL: string): Promise<string> {
   writeGitCredentials(gitURL);
@@ -52,7 +52,10 @@ export async function publish(gitURL: string): Promise<string> {
   for (const [name, value] of Object.entries(gitCredentialSettings(gitURL)))
     await git.run("config", name, value);
   if (await git.isShallow())
-    throw new Failure("this clone is shallow: a server cannot take half a history", "git fetch --unshallow");
+    throw new Failure(
+      "this clone is shallow: the platform's Git server needs the whole history",
+      "git fetch --unshallow",
+    );
   await git.run("fetch", "--quiet", "--prune", remote);
   const branch = await followedBranch(git, remote);
   const head = await git.run("rev-parse", "HEAD");
@@ -63,7 +66,7 @@ export async function publish(gitURL: string): Promise<string> {
   if (theirs && (await git.isAncestor(head, theirs))) {
     const ahead = await git.run("rev-list", "--count", `${head}..${theirs}`);
     note(
-      `the platform is ${ahead} commits ahead of this checkout and stays there; to follow: git pull ${remote} ${branch}`,
+      `the platform is ${ahead} commits ahead of this checkout and is left unchanged; to follow: git pull ${remote} ${branch}`,
     );
     return theirs;
   }
@@ -77,10 +80,10 @@ export async function publish(gitURL: string): Promise<string> {
   return head;
 }
 
-/** Takes remote and settings out of the checkout again. */
+/** Removes the remote and its settings from the checkout. */
 export async function unpublish(gitURL: string): Promise<void> {
   if (!existsSync(repository)) return;
-  // Where they are gone already there is nothing to take out.
+  // Both commands fail if there is nothing to remove.
   await git.try("remote", "remove", remote);
   await git.try("config", "--remove-section", `credential.${new URL(gitURL).origin}`);
   rmSync(credentialFile(), { force: true });

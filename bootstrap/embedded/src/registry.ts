@@ -1,6 +1,6 @@
 /**
- * The local registry (CNCF distribution, from Debian): the mirror that both nodes pull from. Two programs share one store:
- * everybody may pull from the one on the bridge, which takes no change, and root alone has the password of the other.
+ * The local registry (CNCF distribution, from Debian) is the mirror that both nodes pull from. Two programs share one store:
+ * the one on the bridge is read-only and everybody may pull from it; the other takes pushes, and only root has its password.
  */
 
 import { createHash } from "node:crypto";
@@ -18,10 +18,10 @@ import { type Program, programStates, superviseAlso, supervisorRuns, waitForProg
 
 const user = "platform";
 
-/** The file with the login for pushes, as buildah and `npm run release` read it. */
+/** The file with the login for pushes, in the format that buildah and `npm run release` read. */
 export const loginFile = (): string => state("secrets", "registry-login.json");
 
-/** A password as docker-registry takes it: bcrypt, by the crypt(3) of Debian. The same each time, so that nothing restarts. */
+/** The bcrypt hash that docker-registry needs, by Debian's crypt(3). It is the same each time, so that nothing restarts. */
 async function passwordHash(password: string): Promise<string> {
   const digest = createHash("sha256").update(`salt of ${password}`).digest("base64");
   const salt = `${digest.replace(/[+/=]/g, ".").slice(0, 21)}u`;
@@ -60,7 +60,7 @@ export function registrySettings(users: string): { pull: object; push: object } 
   };
 }
 
-/** Both registries as programs to be supervised; their content is part of the build cache. */
+/** Both registries as programs for the supervisor. Their content is part of the build cache. */
 export async function registryPrograms(): Promise<Program[]> {
   mkdirSync(cache("registry"), { recursive: true });
   const users = await writeLogin();
@@ -70,7 +70,7 @@ export async function registryPrograms(): Promise<Program[]> {
     writeIfChanged(file, JSON.stringify(settings));
     return {
       name,
-      // It takes every variable that begins with REGISTRY_ for a setting, and such are in the shell of `./deploy.sh env`.
+      // It takes each variable REGISTRY_* as a setting, and `./deploy.sh env` puts such variables into the shell.
       command: ["env", "--ignore-environment", "/usr/bin/docker-registry", "serve", file],
       inputs: [file, ...(settings === push ? [users] : [])],
     };
@@ -78,8 +78,8 @@ export async function registryPrograms(): Promise<Program[]> {
 }
 
 /**
- * What the mirror holds under an image's name, given as `docker.io/library/node:24`: its digest. Undefined where it has none or
- * cannot say, as after a disk was full: what is pushed then is whole again.
+ * The digest that the mirror has for an image's name, such as `docker.io/library/node:24`. It is undefined if the mirror has
+ * none or cannot answer, for example after a full disk. A new push repairs that.
  */
 export async function mirrorDigest(
   reference: string,
@@ -89,13 +89,13 @@ export async function mirrorDigest(
   return answer.state === "there" ? answer.digest : undefined;
 }
 
-/** Starts the registries where they do not answer yet, with the network they listen on. */
+/** Starts the registries, and the network they listen on, unless they already answer. */
 export async function ensureRegistry(): Promise<void> {
   await ensureNetwork();
   const programs = await registryPrograms();
   const names = programs.map(({ name }) => name);
   if (!((await ours(names)) && (await answers()))) await superviseAlso(programs);
-  // Whatever else listens there keeps ours from running, and is never asked.
+  // If another program listens there, ours cannot run, and this wait fails before the other one is asked.
   await waitForPrograms(names);
   await until(
     "registry",

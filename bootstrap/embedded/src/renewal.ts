@@ -1,4 +1,4 @@
-/** Renewing certificates of a platform that runs, and telling Prometheus when they end. */
+/** Renews the certificates of a running platform, and tells Prometheus when they expire. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
@@ -9,32 +9,32 @@ import { nodes, state } from "./layout.ts";
 import { nodePrograms, writeNodeKubeconfigs } from "./node.ts";
 import { superviseAlso } from "./supervisor.ts";
 
-/** Where a node's exporter reads metrics that others write, as the machine has it. */
+/** The directory, as a path on the machine, from which a node's exporter reads metrics that others write. */
 export const metricsDirectory = (node: string): string => state("nodes", node, "var/lib/node-exporter");
 
 /** Name of the metric; prometheusrule-control-plane.yaml alerts on it. */
 const metric = "logging_platform_certificate_expiry_timestamp_seconds";
 
 /**
- * Renews the cluster's own certificates that are due and restarts what uses them, one program after the other. What runs
- * in pods goes on meanwhile; the API server is away for up to a minute and a half.
+ * Renews the cluster's own certificates that are due, and restarts the programs that use them one after the other.
+ * Pods keep running meanwhile. The API server is unavailable for up to a minute and a half.
  * @returns the names of the certificates that were renewed
  */
 export async function renewCertificates(): Promise<string[]> {
   const renewed = await prepareControlPlane();
   for (const node of nodes) writeNodeKubeconfigs(node);
-  // Also what was renewed by a run that was killed before it restarted anything: its inputs have changed all the same.
+  // This also restarts programs after a killed run that had renewed certificates only: their inputs have changed.
   await superviseAlso([...controlPlanePrograms(), ...nodes.flatMap(nodePrograms)]);
   publishCertificateEnds();
   return renewed;
 }
 
-/** Tells Prometheus, by the nodes' exporters, when the certificates of the state directory end. */
+/** Tells Prometheus, through the nodes' exporters, when the certificates in the state directory expire. */
 export function publishCertificateEnds(): void {
   writeMetrics("platform", certificateEnds());
 }
 
-/** Renews the certificate of Argo CD's parts where it is due, and restarts those. @returns what was restarted */
+/** Renews Argo CD's internal certificate if it is due, and restarts its components. @returns what was restarted */
 export async function renewRepoServerTls(): Promise<string[]> {
   const restarted = await ensureRepoServerTls(kubectlQuietly);
   const end = await repoServerTlsEnd(kubectlQuietly);
@@ -42,7 +42,7 @@ export async function renewRepoServerTls(): Promise<string[]> {
   return restarted;
 }
 
-/** When each certificate of the state directory ends, by its name. */
+/** The time at which each certificate in the state directory expires, by name. */
 export function certificateEnds(): Record<string, Date> {
   const directory = state("pki");
   if (!existsSync(directory)) return {};
@@ -55,7 +55,7 @@ export function certificateEnds(): Record<string, Date> {
   );
 }
 
-/** Text in Prometheus' format: when each certificate ends, in seconds of Unix time. */
+/** Text in Prometheus' format that says when each certificate expires, in seconds of Unix time. */
 export function metricsText(ends: Record<string, Date>): string {
   const samples = Object.entries(ends)
     .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -63,12 +63,12 @@ export function metricsText(ends: Record<string, Date>): string {
   return `# HELP ${metric} When a certificate of the platform ends.\n# TYPE ${metric} gauge\n${samples.join("")}`;
 }
 
-// Every node has them: one may be away.
+// The metrics are written for every node, because one may be down.
 function writeMetrics(name: string, ends: Record<string, Date>): void {
   for (const node of nodes) {
     const directory = metricsDirectory(node.name);
     mkdirSync(directory, { recursive: true });
-    // Read by a user of its own, and never half a file.
+    // The exporter runs as another user, and must never see a half-written file.
     const fresh = join(directory, `${name}.fresh`);
     writeFileSync(fresh, metricsText(ends), { mode: 0o644 });
     renameSync(fresh, join(directory, `${name}.prom`));

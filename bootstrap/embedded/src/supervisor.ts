@@ -1,4 +1,4 @@
-/** Supervision by supervisord: one program per component, restarted with growing delays, its log rotated by size. */
+/** Runs each component under supervisord, which restarts it with growing delays and rotates its log by size. */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { Failure, until } from "../../../lib/failure.ts";
@@ -9,7 +9,7 @@ import { nodes, state } from "./layout.ts";
 export interface Program {
   name: string;
   command: string[];
-  /** Files whose change restarts the program. */
+  /** The program is restarted if one of these files changes. */
   inputs: string[];
   /** Seconds between SIGTERM and SIGKILL. */
   stopSeconds?: number;
@@ -19,7 +19,7 @@ const configuration = (): string => state("supervisor", "supervisord.conf");
 const socket = (): string => state("supervisor", "supervisord.sock");
 const pidFile = (): string => state("supervisor", "supervisord.pid");
 
-/** Large files are known by identity: a tool is replaced by renaming, which changes its inode. */
+/** A digest of the files' content. A large file counts by its size and time, which change when a tool is replaced. */
 function digest(files: string[]): string {
   const hash = createHash("sha256");
   for (const file of files) {
@@ -31,7 +31,7 @@ function digest(files: string[]): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Quotes an argument for supervisord, whose parser takes a blank and a semicolon for a comment even inside quotes. */
+/** Quotes an argument for supervisord. Its parser starts a comment at a space and a semicolon, even inside quotes. */
 function quote(argument: string): string {
   if (/\s[;#]|\n/.test(argument)) throw new Failure(`supervisord would cut the argument ${argument}`);
   const plain = /^[\w@%+=:,./!-]+$/.test(argument);
@@ -87,7 +87,7 @@ const control = (args: string[], accept: number[] = []): Promise<string> =>
 export const controlProgram = (verb: "stop" | "start", name: string): Promise<string> =>
   control([verb, name]);
 
-/** True when the supervisor answers. */
+/** True if the supervisor answers. */
 export const supervisorRuns = (): Promise<boolean> =>
   succeeds("supervisorctl", ["-c", configuration(), "pid"]);
 
@@ -100,7 +100,7 @@ export const otherSections = (text: string, names: string[]): string[] =>
     .slice(1)
     .filter((section) => !names.some((name) => section.startsWith(`[program:${name}]`)));
 
-/** As `supervise`, but what runs besides goes on. */
+/** Does the same as `supervise`, but leaves other programs running. */
 export async function superviseAlso(programs: Program[]): Promise<void> {
   const names = programs.map(({ name }) => name);
   const others = (await supervisorRuns()) ? otherSections(present(), names) : [];
@@ -108,8 +108,8 @@ export async function superviseAlso(programs: Program[]): Promise<void> {
 }
 
 /**
- * Brings the running programs to the given list: starts the supervisor where it is not there, restarts what changed.
- * @throws Failure when it does not answer within 20 s
+ * Makes the running programs match the given list: starts the supervisor if needed, and restarts changed programs.
+ * @throws Failure if the supervisor does not answer within 20 s
  */
 export async function supervise(programs: Program[]): Promise<void> {
   await bringTo(supervisorConfig(programs));
@@ -121,12 +121,12 @@ async function bringTo(text: string): Promise<void> {
   if (present() !== text) writeFileSync(configuration(), text);
   if (await supervisorRuns()) {
     await control(["update"]);
-    // Whoever stopped one for a while may have been killed before it started that again.
+    // A process that stopped a program for a while may have been killed before it could start it again.
     for (const [name, state] of Object.entries(await programStates()))
       if (state === "STOPPED") await controlProgram("start", name);
     return;
   }
-  // Without its supervisor a component is an orphan that holds ports; containers come back with their kubelet.
+  // Without the supervisor a component is an orphan that still holds its ports. The kubelet restarts the containers.
   for (const group of ["system", ...nodes.map((node) => node.name)]) await killAll(group);
   createCgroup("system");
   const enterCgroup = entrances("system")

@@ -1,4 +1,4 @@
-/** The program that does the platform's upkeep: it lives in the state directory, and needs no checkout and nobody's Node. */
+/** The program that does the platform's upkeep. It needs nothing but the state directory: no checkout, and no Node. */
 import { copyFileSync, existsSync, mkdirSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
@@ -12,13 +12,13 @@ const bundle = (): string => state("upkeep", "upkeep.mjs");
 const script = (): string => state("upkeep", "upkeep.sh");
 const node = (): string => state("upkeep", "node");
 
-/** Seconds from one look to the next. */
+/** Seconds from one run of the upkeep to the next. */
 const pause = 300;
 
-/** The lock of deploy.sh: upkeep and a run of that change the same files. */
+/** The lock of deploy.sh. Upkeep takes it too, because both change the same files. */
 export const deployLock = "/run/logging-platform.lock";
 
-/** Bundles the code, copies the Node that runs now, and returns the program, to be supervised. */
+/** Bundles the code, copies the current Node, and returns the program for the supervisor. */
 export async function upkeepProgram(): Promise<Program> {
   mkdirSync(state("upkeep"), { recursive: true, mode: 0o700 });
   const { outputFiles } = await build({
@@ -33,7 +33,7 @@ export async function upkeepProgram(): Promise<Program> {
   return { name: "upkeep", command: ["sh", script()], inputs: [script(), bundle(), node()] };
 }
 
-/** Shell that waits and looks, for ever. Where deploy.sh is at work it does not look this time. */
+/** A shell script that runs the upkeep again and again. It skips a turn while deploy.sh runs. */
 export function upkeepScript(): string {
   const environment = [
     ...[`STATE_DIR=${stateDirectory}`, `CACHE_DIR=${cacheDirectory}`, "DEPLOY_LOG=/dev/stdout", "HOME=/root"],
@@ -45,7 +45,7 @@ export function upkeepScript(): string {
   const command = ["env", "--ignore-environment", ...environment, node(), bundle()].map(quoted).join(" ");
   return `exec 9>>${deployLock}
 while :; do
-  # First the pause: whoever starts this has just looked.
+  # The pause comes first, because whoever starts this has just done the upkeep.
   sleep ${pause} 9>&-
   flock --nonblock 9 || continue
   echo $$ >${deployLock}
@@ -55,7 +55,7 @@ done
 `;
 }
 
-// Whoever raises or removes the machine's Node takes nothing from what runs.
+// With a copy, the upkeep still runs after somebody upgrades or removes the machine's Node.
 function copyNode(): void {
   const [from, to] = [statSync(process.execPath), existsSync(node()) ? statSync(node()) : undefined];
   if (to && to.size === from.size && to.mtimeMs >= from.mtimeMs) return;

@@ -1,6 +1,6 @@
-/** What the platform does by itself from time to time: upkeep-program.ts says how this is started, bundled into one file. */
+/** The platform's regular upkeep. upkeep-program.ts bundles this into one file and says how it is started. */
 
-// Before all that reads certificates: a bundle keeps this order.
+// This must be loaded before the code that reads certificates. A bundle keeps this order.
 import "reflect-metadata";
 import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { note } from "../../../lib/progress.ts";
@@ -10,9 +10,9 @@ import { renewCertificates, renewRepoServerTls } from "./renewal.ts";
 
 interface Task {
   name: string;
-  /** Hours that pass before it is done again; 0 means each time. */
+  /** Hours until the task is due again; 0 means every time. */
   hours: number;
-  /** What it says was done, a line each. */
+  /** Does the task and returns what was done, one line for each thing. */
   run: () => Promise<string[]>;
 }
 
@@ -24,7 +24,7 @@ const tasks: Task[] = [
 
 const stamp = (index: number): string => state("upkeep", `done-${index}`);
 
-/** True where a task was not done well for so many hours. */
+/** True if a task has not succeeded within the given hours. */
 function isDue(index: number, hours: number): boolean {
   if (!existsSync(stamp(index))) return true;
   return Date.now() - statSync(stamp(index)).mtimeMs >= hours * 3_600_000;
@@ -37,7 +37,7 @@ for (const [index, { name, hours, run }] of tasks.entries()) {
     for (const what of await run()) note(`${new Date().toISOString()} ${name}: ${what}`);
     writeFileSync(stamp(index), "");
   } catch (error) {
-    // The others are done all the same, and this one the next time.
+    // The other tasks still run, and this one is tried again the next time.
     note(`${new Date().toISOString()} ${error instanceof Error ? error.message : String(error)}`);
     process.exitCode = 1;
   }

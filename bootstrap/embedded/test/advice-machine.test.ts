@@ -1,4 +1,4 @@
-/** What the embedded cluster says is next where a machine is in trouble, done in that trouble, on a machine of its own. */
+/** Follows the advice of the embedded cluster for a machine in trouble, in that state, in namespaces of its own. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,16 +8,16 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hierarchies } from "../src/cgroups.ts";
 import { repository } from "../src/layout.ts";
 
-// A cgroup's name is seen by the whole machine.
+// The name of a cgroup is visible on the whole machine.
 const group = `advice-${process.pid}`;
 const directory = mkdtempSync(join(tmpdir(), "advice machine "));
 const groups: string[] = [];
 
-/** Whether namespaces and a cgroup of their own can be made here: root can, but not in every container. */
+/** True if namespaces and a cgroup can be created here. Root can do that, but not in every container. */
 function canMake(): boolean {
   try {
     execFileSync("unshare", ["--mount", "--pid", "--net", "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
-    // A new cpuset would have to be told its processors first.
+    // A new cpuset would need its processors first.
     const [hierarchy = ""] = hierarchies().filter((path) => !path.endsWith("cpuset"));
     groups.push(join(hierarchy, group));
     mkdirSync(join(hierarchy, group));
@@ -28,8 +28,8 @@ function canMake(): boolean {
 }
 
 /**
- * Namespaces with one cgroup hierarchy, whose root is a group of the test: what looks for the platform's processes, mounts
- * and links finds none but the test's, and takes none of a platform that runs beside it.
+ * Namespaces with one cgroup hierarchy, whose root is a group of the test. Code that looks for the platform's processes, mounts
+ * and links finds only the test's, and does not touch a platform that runs on the same machine.
  */
 const ownMachine = `
 mount --make-rprivate / && mkdir -p "$TMPDIR/group" && mount --bind "$1" "$TMPDIR/group" &&
@@ -60,7 +60,7 @@ async function followedIn(trouble: string): Promise<Told> {
   return JSON.parse(stdout) as Told;
 }
 
-/** Takes a group away with those below it; their processes ended with their namespace. */
+/** Removes a group with those below it. Their processes ended with their namespace. */
 function remove(path: string): void {
   for (const entry of readdirSync(path, { withFileTypes: true }))
     if (entry.isDirectory()) remove(join(path, entry.name));
@@ -77,7 +77,7 @@ afterAll(() => {
 describe.skipIf(!makes)("next is shown,", () => {
   it("where a process does not end, in what state it is", async () => {
     const { message, all } = await followedIn("a process that does not end");
-    expect(message).toBe("processes that do not end: 1");
+    expect(message).toBe("processes did not end: 1");
     expect(all).toMatch(/^ *1 +S\S* +sh -c /m);
   });
 

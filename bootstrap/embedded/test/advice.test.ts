@@ -1,4 +1,4 @@
-/** What the embedded cluster says is next, done where it is said, with a kubectl that only writes down what it is asked. */
+/** Follows the advice of the embedded cluster in the state in which it is given. kubectl is a stub that records its calls. */
 import {
   cpSync,
   existsSync,
@@ -18,7 +18,7 @@ import { follow } from "../../../lib/test/follow.ts";
 import { failureOf, Shop } from "../../../tools/test/shop.ts";
 import { kubectl, waitForWorkloads } from "../../src/kubectl.ts";
 
-// Read when the modules are loaded; with a blank, as a person's directory may have.
+// The modules read this when they are loaded. It contains a space, as a person's directory may.
 const directory = vi.hoisted(() => {
   const made = `${process.env.TMPDIR ?? "/tmp"}/the state ${process.pid}`;
   Object.assign(process.env, { STATE_DIR: made, CACHE_DIR: made, DEPLOY_LOG: `${made}/log/deploy.log` });
@@ -36,7 +36,7 @@ const { waitForPrograms } = await import("../src/supervisor.ts");
 
 const asked = (): string[] =>
   existsSync(state("asked")) ? readFileSync(state("asked"), "utf8").trim().split("\n") : [];
-/** The cluster's kubectl and the logs of its parts. */
+/** Makes the cluster's kubectl and the logs of its components. */
 function furnish(code: number): void {
   rmSync(directory, { recursive: true, force: true });
   for (const name of ["bin", "log", "kubeconfig", "secrets"]) mkdirSync(state(name), { recursive: true });
@@ -50,7 +50,7 @@ let cluster: InstanceType<typeof EmbeddedCluster>;
 beforeEach(() => {
   furnish(1);
   vi.stubEnv("WAIT_SECONDS", "0");
-  // What the cluster sets for the programs that it runs ends with the test.
+  // The cluster sets these variables for the programs that it runs. They are restored after the test.
   for (const name of ["KUBECONFIG", "KUBE_CONTEXT", "KUBECTL"]) vi.stubEnv(name, undefined);
   vi.stubEnv("PATH", process.env.PATH);
   cluster = new EmbeddedCluster({});
@@ -58,7 +58,7 @@ beforeEach(() => {
 afterEach(() => vi.unstubAllEnvs());
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-/** Fails, then does what is next in a shell that knows nothing of this cluster. */
+/** Waits for a failure, and then follows its advice in a shell that knows nothing about this cluster. */
 async function followed(work: Promise<unknown>) {
   const { next } = await failureOf(work);
   furnish(0);
@@ -96,7 +96,7 @@ describe("a hint for a log names one that is there", () => {
   it.each([
     ["the API server", () => waitForApiServer(), "kube-apiserver"],
     ["the nodes", () => waitForNodes(["node1"], new Date()), "node1-kubelet"],
-    // supervisorctl itself fails: it is not known which program does not run.
+    // supervisorctl itself fails, so it is unknown which program is not running.
     ["the supervisor", () => waitForPrograms(["etcd"]), "supervisord"],
   ])("of %s", async (_, wait, name) => {
     expect(await followed(wait())).toMatchObject({ exitCode: 0, all: `what ${name} said` });
@@ -134,7 +134,7 @@ describe("doctor", () => {
 });
 
 it("a build of Argo CD's pages that leaves none shows what was built", async () => {
-  // Fetches what snapshot.json names, empty, and a webpack that builds another page.
+  // This npm makes empty files for those in snapshot.json, and a webpack that builds another page.
   const npm = `#!${process.execPath}
 const { mkdirSync, readFileSync, writeFileSync } = require("node:fs");
 const { dirname, extname } = require("node:path");
@@ -183,7 +183,7 @@ it.each([
   }
 });
 
-/** A Git server that only hands out what it has, in the simplest way that there is. */
+/** A read-only Git server with the simplest protocol. */
 async function serve(repository: string) {
   const server = createServer(({ url = "" }, response) => {
     const file = join(repository, url.split("?")[0]?.replace("/platform.git", "") ?? "");
@@ -200,7 +200,7 @@ it("a checkout that has diverged from the platform is brought there, with what i
   const { server, url } = await serve(shop.bare.directory);
   try {
     const clone = await shop.clone("clone");
-    // What is published is the checkout that the code lies in.
+    // The code publishes the checkout that it is in.
     for (const part of ["lib", "bootstrap", "package.json", "versions.yaml"])
       cpSync(join(repository, part), join(clone.directory, part), { recursive: true });
     symlinkSync(join(repository, "node_modules"), join(clone.directory, "node_modules"));

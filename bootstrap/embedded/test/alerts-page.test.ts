@@ -26,7 +26,7 @@ describe("a matcher", () => {
     ["pod != app-1", { name: "pod", value: "app-1", isRegex: false, isEqual: false }],
     ['pod=~"app-.*"', { name: "pod", value: "app-.*", isRegex: true, isEqual: true }],
     ["pod!~app-.*", { name: "pod", value: "app-.*", isRegex: true, isEqual: false }],
-    // An operator within the value belongs to the value.
+    // An operator inside the value is part of the value.
     ["path=a=~b", { name: "path", value: "a=~b", isRegex: false, isEqual: true }],
     ['empty=""', { name: "empty", value: "", isRegex: false, isEqual: true }],
   ])("is read from %s", (line, matcher) => {

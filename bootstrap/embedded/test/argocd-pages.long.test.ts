@@ -1,4 +1,4 @@
-/** Argo CD's pages and the component library of ours that they are built with: their own types and tests are its contract. */
+/** Argo CD's pages and our component library with which they are built. The pages' types and tests are its contract. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { argocd, moduleSource } from "../../../lib/modules.ts";
 import { layOutPages, pagesDirectory } from "../src/argocd-pages.ts";
 import { repository } from "../src/layout.ts";
 
-// On a fresh machine 700 packages are fetched.
+// On a fresh machine, npm fetches 700 packages.
 const coldStart = 900_000;
 const directory = mkdtempSync(join(tmpdir(), "argocd-pages-"));
 let source: string;
@@ -39,7 +39,7 @@ it("are built with the versions of the module's own lock file", () => {
     string,
     Record<string, string>
   >;
-  // Of the library, and what it is made from.
+  // These are the library and what it is made from.
   const ours = ["argo-ui", "argo-ui-snapshot", "tippy.js"];
   const named = Object.entries({ ...own.dependencies, ...own.devDependencies }).filter(
     ([name]) => !ours.includes(name),
@@ -48,7 +48,7 @@ it("are built with the versions of the module's own lock file", () => {
   expect(Object.fromEntries(named)).toEqual(
     Object.fromEntries(named.map(([name]) => [name, theirs[name]?.version.replace(/\(.*/, "")])),
   );
-  // All that they are written for is there.
+  // Every package that the pages need is installed.
   expect(Object.keys(dependencies).filter((name) => !(name in (own.dependencies ?? {})))).toEqual([]);
 });
 

@@ -1,4 +1,4 @@
-/** What lies in etcd and what comes out of it, with the real etcd and API server, in a network of their own. */
+/** What is stored in etcd and what can be read from it, with the real etcd and API server in their own network. */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ const directory = mkdtempSync(join(tmpdir(), "at-rest-"));
 const namespace = `e-${process.pid}`;
 let found: Record<string, string> & { restored: string[] };
 
-// Built by `./deploy.sh`, which a machine that only runs the tests has not done.
+// `./deploy.sh` builds these programs, so a machine that only runs the tests does not have them.
 describe.skipIf(!["etcd", "kubernetes", "kube-router"].every(isBuilt))("the control plane", () => {
   beforeAll(async () => {
     await execa("ip", ["netns", "add", namespace]);
@@ -25,7 +25,7 @@ describe.skipIf(!["etcd", "kubernetes", "kube-router"].every(isBuilt))("the cont
   }, 900_000);
 
   afterAll(async () => {
-    // Whatever ended the script, what it started ends with its network.
+    // Programs that the script started are ended with its network, however the script ended.
     const { stdout } = await execa("ip", ["netns", "pids", namespace], { reject: false });
     for (const id of stdout.split("\n").filter(Boolean))
       await execa("kill", ["-KILL", id], { reject: false });
@@ -34,7 +34,7 @@ describe.skipIf(!["etcd", "kubernetes", "kube-router"].every(isBuilt))("the cont
   });
 
   it("encrypts Secrets, those of an earlier version too, which it reads before and after", () => {
-    // What the attack finds where nothing is encrypted.
+    // This is what an attacker finds if nothing is encrypted.
     expect(found.earlier).toContain("of an earlier version");
     expect(found.readable).toBe("of an earlier version");
     for (const value of [found.migrated, found.new]) {

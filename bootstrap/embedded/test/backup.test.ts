@@ -1,4 +1,4 @@
-/** What a backup is taken for, and what is left where one is refused. The data in it: at-rest.test.ts and e2e/long. */
+/** Which files are accepted as backups, and what is left if one is refused. at-rest.test.ts and e2e/long test their data. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -33,7 +33,7 @@ beforeEach(() => {
   mkdirSync(state(), { recursive: true });
 });
 
-/** Writes a file as `backup` lays it out. */
+/** Writes a file with the layout of a backup. */
 function make(manifest: object = {}, snapshot = "data"): void {
   const content = mkdtempSync(join(directory, "content-"));
   for (const name of ["pki", "secrets", "nodes/node1/opt"])
@@ -63,7 +63,7 @@ describe("a backup", () => {
     make();
     for (const name of ["pki", "etcd", "nodes"]) {
       mkdirSync(state(name));
-      await expect(unpack(file)).rejects.toThrow(/a platform is there already/);
+      await expect(unpack(file)).rejects.toThrow(/a platform already exists/);
       expect(left()).toEqual([name]);
       rmSync(state(name), { recursive: true });
     }
@@ -83,7 +83,7 @@ describe("a backup", () => {
   it("whose data is not what was saved is refused and leaves nothing; what is next shows what is in it", async () => {
     make({}, "other data");
     const { message, next } = await failureOf(unpack(file));
-    expect(message).toContain("is not what was saved");
+    expect(message).toContain("differs from what was saved");
     expect(left()).toEqual([]);
     expect(await follow(next)).toMatchObject({ exitCode: 0, all: expect.stringContaining("etcd.snapshot") });
   });
@@ -95,7 +95,7 @@ describe("a backup", () => {
     make();
     spoil();
     const { message, next } = await failureOf(unpack(file));
-    expect(message).toContain("is no backup of a platform, or it is damaged");
+    expect(message).toContain("is not a backup of a platform, or it is damaged");
     expect(left()).toEqual([]);
     expect((await follow(next)).all).toMatch(/gzip|tar/);
   });
@@ -108,12 +108,12 @@ describe("a backup", () => {
 
   it("of a later version is refused", async () => {
     make({ format: 2 });
-    await expect(unpack(file)).rejects.toThrow(/has the format 2/);
+    await expect(unpack(file)).rejects.toThrow(/has format 2/);
     expect(left()).toEqual([]);
   });
 
   it("is not made where nothing runs, and goes where no checkout commits it", async () => {
-    await expect(backup(file)).rejects.toThrow(/no platform runs here/);
+    await expect(backup(file)).rejects.toThrow(/no platform is running here/);
     expect(defaultFile(new Date("2026-11-26T22:30:01.5Z"))).toBe(
       "/var/backups/logging-platform-20261126T223001Z.tar.gz",
     );
@@ -139,7 +139,7 @@ describe("a directory that changes while it is copied", () => {
   });
 
   it("is refused where a Git repository in it is never whole", async () => {
-    // As a copy that reads the references after the objects of a push.
+    // A copy looks like this if it reads the references after the objects of a push.
     writeFileSync(join(repository(), "refs/heads/later"), `${"1".repeat(40)}\n`);
     await expect(copyConsistently(state("nodes/node1/opt"))).rejects.toThrow(
       /platform.git changed meanwhile/,

@@ -84,7 +84,7 @@ describe("an archive of a module", () => {
     await go(`file://${proxy}`, "build", "-mod=mod", "-o", join(directory, "before"), ".");
     expect(removeUnpackedArchives(modules)).toBeGreaterThan(0);
     expect(existsSync(join(modules, "cache/download/example.com/m/@v/v1.0.0.zip"))).toBe(false);
-    // Other flags: the package is compiled again.
+    // With other flags, the package is compiled again.
     await go("off", "build", "-gcflags=example.com/m=-N", "-o", join(directory, "after"), ".");
     const { stdout } = await go("off", "list", "-m", "-f", "{{.Dir}}", "example.com/m");
     expect(stdout).toBe(join(modules, "example.com/m@v1.0.0"));

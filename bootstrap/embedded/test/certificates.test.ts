@@ -22,7 +22,7 @@ const clientAuth = "1.3.6.1.5.5.7.3.2";
 const serverAuth = "1.3.6.1.5.5.7.3.1";
 const names = certificateRequests.map(({ name }) => name);
 const read = (name: string): X509Certificate => new X509Certificate(readFileSync(pki(name, "crt")));
-/** Every file of the infrastructure with its content. */
+/** The content of every certificate and key, by file. */
 const contents = (): Record<string, string> =>
   Object.fromEntries(readdirSync(state("pki")).map((f) => [f, readFileSync(state("pki", f), "utf8")]));
 
@@ -116,7 +116,7 @@ describe.each(certificateRequests)(
       expect(certificate.verify(read(ca).publicKey)).toBe(true);
       expect(certificate.verify(read(other).publicKey)).toBe(false);
       expect(certificate.checkPrivateKey(createPrivateKey(readFileSync(pki(name, "key"))))).toBe(true);
-      // Critical basic constraints without the CA flag, in DER.
+      // These are critical basic constraints without the CA flag, in DER.
       expect(certificate.raw.toString("hex")).toContain("0603551d130101ff04023000");
     });
 
@@ -172,7 +172,7 @@ describe("a TLS connection", () => {
     key: readFileSync(pki(name, "key")),
     ca: readFileSync(pki("etcd-ca", "crt")),
   });
-  /** Connects as `client` to a server that is `server`, asks for certificates and greets whom it lets in. */
+  /** Connects with the certificate `client` to a server with the certificate `server`, which greets clients that it accepts. */
   const meet = async (server: string, client: string): Promise<{ heard: string; error?: string }> => {
     const options = { ...identity(server), requestCert: true, rejectUnauthorized: true };
     const listener = createServer(options, (socket) => socket.end("welcome"));

@@ -119,12 +119,12 @@ describe("memory", () => {
     expect(memoryCollisions(meminfo(neededMemoryGiB.build), false)).toEqual([]);
     expect(memoryCollisions(meminfo(neededMemoryGiB.run), true)).toEqual([]);
     expect(whats(memoryCollisions(meminfo(5), false))).toEqual([
-      "5.0 GiB of memory are available, and 6 are needed for a build from nothing",
+      "5.0 GiB of memory are available, and 6 are needed for a build from scratch",
     ]);
     expect(whats(memoryCollisions(meminfo(3.5), true))).toEqual([
       "3.5 GiB of memory are available, and 4 are needed",
     ]);
-    // A kernel that does not say it is not taken for one without memory.
+    // If the kernel does not report memory, that does not count as too little.
     expect(memoryCollisions("", true)).toEqual([]);
   });
 

@@ -8,7 +8,7 @@ import { checkout } from "../../../lib/repository.ts";
 const directory = mkdtempSync(join(tmpdir(), "compiling-"));
 afterAll(() => rmSync(directory, { recursive: true }));
 
-// What has ended but was not yet waited for is a zombie.
+// A process that has ended but was not waited for is a zombie.
 const ended = (id: string): boolean =>
   !existsSync(`/proc/${id}`) || /^State:\tZ/m.test(readFileSync(`/proc/${id}/status`, "utf8"));
 
@@ -19,7 +19,7 @@ describe("compiling beside the stages", () => {
     ["exits", "process.exit(3);", 3],
   ])("leaves nothing behind where the run %s", async (_, end, code) => {
     const file = join(directory, `ids-${code}`);
-    // A compiler that starts another program, as Go does, and says who both are.
+    // This compiler starts another program, as Go does, and prints both process ids.
     const program = `const child = require("node:child_process").spawn("sleep", ["600"]);
       require("node:fs").writeFileSync(${JSON.stringify(file)}, process.pid + " " + child.pid);
       setInterval(() => {}, 1000);`;

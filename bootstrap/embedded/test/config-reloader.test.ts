@@ -1,4 +1,4 @@
-/** The real reloader, as Prometheus' pod starts it, beside a program that stands for Prometheus. */
+/** The real reloader, started as in Prometheus' pod, with a program that stands for Prometheus. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -27,7 +27,7 @@ test("a reload in the second of the one before it keeps no later change waiting"
   expect(program).toBe("/bin/prometheus-config-reloader");
   const directory = mkdtempSync(join(tmpdir(), "reloader-test-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  // The reloader finds what it signals by its name, and on this machine a real Prometheus may run.
+  // The reloader finds the process to signal by its name, and a real Prometheus may run on this machine.
   const name = `p${process.pid}`;
   writeFileSync(
     join(directory, name),
@@ -43,7 +43,7 @@ test("a reload in the second of the one before it keeps no later change waiting"
     reloads += chunk.toString().split("reload").length - 1;
   });
   await once(reloaded.stdout, "data");
-  // The first reload falls into the second of the start, and each one after it has a second of its own.
+  // The first reload is in the same second as the start, and each later one is in another second.
   const lastConfigTime = () => new Date(Math.max(0, reloads - 1) * 1000).toISOString();
   const server = createServer((_req, res) => {
     const data = { reloadConfigSuccess: true, lastConfigTime: lastConfigTime() };
@@ -68,7 +68,7 @@ test("a reload in the second of the one before it keeps no later change waiting"
   await expect.poll(() => reloads, { timeout: 60_000 }).toBe(1);
   writeFileSync(`${config}.new`, "second\n");
   renameSync(`${config}.new`, config);
-  // Without the flag it looks again after three minutes.
+  // Without the flag it checks again only after three minutes.
   await expect.poll(() => readFileSync(output, "utf8"), { timeout: 90_000 }).toBe("second\n");
   await expect.poll(() => reloads, { timeout: 60_000 }).toBeGreaterThan(1);
 });

@@ -13,7 +13,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const programs = controlPlanePrograms();
 const names = programs.map(({ name }) => name);
-/** The flags of a program: name to value. */
+/** The flags of a program, by name. */
 function flagsOf(name: string): Record<string, string> {
   const [, ...args] = programs.find((program) => program.name === name)?.command ?? [];
   return Object.fromEntries(args.map((arg) => /^--([\w-]+)=(.*)$/.exec(arg)?.slice(1) ?? [arg, ""]));
@@ -36,7 +36,7 @@ describe("what is listened on", () => {
     const listening = Object.entries(flagsOf(name)).filter(([flag]) =>
       /^bind-address$|^listen-.*-urls$/.test(flag),
     );
-    // What is not set listens everywhere by default.
+    // A program without this flag listens on all addresses.
     expect(listening).not.toEqual([]);
     for (const [flag, value] of [...listening, ...told]) {
       const hosts = value.split(",").map((v) => (v.includes("://") ? new URL(v).hostname : v));
@@ -131,7 +131,7 @@ describe("what the API server keeps", () => {
       }[];
     };
     expect(new Set(rules.map(({ level }) => level))).toEqual(new Set(["None", "Metadata"]));
-    // Whoever reads a Secret is said, before the rule that leaves reading out.
+    // Reading a Secret is logged, because its rule comes before the one that excludes reading.
     const secrets = rules.findIndex(
       ({ level, resources }) =>
         level === "Metadata" && resources?.some(({ resources }) => resources.includes("secrets")),

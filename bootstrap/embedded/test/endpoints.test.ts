@@ -22,7 +22,7 @@ const portsOf = ({ kind, spec }: KubernetesObject): number[] =>
     ? ((spec?.ports ?? []) as { nodePort?: number }[]).flatMap(({ nodePort }) => nodePort ?? [])
     : [];
 
-// The gateway's are those of its IstioOperator, which istioctl renders.
+// The ports of the gateway are in its IstioOperator, which istioctl renders.
 test.each(endpoints(80).filter(({ name }) => name !== "app"))(
   "the node port of $name is that of one Service",
   ({ nodePort }) => {

@@ -8,7 +8,7 @@ import { bridge, endpoints, podCIDR, registryAddress, repository, serviceCIDR } 
 const directory = mkdtempSync(join(tmpdir(), "env-"));
 afterAll(() => rmSync(directory, { recursive: true }));
 
-/** What `env` exports, as a shell has it afterwards. */
+/** The variables in a shell after it has evaluated the output of `env`. */
 async function exported(environment: Record<string, string | undefined>): Promise<Record<string, string>> {
   const command = ["--import", "tsx", join(repository, "bootstrap/src/cli.ts"), "env"];
   const env = {
@@ -54,7 +54,7 @@ describe("what deploy.sh keeps from a proxy", () => {
       ".svc",
     ])
       expect(listed).toContain(address);
-    // The mirror by its address alone, for whoever knows no ranges.
+    // The mirror is listed with its address, for programs that do not understand ranges.
     expect(listed).toContain(registryAddress.split(":")[0]);
     expect(endpoints(80).length).toBeGreaterThan(0);
   });

@@ -13,7 +13,7 @@ import { bundle } from "../../../lib/test/bundle.ts";
 import { type PushEvent, parseCommits, parseUpdates, sign } from "../images/git-server/push-event.ts";
 
 const image = resolve(import.meta.dirname, "../images/git-server");
-// The image's Node runs TypeScript by itself; the one that runs the tests may be older.
+// Node in the image can run TypeScript, but the one that runs the tests may be older.
 const postReceive = await bundle(join(image, "post-receive.ts"));
 const prepareRepository = await bundle(join(image, "prepare-repository.ts"));
 const lighttpd = process.env.LIGHTTPD ?? "/usr/sbin/lighttpd";
@@ -26,7 +26,7 @@ async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** Argo CD's stead: keeps what it was sent, and answers with `status`, or never where that is undefined. */
+/** Stands for Argo CD: it keeps what it receives, and answers with `status`, or never if that is undefined. */
 async function startReceiver() {
   const deliveries: { headers: IncomingHttpHeaders; body: string }[] = [];
   const receiver = { deliveries, status: 200 as number | undefined, url: "", stop: async () => {} };
@@ -48,7 +48,7 @@ async function startReceiver() {
   return receiver;
 }
 
-/** The image's files laid out in a temporary directory, with a clone of one commit, `main` not yet pushed. */
+/** Puts the image's files into a temporary directory, with a clone that has one commit. `main` is not pushed yet. */
 async function layOut(webhookUrl: string) {
   const directory = await mkdtemp(join(tmpdir(), "git-server-"));
   const path = (name: string) => join(directory, name);
@@ -80,7 +80,7 @@ async function layOut(webhookUrl: string) {
     repository,
     git: (...args: string[]) => execa("git", ["-C", clone, ...author, ...args], options),
     prepare: () => execa("node", [prepareRepository, repository], options),
-    /** Writes files (removes those given as undefined), commits and returns the commit's hash. */
+    /** Writes files (or removes those that are undefined), commits them and returns the commit's hash. */
     commit: async (files: Record<string, string | undefined>) => {
       for (const [name, content] of Object.entries(files)) {
         if (content === undefined) await rm(join(clone, name));
@@ -261,14 +261,14 @@ describe.skipIf(!installed)("behind lighttpd", () => {
       GIT_PROJECT_ROOT: dirname(server.repository),
     };
     const args = ["-m", modules, "-D", "-f", join(image, "lighttpd.conf")];
-    // A file: lighttpd opens /dev/stderr by its name, which a socket between two processes does not allow.
+    // The log must be a file, because lighttpd opens /dev/stderr by name, which does not work with a socket.
     return spawn(lighttpd, args, { env, stdio: ["ignore", "ignore", openSync(log(), "a")] });
   };
   const log = () => join(dirname(server.clone), "log");
   const address = (user: string) => `http://${user}@${host}/platform.git`;
   const platform = () => address("platform:may-push");
   const argocd = () => address("argocd:may-read");
-  /** Requests a path as a user, and returns the status. */
+  /** Requests a path as a user and returns the status. */
   const status = async (path: string, user = "", init: RequestInit = {}) => {
     const headers = { ...(user && { Authorization: `Basic ${btoa(user)}` }), ...init.headers };
     return (await fetch(`http://${host}${path}`, { ...init, headers })).status;

@@ -23,7 +23,7 @@ const folder = ({ context }: Image): string =>
   join(repository, context.startsWith("services/") ? "" : "bootstrap/embedded/images", context);
 const dockerfile = (image: Image): string => readFileSync(join(folder(image), "Dockerfile"), "utf8");
 
-/** What the stages of a Dockerfile build on, with the versions filled in; stages of its own left out. */
+/** The base images of a Dockerfile's stages, with versions filled in, but without its own stages. */
 function bases(text: string): string[] {
   const stages = [...text.matchAll(/^FROM (\S+)(?: AS (\S+))?$/gim)];
   const own = stages.map(([, , name]) => name);
@@ -35,7 +35,7 @@ function bases(text: string): string[] {
     );
 }
 
-/** Names of the binaries that a module's build leaves. */
+/** Names of the binaries that a module's build makes. */
 function binaryNames(name: string): string[] {
   const module = modules.find((candidate) => candidate.name === name);
   if (module?.main) return [name];
@@ -127,7 +127,7 @@ it("the collector's tag says which version it is and which code of ours is in it
 });
 
 describe("a directory that an image is made of", () => {
-  /** A directory as a checkout under a umask has it. */
+  /** A directory with the modes of a checkout under a umask. */
   function checkedOut(umask: number): string {
     const directory = mkdtempSync(join(tmpdir(), "image-"));
     mkdirSync(join(directory, "src"));

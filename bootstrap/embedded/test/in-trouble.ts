@@ -1,7 +1,7 @@
 /**
- * Brings about a state of the machine in which the embedded cluster gives up, and does there what it says is next; prints
- * both as JSON. It runs only where `ownMachine` of advice-machine.test.ts put it: what it mounts, kills and moves is the
- * namespaces' own, and the cgroups are those of a group of its own.
+ * Puts the machine into a state in which the embedded cluster gives up, follows its advice there, and prints both results as
+ * JSON. It only runs inside `ownMachine` of advice-machine.test.ts, so that it mounts, kills and moves only things in these
+ * namespaces and in its own cgroup.
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -14,7 +14,7 @@ import { nodes, state } from "../src/layout.ts";
 import { ensureNode } from "../src/node.ts";
 
 const troubles: Record<string, () => Promise<unknown>> = {
-  // The first process of a namespace does not end by a signal from inside.
+  // Signals from inside a namespace do not end its first process.
   "a process that does not end": () => {
     createCgroup("node1");
     for (const file of entrances("node1")) writeFileSync(file, "1");
@@ -40,7 +40,7 @@ const troubles: Record<string, () => Promise<unknown>> = {
     const file = join(process.env.TMPDIR ?? "", "resolv.conf");
     writeFileSync(file, "nameserver 127.0.0.53\n");
     await execa("mount", ["--bind", file, "/etc/resolv.conf"]);
-    // What systemd-resolved asks itself counts too.
+    // The servers that systemd-resolved uses count too.
     await execa("mount", ["-t", "tmpfs", "tmpfs", "/run"]);
     const [node] = nodes;
     return node && ensureNode(node);

@@ -1,4 +1,4 @@
-/** The collector's encoding of ours writes what the collector's own encoding writes: its tests in Go. */
+/** Runs the Go tests of our encoding for the collector, which must write the same as the collector's own encoding. */
 import { join } from "node:path";
 import { execa } from "execa";
 import { expect, it } from "vitest";

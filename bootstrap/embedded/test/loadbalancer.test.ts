@@ -44,7 +44,7 @@ describe.each(offered)("the endpoint $name", ({ name, nodePort, healthPath, heal
 
   it("asks every node for its health", () => {
     expect(section).toContain("  option httpchk\n");
-    // Envoy answers HTTP/1.0 with 426: a node would never be up.
+    // Envoy answers HTTP/1.0 with 426, so a node would never be up.
     expect(section).toContain(`  http-check send meth GET uri ${healthPath} ver HTTP/1.1 hdr Host `);
     const servers = section.split("\n").filter((line) => line.startsWith("  server "));
     const check = healthPort === undefined ? " check" : ` check port ${healthPort}`;
@@ -76,7 +76,7 @@ it("gives one address a share of the connections, as the gateway's settings say"
   const limit = Number(/^CONNECTIONS_PER_CLIENT=(\d+)$/m.exec(settings)?.[1]);
   const [path = ""] = loadBalancerProgram(offered).inputs;
   expect(readFileSync(path, "utf8")).toContain(rule(limit));
-  // A share, and not all.
+  // The limit must be only a part of all connections.
   const all = Number(/^ {2}maxconn (\d+)$/m.exec(text)?.[1]);
   expect(limit * 4).toBeLessThan(all);
 });
@@ -90,7 +90,7 @@ it("closes what one client opens above its share, and lets its neighbour through
   const [endpoint] = offered;
   const file = join(directory, "live.cfg");
   const live = haproxyConfig([{ ...(endpoint ?? offered[0]), port: frontend } as Endpoint], share)
-    // Nodes there are none, and nobody to ask for their health.
+    // There are no nodes here, and nothing that answers health checks.
     .replace(/^( {2}server \S+) \S+ check.*$/gm, `$1 127.0.0.1:${backend}`)
     .replace(/stats socket \S+/, `stats socket ${join(directory, "live.sock")}`);
   writeFileSync(file, live);
@@ -100,7 +100,7 @@ it("closes what one client opens above its share, and lets its neighbour through
     said += data.toString();
   });
   const sockets: Socket[] = [];
-  /** Opens a connection from an address; what is heard on it, or that it was closed. */
+  /** Opens a connection from an address. @returns the received text, or "closed" */
   const open = (localAddress: string): Promise<string> =>
     new Promise((done) => {
       const socket = connect({ host: "127.0.0.1", port: frontend, localAddress });
@@ -117,7 +117,7 @@ it("closes what one client opens above its share, and lets its neighbour through
     for (let count = 0; count < share + 3; count++) heard.push(await open("127.0.0.2"));
     expect(heard).toEqual([...Array(share).fill("welcome"), ...Array(3).fill("closed")]);
     expect(await open("127.0.0.3")).toBe("welcome");
-    // What it closes it may open again.
+    // A client may open connections again after it has closed some.
     for (const socket of sockets) socket.destroy();
     await until("the share", 30, async () => {
       const again = await open("127.0.0.2");

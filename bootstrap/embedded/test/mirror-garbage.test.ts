@@ -1,4 +1,4 @@
-/** Which images of the mirror nothing needs; and, with the real registry, that their room is given back and no other's. */
+/** Which images in the mirror are unneeded, and, with the real registry, that exactly their space is freed. */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -25,7 +25,7 @@ const app = (tag: string): string => `docker.io/logging-platform/app:${tag}`;
 
 describe("a tag", () => {
   const old = (tag: string) => ({ reference: app(tag), pushed: daysAgo(40) });
-  // Six releases, the newest first: one a fortnight.
+  // These are six releases, one every two weeks, newest first.
   const history = ["f", "e", "d", "c", "b", "a"].map((tag, index) => ({
     reference: app(tag),
     committed: daysAgo(index * 14),
@@ -93,7 +93,7 @@ describe("removal from the store", () => {
   const settings = join(directory, "registry.json");
   const digestOf = (text: string): string => `sha256:${createHash("sha256").update(text).digest("hex")}`;
 
-  /** Runs something while a registry serves the store. */
+  /** Runs a function while a registry serves the store. */
   async function served<T>(work: (url: string) => Promise<T>): Promise<T> {
     const port = await freePort();
     const configuration = {
@@ -142,7 +142,7 @@ describe("removal from the store", () => {
   it("takes the room of what is gone, and leaves what another tag has of the same", async () => {
     await served(async (url) => {
       await push(url, "old", ["shared", "of the old one"]);
-      // The same content under two names: removing a digest would take both.
+      // Two names have the same content, so removing a digest would remove both.
       await push(url, "twin", ["shared", "of the old one"]);
       await push(url, "older", ["shared", "of the older one"]);
       await push(url, "kept", ["shared", "of the kept one"]);

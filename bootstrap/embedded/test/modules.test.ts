@@ -248,7 +248,7 @@ describe("kube-state-metrics", () => {
     );
   };
 
-  // A package is compiled again where anything below it is another version: nearly all of it for one of these.
+  // A package is compiled again if any of its dependencies has another version. Nearly all packages depend on these.
   it.each(["k8s.io/", "sigs.k8s.io/", "golang.org/x/", "google.golang.org/", "github.com/go-logr/logr"])(
     "has Argo CD's versions of %s, and compiles nothing of it again",
     (prefix) => {

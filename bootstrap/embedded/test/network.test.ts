@@ -17,7 +17,7 @@ it("gives what leaves the machine the machine's address, of pods and of nodes", 
 });
 
 describe("in a network of three machines", () => {
-  // The middle one has the platform's bridge, with a node behind it; the first is a neighbour, the last is far away.
+  // `machine` has the platform's bridge, with `node` behind it. `neighbour` is another machine.
   const names = ["neighbour", "machine", "node"].map((name) => `lp-test-${name}-${process.pid}`);
   const [neighbour = "", machine = "", node = ""] = names;
   const ip = (...args: string[]) => execa("ip", args);
@@ -53,7 +53,7 @@ describe("in a network of three machines", () => {
     for (const name of [neighbour, node])
       await ip("-n", name, "route", "add", "default", "via", name === node ? bridge.address : "192.0.2.1");
     await inside(machine, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward");
-    // As Docker leaves it.
+    // Docker sets this policy.
     await inside(machine, "iptables", "-P", "FORWARD", "DROP");
     const serve = "require('net').createServer((s) => s.end()).listen(Number(process.argv[1]))";
     for (const [name, port] of [

@@ -29,7 +29,7 @@ const machines: [string, Machine][] = (["v1", "v2"] as const).flatMap((cgroups) 
 const [first, second] = nodes;
 if (!first || !second) throw new Error("two nodes are needed");
 
-/** Reads TOML with Python, whose standard library has a parser. */
+/** Parses TOML with Python, whose standard library has a parser. */
 function toml(text: string) {
   const script = "import json, sys, tomllib; print(json.dumps(tomllib.loads(sys.stdin.read())))";
   return JSON.parse(execFileSync("python3", ["-c", script], { input: text, encoding: "utf8" }));
@@ -144,7 +144,7 @@ describe.each(nodes)("the node $name", (node) => {
       const config = command.find((word) => word.startsWith("--kubeconfig="))?.split("=")[1];
       expect(inputs).toContain(config ?? command[command.indexOf("--config") + 1]);
     }
-    // A renewed certificate reaches the kubelet and its neighbours by a restart.
+    // The kubelet and the programs next to it get a renewed certificate by a restart.
     const inputs = programs.flatMap((program) => program.inputs);
     for (const file of [
       `kubeconfig/kubelet-${node.name}.yaml`,

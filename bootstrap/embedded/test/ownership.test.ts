@@ -47,7 +47,7 @@ it.each([
   const path = home();
   vi.stubEnv(variable, path);
   vi.resetModules();
-  // What destroy does first would be felt by a platform that runs here.
+  // The first steps of destroy would affect a platform that runs here.
   vi.doMock("../src/cgroups.ts", () => ({
     killAll: () => Promise.reject(new Error("processes were ended")),
     platformProcesses: () => [],

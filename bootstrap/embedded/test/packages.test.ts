@@ -20,7 +20,7 @@ it("asks for each package by a file of its own, named in full", () => {
   expect(new Set(asked).size).toBe(asked.length);
   expect(asked.length).toBeGreaterThanOrEqual(all.length);
   for (const path of asked) expect(path).toMatch(/^\/usr\//);
-  // What containers, images, supervision and the entry stand on.
+  // Containers, images, supervision and the load balancer need these.
   for (const name of ["containerd", "runc", "buildah", "supervisor", "haproxy"]) expect(all).toContain(name);
 });
 
@@ -32,7 +32,7 @@ it("has runc and containerd of Docker's packages for what they are: Debian's wou
 });
 
 it("asks apt in a way in which it removes no package", async () => {
-  // `apt-` asks for the removal of apt itself, which every Debian has. Only simulated.
+  // `apt-` asks for the removal of apt itself, which every Debian has. This is only simulated.
   const simulate = async (name: string, args: string[]): Promise<string> =>
     (await execa("apt-get", ["--simulate", ...args, name], { reject: false, all: true })).all;
   const removal = ["install", "-y", "apt-"];

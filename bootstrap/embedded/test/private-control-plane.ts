@@ -1,6 +1,6 @@
 /**
- * Runs in a network namespace of its own, where the platform's addresses are nobody's: etcd and the API server with the flags
- * that are deployed, a Secret of an earlier version, a backup of etcd's data and what comes out of it. Prints JSON.
+ * Runs in its own network namespace, where the platform's addresses are free. It starts etcd and the API server with the
+ * deployed flags, stores a Secret as an older version did, and restores a backup of etcd's data. Prints results as JSON.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -36,7 +36,7 @@ await prepareControlPlane();
 const running = new Map<string, ChildProcess>();
 function start(name: string): void {
   const program = [...controlPlanePrograms(), ...nodePrograms(first)].find((one) => one.name === name);
-  // Not into a node, as there is none.
+  // The prefix that enters a node is dropped, because there is no node.
   const words = program?.command.slice(name === policyProgram(first) ? enter(first).length : 0) ?? [];
   const [command = "", ...args] = words;
   const log = openSync(state("log", `${name}.log`), "a");
@@ -92,7 +92,7 @@ const refusal = async (namespace: string): Promise<string> => {
 const found: Record<string, unknown> = {};
 try {
   start("etcd");
-  // As an earlier version stored it: the first provider writes.
+  // An older version stored Secrets like this: the first provider writes.
   const configuration = readFileSync(encryptionFile(), "utf8");
   const earlier = JSON.parse(configuration) as { resources: { providers: object[] }[] };
   earlier.resources[0]?.providers.reverse();
@@ -118,7 +118,7 @@ try {
     "kustomize",
     `${repository}/bootstrap/embedded/manifests/namespaces`,
   ]);
-  // Which a controller makes, where one runs.
+  // Usually a controller makes this ServiceAccount, but none runs here.
   await kubectl(["-n", "somebodys", "create", "serviceaccount", "default"]);
   found.unlabelled = await refusal("somebodys");
   await apply(namespaces.stdout);
@@ -133,7 +133,7 @@ try {
     await execa("kubectl", ["auth", "can-i", "--list", "--as", "system:kube-router", "--no-headers"])
   ).stdout;
 
-  // A node with a pod that a policy selects; that nothing runs there is nothing to who writes rules.
+  // This is a node with a pod that a policy selects. kube-router writes rules even if nothing runs there.
   writeNodeKubeconfigs(first);
   await apply(
     JSON.stringify({
@@ -188,7 +188,7 @@ try {
   rmSync(state("etcd"), { recursive: true });
   await prepareControlPlane();
   await ensureEtcdData();
-  // Done once: a run that was killed behind it must not do it again over what has happened since.
+  // It must be done only once: after a killed run, doing it again would lose later changes.
   await ensureEtcdData();
   start("etcd");
   start("kube-apiserver");

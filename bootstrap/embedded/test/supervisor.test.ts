@@ -13,7 +13,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const program = (name: string, ...command: string[]): Program => ({ name, command, inputs: [] });
 
-// Reads a configuration as supervisord does: comments, then %-expansion, then a shell's words.
+// This reads a configuration as supervisord does: comments first, then %-expansion, then words as in a shell.
 const reader = `
 import configparser, json, shlex, sys
 parser = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)

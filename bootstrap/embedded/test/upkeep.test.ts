@@ -1,4 +1,4 @@
-/** What the platform does by itself: that it is bundled whole, waits for deploy.sh, and tells Prometheus what it must. */
+/** The platform's upkeep: its bundle is complete, it waits for deploy.sh, and it writes its metrics for Prometheus. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -28,7 +28,7 @@ describe("the program", () => {
 
   it("is one file and a Node of its own: it runs where there is neither checkout nor anything on the PATH", () => {
     const [node, bundle] = [state("upkeep", "node"), state("upkeep", "upkeep.mjs")];
-    // The state directory knows no cluster: each task says so, and the program ends by itself.
+    // There is no cluster in the state directory. Each task reports that, and the program ends.
     const run = spawn(node, [bundle], { cwd: "/", env: { STATE_DIR: state(), DEPLOY_LOG: "/dev/null" } });
     let said = "";
     run.stderr.on("data", (data: Buffer) => {
@@ -37,7 +37,7 @@ describe("the program", () => {
     return once(run, "exit").then(([code]) => {
       expect(said).not.toMatch(/ERR_MODULE|Cannot find|polyfill|SyntaxError/);
       expect([code, said]).toEqual([1, expect.stringMatching(/bin\/etcd.*\n.*KUBECONFIG is not set/)]);
-      // What did not go well is done again the next time.
+      // A task that failed is done again the next time.
       expect(existsSync(state("upkeep", "done-0"))).toBe(false);
     });
   }, 60_000);

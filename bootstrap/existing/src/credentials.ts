@@ -1,4 +1,4 @@
-/** What Argo CD reads a private repository with: from a file or the environment into a Secret, and nowhere else. */
+/** Credentials with which Argo CD reads a private repository. They go from a file or the environment into a Secret only. */
 import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { Failure } from "../../../lib/failure.ts";
@@ -6,14 +6,14 @@ import { quoted } from "../../../lib/quoted.ts";
 import { find, secretObject } from "../../src/kubectl.ts";
 import type { Target } from "./target.ts";
 
-/** The fields of Argo CD's repository Secret beside type and URL. */
+/** The fields of Argo CD's repository Secret besides type and URL. */
 export type Credentials = { username: string; password: string } | { sshPrivateKey: string };
 
 const label = "argocd.argoproj.io/secret-type";
 
 /**
- * The credentials that the command line's file or the environment's GIT_USERNAME and GIT_PASSWORD hold, if any.
- * @throws Failure where they are incomplete, or a file that others may read
+ * The credentials in the file that the command line names, or in GIT_USERNAME and GIT_PASSWORD, if any.
+ * @throws Failure if they are incomplete, of the wrong kind, or in a file that others may read
  */
 export function readCredentials(
   { credentials, repository }: Pick<Target, "credentials" | "repository">,
@@ -23,7 +23,7 @@ export function readCredentials(
   const found = credentials
     ? parseCredentials(readPrivate(credentials), credentials)
     : password
-      ? // Hosts that take a token take any name with it.
+      ? // Hosts that accept a token accept any name with it.
         { username: username || "git", password }
       : undefined;
   if (found && isSsh(repository) !== "sshPrivateKey" in found) {
@@ -31,8 +31,8 @@ export function readCredentials(
       ? ["a password", "an SSH key"]
       : ["an SSH key", "a user name and a password"];
     throw new Failure(
-      `${repository} is read with ${wants}, but what was given is ${has}`,
-      "--repo with the other URL, or --repo-credentials with the other file",
+      `${repository} needs ${wants}, but ${has} was given`,
+      "give --repo the other URL, or --repo-credentials the other file",
     );
   }
   return found;
@@ -41,7 +41,10 @@ export function readCredentials(
 function readPrivate(file: string): string {
   try {
     if ((statSync(file).mode & 0o077) !== 0)
-      throw new Failure(`${file} holds credentials and others may read it`, `chmod 600 ${quoted(file)}`);
+      throw new Failure(
+        `${file} holds credentials, but other users may read it`,
+        `chmod 600 ${quoted(file)}`,
+      );
     return readFileSync(file, "utf8");
   } catch (error) {
     if (error instanceof Failure) throw error;
@@ -49,7 +52,7 @@ function readPrivate(file: string): string {
   }
 }
 
-/** Reads an SSH key, `username=` and `password=` lines as `git credential fill` writes them, or a URL that holds both. */
+/** Parses an SSH key, lines `username=` and `password=` as `git credential fill` writes them, or a URL with both. */
 export function parseCredentials(text: string, file: string): Credentials {
   if (/^-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text)) return { sshPrivateKey: text };
   const fields = Object.fromEntries(
@@ -70,11 +73,11 @@ export function parseCredentials(text: string, file: string): Credentials {
   );
 }
 
-/** The host and port of a repository that is reached by SSH: `ssh://…`, and `[user@]host:path` as Git reads it. */
+/** The host and port of a repository with an SSH address: `ssh://…`, or `[user@]host:path` as Git reads it. */
 export function sshAddress(repository: string): { host: string; port: string } | undefined {
   const [, host, port = "22"] =
     /^(?:ssh|git\+ssh|ssh\+git):\/\/(?:[^@/]*@)?(\[[^\]/]+\]|[^:/]+)(?::(\d+))?(?:\/|$)/i.exec(repository) ??
-    // A host with a port stands in brackets; a path before the colon means a file.
+    // A host with a port is in brackets. A path before the colon means a file.
     /^\[(?:[^@/\]]*@)?([^:/\]]+):(\d+)\]:/.exec(repository) ??
     /^(?:[^@/]*@)?(\[[^\]/]+\]|[^:/@[\]]+):(?!\/\/)/.exec(repository) ??
     [];
@@ -84,7 +87,7 @@ export function sshAddress(repository: string): { host: string; port: string } |
 /** True for a repository that is reached by SSH. */
 export const isSsh = (repository: string): boolean => sshAddress(repository) !== undefined;
 
-/** The Secret that tells Argo CD the credentials; one per repository, so that another keeps its own. */
+/** The Secret with the credentials for Argo CD. Each repository has its own, so that others keep theirs. */
 export function repositorySecret(repository: string, credentials: Credentials): string {
   return secretObject(
     {
@@ -96,7 +99,7 @@ export function repositorySecret(repository: string, credentials: Credentials): 
   );
 }
 
-/** True where Argo CD has credentials for a repository already, whoever gave them. */
+/** True if Argo CD already has credentials for a repository, from whatever source. */
 export async function hasSecret(repository: string): Promise<boolean> {
   const found = await find<{ items: { data?: { url?: string } }[] }>([
     "secrets",

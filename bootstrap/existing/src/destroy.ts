@@ -1,4 +1,4 @@
-/** Taking the platform off a cluster that somebody owns: what deploy.sh made, in reverse, and nothing else. */
+/** Removes the platform from an existing cluster: what deploy.sh made, in reverse order, and nothing else. */
 import { execa } from "execa";
 import { contextArguments, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
 import { Failure } from "../../../lib/failure.ts";
@@ -27,18 +27,18 @@ const hasLabel = (object: Labelled | undefined, label: string): boolean => {
   return object?.metadata.labels?.[key] === value;
 };
 
-/** Removes Applications while the controller that prunes them lives, then Argo CD, then Istio. */
+/** Removes the Applications first, while the controller that prunes them still runs, then Argo CD, then Istio. */
 export async function destroy(target: Target): Promise<void> {
   await removeApplications();
   if (hasLabel(await find<Labelled>(["namespace", "argocd"]), "app.kubernetes.io/part-of=argocd")) {
     progress("removing Argo CD");
     const text = await renderInstall(checkout, target.cluster, target.overrides.ha === true);
     await kubectl(["delete", "--ignore-not-found", `--timeout=${deadline(300)}`, "-f", "-"], text);
-    // What came with the root and is in no namespace.
+    // These objects came with the root Application and are cluster-wide.
     await kubectl(["delete", clusterWide, "-l", "app.kubernetes.io/part-of=platform", "--ignore-not-found"]);
   }
   if (target.keepIstio) return;
-  // Somebody else's Istio has no such label.
+  // An Istio that somebody else installed does not have this label.
   if (!hasLabel(await find<Labelled>(["namespace", "istio-system"]), ownership)) return;
   progress("removing Istio");
   await run(await findIstioctl(), ["uninstall", ...contextArguments(), "--purge", "--skip-confirmation"]);
@@ -48,7 +48,7 @@ export async function destroy(target: Target): Promise<void> {
 async function removeApplications(): Promise<void> {
   const root = ["application", "root", "-n", "argocd"];
   if (!(await find(root))) return;
-  // Without a finalizer deleting the root leaves everything running; with it Argo CD deletes what it made.
+  // Without the finalizer, everything would keep running. With it, Argo CD deletes the objects that it made.
   await kubectl(["-n", "argocd", "patch", "application", "root", "--type", "merge", "-p", finalizers]);
   progress("deleting the Applications");
   try {
@@ -67,7 +67,7 @@ async function removeApplications(): Promise<void> {
   }
 }
 
-/** What `destroy` would do, one line each. */
+/** What `destroy` would do, one line for each thing. */
 export async function remains(target: Target): Promise<string[]> {
   const [root, argocd, istio] = await Promise.all([
     find(["application", "root", "-n", "argocd"]),
@@ -75,14 +75,14 @@ export async function remains(target: Target): Promise<string[]> {
     find<Labelled>(["namespace", "istio-system"]),
   ]);
   const mesh = target.keepIstio
-    ? "leave Istio alone"
+    ? "leave Istio unchanged"
     : hasLabel(istio, ownership)
       ? "remove Istio and the namespace istio-system"
       : istio
-        ? "leave Istio alone: this path did not install it"
+        ? "leave Istio unchanged: deploy.sh did not install it"
         : undefined;
   return [
-    ...(root ? ["delete the Application root, and with it every Application and all that they made"] : []),
+    ...(root ? ["delete the Application root, and with it every Application and all their objects"] : []),
     ...(hasLabel(argocd, "app.kubernetes.io/part-of=argocd")
       ? ["remove Argo CD and the namespace argocd"]
       : []),

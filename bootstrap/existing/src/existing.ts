@@ -1,4 +1,4 @@
-/** A cluster that somebody has, kind among them: what it has beside the stages that all clusters share. */
+/** An existing cluster, which may be one of kind, with the stages that other clusters do not have. */
 import { join } from "node:path";
 import { type Diagnosis, formatDiagnoses } from "../../../lib/cluster/doctor.ts";
 import { deployCommand, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
@@ -19,9 +19,9 @@ import { preflight, surroundings } from "./preflight.ts";
 import { originURL, resolveTarget, type Target } from "./target.ts";
 
 /**
- * The cluster of a context, with everything decided that its options leave open.
- * @param command of deploy.sh: what removes things reads no repository
- * @throws Failure where it is not known which repository Argo CD is to read
+ * The cluster of a context, with defaults for all options that were not given.
+ * @param command the command of deploy.sh; those that remove things need no repository
+ * @throws Failure if it is not known which repository Argo CD should read
  */
 export async function existingCluster(command: string, options: Options): Promise<ExistingCluster> {
   process.env.KUBE_CONTEXT = options.context;
@@ -30,7 +30,7 @@ export async function existingCluster(command: string, options: Options): Promis
   return new ExistingCluster(resolveTarget(options, origin));
 }
 
-/** A cluster of a kubeconfig. */
+/** A cluster from a kubeconfig. */
 export class ExistingCluster implements Cluster {
   readonly name: string;
   readonly overrides: Cluster["overrides"];
@@ -50,7 +50,7 @@ export class ExistingCluster implements Cluster {
     };
   }
 
-  // Nodes pull upstream images, and istioctl is looked for when it is called.
+  // The nodes pull upstream images, and istioctl is searched for when it is needed.
   async provide(_component: Component): Promise<void> {}
 
   async istioctl(): Promise<Istioctl> {
@@ -76,7 +76,7 @@ export class ExistingCluster implements Cluster {
     return undefined;
   }
 
-  /** The API server passes the request on, so this machine need not reach the gateway. */
+  /** The API server forwards the request, so that this machine does not need to reach the gateway. */
   async ask(): Promise<string | undefined> {
     const { service } = await gatewayService();
     const { name, namespace } = service.metadata;
@@ -127,11 +127,11 @@ export class ExistingCluster implements Cluster {
   }
 
   environment(): never {
-    throw new Failure("env belongs to the cluster on this machine", "./deploy.sh --help");
+    throw new Failure("env works only for the embedded cluster", "./deploy.sh --help");
   }
 }
 
-/** Stops where something is wrong with the cluster. */
+/** Stops the run if something is wrong with the cluster. */
 async function checkBeforehand(target: Target): Promise<void> {
   const diagnoses = await preflight(target);
   log(formatDiagnoses(diagnoses));
@@ -141,7 +141,7 @@ async function checkBeforehand(target: Target): Promise<void> {
   throw new Told();
 }
 
-/** The Service of the gateway that the platform's Gateway selects. @throws Failure where there is none */
+/** The Service of the gateway that the platform's Gateway selects. @throws Failure if there is none */
 async function gatewayService(): Promise<{ service: Service; url: string | undefined }> {
   const { gateways, nodes } = await surroundings();
   const service = chooseGateway(gateways);

@@ -1,4 +1,4 @@
-/** How the gateway is reached, and what Istio has to know of the nodes. */
+/** Says how the gateway is reached, and what Istio must know about the nodes. */
 
 export interface Node {
   metadata: { name: string; labels?: Record<string, string> };
@@ -18,13 +18,12 @@ export interface Service {
   status?: { loadBalancer?: { ingress?: { ip?: string; hostname?: string }[] } };
 }
 
-// Of nodes whose provider gives LoadBalancer Services an address; kind and bare metal do not.
+// Nodes with these provider ids give LoadBalancer Services an address. Those of kind and bare metal do not.
 const withLoadBalancers =
   /^(aws|azure|digitalocean|equinixmetal|gce|hcloud|ibm|k3s|linode|oci|openstack|ovh|scaleway|vsphere|vultr):\/\//;
 
 /**
- * Whether something gives Services of type LoadBalancer an address: nodes of a cloud or k3s, MetalLB, or a Service that
- * has one.
+ * True if Services of type LoadBalancer get an address: from a cloud, k3s or MetalLB, or because one already has an address.
  */
 export function hasLoadBalancer(nodes: Node[], services: Service[], definitions: string[]): boolean {
   return (
@@ -36,7 +35,7 @@ export function hasLoadBalancer(nodes: Node[], services: Service[], definitions:
   );
 }
 
-/** What Istio calls the platform, where its CNI plugin lies elsewhere there: `values.global.platform`. */
+/** The value of Istio's `values.global.platform`, for platforms on which CNI plugins have another directory. */
 export function istioPlatform(nodes: Node[]): string | undefined {
   const versions = nodes.map(({ status }) => status.nodeInfo.kubeletVersion);
   if (versions.some((version) => version.includes("+k3s"))) return "k3s";
@@ -46,7 +45,7 @@ export function istioPlatform(nodes: Node[]): string | undefined {
   return undefined;
 }
 
-/** Nodes that an ordinary pod can go to. */
+/** Nodes on which an ordinary pod can be scheduled. */
 export function workers(nodes: Node[]): Node[] {
   return nodes.filter(
     ({ spec }) =>
@@ -55,12 +54,12 @@ export function workers(nodes: Node[]): Node[] {
   );
 }
 
-/** The address of a gateway for `curl`, or undefined while its load balancer has none. */
+/** The URL of a gateway for `curl`, or undefined while its load balancer has no address. */
 export function gatewayURL({ spec, status }: Service, nodes: Node[]): string | undefined {
   const { ip, hostname } = status?.loadBalancer?.ingress?.[0] ?? {};
   if (hostname ?? ip) return `http://${hostname ?? ip}/`;
   if (spec.type === "LoadBalancer") return undefined;
-  // The nodes of kind are containers; its port 80 is mapped, see bootstrap/existing/kind.yaml.
+  // The nodes of kind are containers, and bootstrap/existing/kind.yaml maps port 80.
   if (nodes.some(({ spec }) => spec?.providerID?.startsWith("kind://"))) return "http://127.0.0.1/";
   const port = spec.ports?.find(({ port }) => port === 80)?.nodePort;
   const address = nodes[0]?.status.addresses?.find(({ type }) => type === "InternalIP")?.address;

@@ -1,4 +1,4 @@
-/** istioctl of the pinned release: the one on the PATH, or a download that is checked. */
+/** Finds istioctl of the pinned release: the one on the PATH, or a download whose hash is verified. */
 import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ import { pinned } from "./target.ts";
 const releases = (): string =>
   process.env.ISTIO_RELEASES ?? "https://github.com/istio/istio/releases/download";
 
-/** The version that a program says it is; undefined where there is none. */
+/** The version that a program reports; undefined if it does not run or reports none. */
 export async function istioctlVersion(program: string): Promise<string | undefined> {
   const { stdout, failed } = await execa(program, ["version", "--remote=false", "--output", "json"], {
     reject: false,
@@ -28,26 +28,26 @@ export async function istioctlVersion(program: string): Promise<string | undefin
 }
 
 /**
- * The program to call.
- * @throws Failure where it is neither there nor to be had
+ * The istioctl to call.
+ * @throws Failure if it is neither installed nor available for download
  */
 export async function findIstioctl(): Promise<string> {
   const version = pinned("istio");
   const installed = await istioctlVersion("istioctl");
   if (installed === version) return "istioctl";
-  if (installed) note(`istioctl ${installed} is on the PATH, ${version} is pinned: that one is fetched`);
+  if (installed) note(`istioctl ${installed} is on the PATH, but ${version} is pinned and will be fetched`);
   const directory = join(process.env.CACHE_DIR ?? "/var/cache/logging-platform", `istioctl-${version}`);
   const program = join(directory, "istioctl");
   if (!existsSync(program)) await download(version, directory);
   const fetched = await istioctlVersion(program);
   if (fetched === version) return program;
   throw new Failure(
-    `${program} is ${fetched ?? "no istioctl that runs here"}, not ${version}`,
+    `${program} is ${fetched ?? "not an istioctl that runs here"}, expected ${version}`,
     `rm -r ${quoted(directory)} && ${deployCommand()}`,
   );
 }
 
-/** The name of a release's archive for a system. */
+/** The name of a release's archive for an operating system and a processor. */
 export function archiveName(version: string, platform: string, architecture: string): string {
   const system = { linux: "linux", darwin: "osx" }[platform];
   const processor = { x64: "amd64", arm64: "arm64" }[architecture];
@@ -68,9 +68,9 @@ async function download(version: string, directory: string): Promise<void> {
   const expected = sum.toString("utf8").trim().split(/\s+/)[0];
   const actual = createHash("sha256").update(archive).digest("hex");
   if (actual !== expected)
-    throw new Failure(`${url} has SHA-256 ${actual}, its release says ${expected}: it is not used`, next);
+    throw new Failure(`${url} has SHA-256 ${actual}, but its release says ${expected}: it is not used`, next);
   log(`${name} has the SHA-256 of its release: ${actual}`);
-  // Beside its place and moved there whole: one that was killed half-way leaves nothing that looks complete.
+  // It is unpacked next to its place and then moved, so that a killed run leaves nothing that looks complete.
   mkdirSync(join(directory, ".."), { recursive: true });
   const stage = mkdtempSync(`${directory}.`);
   try {

@@ -1,4 +1,4 @@
-/** A cluster of kind with a registry beside it, as https://kind.sigs.k8s.io/docs/user/local-registry/ describes it. */
+/** A kind cluster with a local registry, as described in https://kind.sigs.k8s.io/docs/user/local-registry/. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,13 +13,13 @@ import { checkout, serviceNames } from "../../../lib/repository.ts";
 import { kubectl } from "../../src/kubectl.ts";
 import { pinned, type Target } from "./target.ts";
 
-/** The name of the cluster; its context is `kind-` and this. */
+/** The name of the cluster. Its context has the prefix `kind-`. */
 export const clusterName = "logging-platform";
 
-/** The registry as this machine and the nodes name it, and the name of its container. */
+/** The registry's address, as this machine and the nodes use it, and the name of its container. */
 export const registry = { address: "localhost:5001", container: "logging-platform-registry" };
 
-/** Creates cluster and registry, or completes what an earlier run left undone. */
+/** Creates the cluster and its registry, or completes what an earlier run did not finish. */
 export async function ensureKind(): Promise<void> {
   const clusters = (await run("kind", ["get", "clusters"])).split("\n");
   if (!clusters.includes(clusterName)) {
@@ -38,7 +38,7 @@ export async function ensureKind(): Promise<void> {
   await ensureRegistry();
   const nodes = (await run("kind", ["get", "nodes", "--name", clusterName])).split("\n").filter(Boolean);
   const directory = `/etc/containerd/certs.d/${registry.address}`;
-  // On a node, localhost is the node: its runtime is told where the registry is.
+  // On a node, localhost is the node itself, so its container runtime is told where the registry is.
   const hosts = `[host."http://${registry.container}:5000"]\n`;
   for (const node of nodes) {
     await run("docker", ["exec", node, "mkdir", "-p", directory]);
@@ -77,7 +77,7 @@ async function inspect(format: string): Promise<string | undefined> {
   return (await succeeds("docker", args)) ? (await run("docker", args)).trim() : undefined;
 }
 
-// Tools that push images look here for the registry: KEP-1755.
+// Tools that push images look for the registry in this ConfigMap: KEP-1755.
 function hosting(): string {
   return JSON.stringify({
     apiVersion: "v1",
@@ -90,8 +90,8 @@ function hosting(): string {
 }
 
 /**
- * Builds the images of services that Git names and pushes them to the registry of the cluster.
- * @throws Failure where Git names an image of other sources than those committed here
+ * Builds the images of services that Git names, and pushes them to the cluster's registry.
+ * @throws Failure if Git names an image that was built from other sources than those committed here
  */
 export async function pushImages({ cluster, overrides }: Target): Promise<void> {
   const { applications, repository } = await childrenOf(checkout, cluster);
@@ -106,7 +106,7 @@ export async function pushImages({ cluster, overrides }: Target): Promise<void> 
     const sources = await sourceTag(checkout, `services/${service}`);
     if (tag !== sources) {
       throw new Failure(
-        `Git runs ${image}, but services/${service} is at ${sources}: there is nothing here to build it from`,
+        `Git names ${image}, but the sources here are services/${service} at ${sources}: it cannot be built`,
         `npm run release -- ${service} --registry http://${registry.address}`,
       );
     }
@@ -121,7 +121,7 @@ export async function pushImages({ cluster, overrides }: Target): Promise<void> 
   }
 }
 
-/** Removes cluster and registry with all that is in them. */
+/** Removes the cluster and its registry, with everything in them. */
 export async function destroyKind(): Promise<void> {
   await run("kind", ["delete", "cluster", "--name", clusterName]);
   if ((await inspect("{{.Name}}")) !== undefined)

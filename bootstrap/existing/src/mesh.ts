@@ -1,4 +1,4 @@
-/** Whether somebody's own Istio, which `--keep-istio` leaves alone, can do what the platform asks of a mesh. */
+/** Checks whether an existing Istio, which `--keep-istio` leaves unchanged, can do what the platform needs from a mesh. */
 import type { Diagnosis } from "../../../lib/cluster/doctor.ts";
 import { contextArguments, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
 import { childrenOf } from "../../../lib/render/start.ts";
@@ -21,15 +21,15 @@ interface Istiod {
 
 const istiod = (): Promise<Istiod | undefined> =>
   find<Istiod>(["deployment", "istiod", "-n", "istio-system"]);
-const leave = "(or leave --keep-istio out)";
+const leave = "(or omit --keep-istio)";
 
-/** The checks of a mesh that is kept, by what they look at. */
+/** The checks of a mesh that is kept, by the thing that they check. */
 export function meshChecks(target: Target): Record<string, () => Promise<Finding>> {
   return {
     Istio: async () =>
       (await istiod())
         ? { finding: "present, left unchanged" }
-        : { finding: "istio-system has no Deployment istiod", remedy: "leave --keep-istio out" },
+        : { finding: "istio-system has no Deployment istiod", remedy: "omit --keep-istio" },
     "version of Istio": async () => meshVersion(await istiod()),
     "settings of istiod": async () => istiodSettings(await istiod()),
     "Istio's CNI plugin": cniPlugin,
@@ -38,7 +38,7 @@ export function meshChecks(target: Target): Record<string, () => Promise<Finding
   };
 }
 
-/** The minor version of an Istio 1.x, as its image or its labels say it; undefined where neither does. */
+/** The minor version of an Istio 1.x, from its image or its labels; undefined if neither has it. */
 function minorOf(mesh: Istiod | undefined): { version: string; minor: number } | undefined {
   const { metadata, spec } = mesh ?? {};
   const labels = { ...spec?.template.metadata?.labels, ...metadata?.labels };
@@ -59,17 +59,17 @@ function minorOf(mesh: Istiod | undefined): { version: string; minor: number } |
 /** Istio supports a release until the second one after it. */
 function meshVersion(mesh: Istiod | undefined): Finding {
   const found = minorOf(mesh);
-  if (!found) return { finding: "its Deployment does not say" };
+  if (!found) return { finding: "its Deployment does not state it" };
   const newest = Number(/^1\.(\d+)/.exec(pinned("istio"))?.[1]);
   const range = `1.${newest - 2} to 1.${newest} are supported`;
   if (found.minor < newest - 2)
     return { finding: `${found.version}; ${range}`, remedy: `upgrade it to ${pinned("istio")} ${leave}` };
   return {
-    finding: `${found.version}${found.minor > newest ? `, which is newer than tried: ${range}` : ""}`,
+    finding: `${found.version}${found.minor > newest ? `, which is newer than tested: ${range}` : ""}`,
   };
 }
 
-// Settings under which the platform cannot work: its CronJob's pods would never end, its Gateway would select no pod.
+// The platform cannot work with these settings.
 const hindrances = [
   { name: "ENABLE_NATIVE_SIDECARS", value: "false", why: "pods of Jobs would never end" },
   {
@@ -84,7 +84,7 @@ function istiodSettings(mesh: Istiod | undefined): Finding {
   const wrong = hindrances.find(({ name, value }) =>
     set.some((one) => one.name === name && one.value?.toLowerCase() === value),
   );
-  if (!wrong) return { finding: "nothing in the way" };
+  if (!wrong) return { finding: "no conflicts" };
   return {
     finding: `${wrong.name} is ${wrong.value}: ${wrong.why}`,
     remedy: `${kubectlCommand("-n", "istio-system", "set", "env", "deployment/istiod", `${wrong.name}-`)} ${leave}`,
@@ -98,12 +98,12 @@ interface DaemonSet {
 
 async function cniPlugin(): Promise<Finding> {
   const found = await findAll<DaemonSet>(["daemonsets", "-A", "-l", "k8s-app=istio-cni-node"]);
-  if (!found) return { finding: "the cluster does not say" };
+  if (!found) return { finding: "could not be read from the cluster" };
   const [plugin] = found;
   if (!plugin)
     return {
-      finding: "is not there, and pods of a restricted namespace cannot redirect their traffic without it",
-      remedy: `enable components.cni there, as that mesh was installed ${leave}`,
+      finding: "not installed, and pods in a restricted namespace cannot redirect their traffic without it",
+      remedy: `enable components.cni in the way that mesh was installed ${leave}`,
     };
   const { name, namespace } = plugin.metadata;
   const { desiredNumberScheduled: wanted = 0, numberReady: ready = 0 } = plugin.status ?? {};
@@ -123,7 +123,7 @@ interface Webhooks {
 async function injection(): Promise<Finding> {
   const label = "istio-injection=enabled";
   const found = await findAll<Webhooks>(["mutatingwebhookconfigurations", "-l", "app=sidecar-injector"]);
-  if (!found) return { finding: "the cluster does not say" };
+  if (!found) return { finding: "could not be read from the cluster" };
   const injector = found.find(({ webhooks = [] }) =>
     webhooks.some(({ namespaceSelector }) =>
       namespaceSelector?.matchExpressions?.some(
@@ -133,25 +133,25 @@ async function injection(): Promise<Finding> {
     ),
   );
   return injector
-    ? { finding: `${injector.metadata.name} looks after namespaces with ${label}` }
+    ? { finding: `${injector.metadata.name} handles namespaces with ${label}` }
     : {
-        finding: `no webhook looks after namespaces with ${label}, as a mesh of revisions only`,
+        finding: `no webhook handles namespaces with ${label}, as in a mesh that has only revisions`,
         remedy: `${["istioctl", ...contextArguments()].join(" ")} tag set default --revision NAME ${leave}`,
       };
 }
 
-/** The gateway that the platform goes through among those of a cluster: the one where Istio itself is. */
+/** Chooses the platform's gateway among those of a cluster: the one in Istio's own namespace is preferred. */
 export function chooseGateway(gateways: Service[]): Service | undefined {
   return gateways.find(({ metadata }) => metadata.namespace === "istio-system") ?? gateways[0];
 }
 
-/** Where the gateway is that is kept. */
+/** Checks the gateway of a mesh that is kept. */
 export function keptGateway(gateways: Service[], nodes: Node[]): Finding {
   const service = chooseGateway(gateways);
   if (!service)
     return {
       finding: "no Service has the label istio=ingressgateway, which the platform's Gateway selects",
-      remedy: `put an ingress gateway into istio-system ${leave}`,
+      remedy: `add an ingress gateway to istio-system ${leave}`,
     };
   const { name, namespace } = service.metadata;
   const finding = `Service ${namespace}/${name}: ${gatewayURL(service, nodes)}`;
@@ -159,7 +159,7 @@ export function keptGateway(gateways: Service[], nodes: Node[]): Finding {
     ? { finding }
     : {
         finding: `${finding}, but the platform lets only a gateway in istio-system call the app`,
-        remedy: `put an ingress gateway into istio-system ${leave}`,
+        remedy: `add an ingress gateway to istio-system ${leave}`,
       };
 }
 
@@ -168,10 +168,10 @@ interface GatewayPod {
   spec: { serviceAccountName?: string };
 }
 
-/** The AuthorizationPolicy names who may call the app; a gateway under another service account is answered with 403. */
+/** The AuthorizationPolicy names who may call the app. A gateway with another service account gets 403. */
 async function gatewayIdentity({ cluster }: Target): Promise<Finding> {
   const pods = await findAll<GatewayPod>(["pods", "-A", "-l", "istio=ingressgateway"]);
-  if (!pods) return { finding: "the cluster does not say" };
+  if (!pods) return { finding: "could not be read from the cluster" };
   const { applications } = await childrenOf(checkout, cluster);
   const allowed = JSON.stringify(
     applications.flatMap(({ manifests }) =>
@@ -181,13 +181,13 @@ async function gatewayIdentity({ cluster }: Target): Promise<Finding> {
   const identities = [
     ...new Set(pods.map(({ metadata, spec }) => `ns/${metadata.namespace}/sa/${spec.serviceAccountName}`)),
   ];
-  // The gateway's own check says where there is none.
-  if (identities.length === 0) return { finding: "no pod of a gateway runs" };
+  // Another check reports a missing gateway.
+  if (identities.length === 0) return { finding: "no gateway pod is running" };
   const known = identities.find((identity) => allowed.includes(`cluster.local/${identity}"`));
   return known
     ? { finding: `${known}, which may call the app` }
     : {
-        finding: `${identities.join(", ")}, which no AuthorizationPolicy of the platform lets call the app`,
+        finding: `${identities.join(", ")}, which no AuthorizationPolicy of the platform allows to call the app`,
         remedy: `run it as istio-ingressgateway-service-account in istio-system ${leave}`,
       };
 }

@@ -1,4 +1,4 @@
-/** What a cluster has to have before anything is changed on it. */
+/** Checks what a cluster must have, before anything is changed on it. */
 import { execa } from "execa";
 import type { Diagnosis } from "../../../lib/cluster/doctor.ts";
 import { contextArguments, deployCommand, get, kubectlCommand } from "../../../lib/cluster/kubectl.ts";
@@ -20,7 +20,7 @@ const supported = { oldest, newest };
 
 type Finding = Omit<Diagnosis, "what">;
 
-/** Looks at everything, changes nothing but for a pod that is gone again, and tells what to do. */
+/** Checks everything and says what to do. The only change is a pod that is removed again. */
 export async function preflight(target: Target): Promise<Diagnosis[]> {
   const checks: Record<string, () => Promise<Finding>> = {
     "API server": async () => serverVersion(await kubectlVersion()),
@@ -45,7 +45,7 @@ export async function preflight(target: Target): Promise<Diagnosis[]> {
       const finding = (stderr || message).trim().split("\n").pop() ?? "";
       diagnoses.push({ what, finding, remedy: next ?? kubectlCommand("cluster-info") });
     }
-    // Whoever does not answer at all answers nothing else either.
+    // If the API server does not answer, no other check can succeed.
     if (what === "API server" && diagnoses[0]?.remedy) break;
   }
   return diagnoses;
@@ -71,20 +71,20 @@ function serverVersion({ serverVersion: { gitVersion } }: Versions): Finding {
   if (minor < supported.oldest)
     return {
       finding: `Kubernetes ${gitVersion}; ${range}`,
-      remedy: `raise the cluster to 1.${supported.oldest}`,
+      remedy: `upgrade the cluster to 1.${supported.oldest}`,
     };
   return {
-    finding: `Kubernetes ${gitVersion}${minor > supported.newest ? `, which is newer than tried: ${range}` : ""}`,
+    finding: `Kubernetes ${gitVersion}${minor > supported.newest ? `, which is newer than tested: ${range}` : ""}`,
   };
 }
 
 function clientVersion({ clientVersion: client, serverVersion: server }: Versions): Finding {
-  const finding = `${client.gitVersion}, the server ${server.gitVersion}`;
+  const finding = `${client.gitVersion}, the server has ${server.gitVersion}`;
   const apart = Math.abs(minorOf(client.gitVersion) - minorOf(server.gitVersion));
   return apart > 1
     ? {
         finding,
-        remedy: `https://kubernetes.io/docs/tasks/tools has kubectl 1.${minorOf(server.gitVersion)}: one minor version apart at most`,
+        remedy: `use kubectl 1.${minorOf(server.gitVersion)} from https://kubernetes.io/docs/tasks/tools (or one minor version apart)`,
       }
     : { finding };
 }
@@ -95,11 +95,11 @@ async function istioctl({ keepIstio }: Target): Promise<Finding> {
   const wanted = pinned("istio");
   return {
     finding:
-      found === wanted ? `${found} on the PATH` : `${found ?? "none"} on the PATH, ${wanted} is fetched`,
+      found === wanted ? `${found} on the PATH` : `${found ?? "none"} on the PATH, ${wanted} will be fetched`,
   };
 }
 
-// Istio and Argo CD bring roles that may do anything, and a role may only be given away by who has its rights.
+// Istio and Argo CD have roles that may do anything, and only a user with all rights of a role may create it.
 const needed: [verb: string, resource: string][] = [
   ["create", "namespaces"],
   ["create", "customresourcedefinitions.apiextensions.k8s.io"],
@@ -124,7 +124,7 @@ async function permissions(): Promise<Finding> {
     if (stdout.trim() !== "yes") refused.push(verb === "*" ? "everything" : `${verb} ${resource}`);
   }
   return refused.length === 0
-    ? { finding: "all that is needed" }
+    ? { finding: "sufficient" }
     : {
         finding: `this user may not: ${refused.join(", ")}`,
         remedy: "use a context whose user is bound to the ClusterRole cluster-admin",
@@ -133,10 +133,10 @@ async function permissions(): Promise<Finding> {
 
 function nodeCount(nodes: Node[], { overrides }: Target): Finding {
   const able = workers(nodes).length;
-  const finding = `${nodes.length}, ${able} of them for ordinary pods`;
+  const finding = `${nodes.length}, of which ${able} can run ordinary pods`;
   if (able === 0) return { finding, remedy: kubectlCommand("get", "nodes") };
   if (overrides.ha && able < 3)
-    return { finding: `${finding}; Argo CD's Redis needs three`, remedy: "add nodes, or leave --ha out" };
+    return { finding: `${finding}; Argo CD's Redis needs three`, remedy: "add nodes, or omit --ha" };
   return { finding };
 }
 
@@ -151,16 +151,16 @@ async function storageClass(): Promise<Finding> {
   const mark = `'{"metadata":{"annotations":{"storageclass.kubernetes.io/is-default-class":"true"}}}'`;
   return items[0]
     ? {
-        finding: `none of ${items.map(({ metadata }) => metadata.name).join(", ")} is the default`,
+        finding: `no default among ${items.map(({ metadata }) => metadata.name).join(", ")}`,
         remedy: kubectlCommand("patch", "storageclass", items[0].metadata.name, "-p", mark),
       }
     : {
         finding: "there is no storage class",
-        remedy: "put a provisioner there, such as local-path-provisioner",
+        remedy: "add a provisioner, such as local-path-provisioner",
       };
 }
 
-/** What decides how the gateway is reached. */
+/** Facts of the cluster that decide how the gateway is reached. */
 export async function surroundings(): Promise<{ nodes: Node[]; loadBalancer: boolean; gateways: Service[] }> {
   const [nodes, services, definitions] = await Promise.all([
     get<{ items: Node[] }>(["nodes"]),
@@ -184,38 +184,40 @@ export async function surroundings(): Promise<{ nodes: Node[]; loadBalancer: boo
 async function gateway({ keepIstio }: Target): Promise<Finding> {
   const { nodes, loadBalancer, gateways } = await surroundings();
   if (keepIstio) return keptGateway(gateways, nodes);
-  return { finding: loadBalancer ? "a load balancer gives it an address" : "a port of the nodes (30080)" };
+  return {
+    finding: loadBalancer ? "gets an address from a load balancer" : "uses a port of the nodes (30080)",
+  };
 }
 
 async function istio(): Promise<Finding> {
   const istiod = await find(["deployment", "istiod", "-n", "istio-system"]);
-  if (!istiod) return { finding: "is not there yet" };
+  if (!istiod) return { finding: "not installed yet" };
   const [key = "", value] = ownership.split("=");
   const namespace = await find<{ metadata: { labels?: Record<string, string> } }>([
     "namespace",
     "istio-system",
   ]);
   return namespace?.metadata.labels?.[key] === value
-    ? { finding: "present, installed by this path" }
+    ? { finding: "present, installed by deploy.sh" }
     : {
-        finding: "present, but not installed by this path: it would be changed",
+        finding: "present, but not installed by deploy.sh: it would be changed",
         remedy: `${deployCommand("--keep-istio")} (or remove it first)`,
       };
 }
 
 async function argocd(): Promise<Finding> {
   const server = await find(["deployment", "argocd-server", "-n", "argocd"]);
-  if (!server) return { finding: "is not there yet" };
+  if (!server) return { finding: "not installed yet" };
   const namespace = await find<{ metadata: { labels?: Record<string, string> } }>(["namespace", "argocd"]);
   return namespace?.metadata.labels?.["app.kubernetes.io/part-of"] === "argocd"
-    ? { finding: "present, installed by this path" }
+    ? { finding: "present, installed by deploy.sh" }
     : {
-        finding: "present, but not installed by this path: its settings would be replaced",
+        finding: "present, but not installed by deploy.sh: its settings would be replaced",
         remedy: "use another cluster, or remove that Argo CD",
       };
 }
 
-/** The image that the probe runs: that of services/app, as Git has it, under the registry that is meant. */
+/** The image that the probe runs: that of services/app, as Git names it, from the chosen registry. */
 export async function appImage({ cluster, overrides }: Target): Promise<string> {
   const { applications } = await childrenOf(checkout, cluster);
   const image = applications
@@ -225,17 +227,17 @@ export async function appImage({ cluster, overrides }: Target): Promise<string> 
   return overrides.registry ? `${overrides.registry}/${image.slice(image.lastIndexOf("/") + 1)}` : image;
 }
 
-/** What the images are named after in this repository. On Docker Hub the name is anybody's. */
+/** The prefix of the images in this repository. On Docker Hub, anybody may own that name. */
 const nobodys = "docker.io/logging-platform/";
 
 async function inside(target: Target): Promise<Finding> {
   const image = await appImage(target);
   const { repository, context, overrides } = target;
   if (!overrides.registry && image.startsWith(nobodys)) {
-    // Not even probed: the pod would run what is there.
+    // The image is not even probed, because the pod would run whatever is there.
     return {
-      finding: `the images of services/* would come from ${nobodys.slice(0, -1)}, where whoever owns that name decides what runs`,
-      remedy: `push them to a registry of yours and say which: ./deploy.sh --context ${context} --registry HOST/PATH`,
+      finding: `the images of services/* would come from ${nobodys.slice(0, -1)}, where the owner of that name decides what runs`,
+      remedy: `push them to your own registry and name it: ./deploy.sh --context ${context} --registry HOST/PATH`,
     };
   }
   let answer: Answer;
@@ -251,17 +253,17 @@ async function inside(target: Target): Promise<Finding> {
     }
     if (error.part === "repository") {
       return {
-        finding: `${repository} is not reached: ${error.message}`,
-        remedy: `${deployCommand("--repo URL")} (with a URL that pods reach)`,
+        finding: `${repository} cannot be reached: ${error.message}`,
+        remedy: `${deployCommand("--repo URL")} (with a URL that pods can reach)`,
       };
     }
     return { finding: error.message, remedy: kubectlCommand("describe", "nodes") };
   }
-  if (answer === "open") return { finding: `${repository} is read, ${image} is pulled` };
+  if (answer === "open") return { finding: `${repository} can be read, ${image} can be pulled` };
   if (readCredentials(target) || (await hasSecret(repository)))
-    return { finding: `${repository} asks for credentials, which are there; ${image} is pulled` };
+    return { finding: `${repository} asks for credentials, which are present; ${image} can be pulled` };
   return {
-    finding: `${repository} asks for credentials, and there are none`,
+    finding: `${repository} asks for credentials, but there are none`,
     remedy: `${deployCommand("--repo-credentials FILE")} (or GIT_USERNAME and GIT_PASSWORD)`,
   };
 }

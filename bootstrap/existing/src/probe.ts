@@ -1,4 +1,4 @@
-/** A short-lived pod that looks from inside the cluster: its image shows the registry, its program asks the repository. */
+/** A short-lived pod for checks from inside the cluster: pulling its image tests the registry, its program the repository. */
 import { get } from "../../../lib/cluster/kubectl.ts";
 import { type Pod, podTrouble } from "../../../lib/cluster/pods.ts";
 import { Failure, FinalFailure, until } from "../../../lib/failure.ts";
@@ -8,10 +8,10 @@ import { sshAddress } from "./credentials.ts";
 
 const namespace = "platform-preflight";
 
-/** What the repository said, as far as the pod got. */
+/** How the repository answered the pod. */
 export type Answer = "open" | "asks for credentials";
 
-/** The address that is asked whether a repository is there. */
+/** The address with which the pod checks that a repository exists. */
 export function probeAddress(repository: string): string {
   const ssh = sshAddress(repository);
   return ssh
@@ -19,7 +19,7 @@ export function probeAddress(repository: string): string {
     : `${repository.replace(/\/+$/, "")}/info/refs?service=git-upload-pack`;
 }
 
-// Prints one word that the repository is judged by; runs in the pod, as the image of services/app has Node.
+// This runs in the pod, because the image of services/app has Node. It prints the answer of the repository.
 const program = `
 const address = process.argv[1];
 const end = (word, code) => { console.log(word); process.exit(code); };
@@ -35,7 +35,7 @@ if (address.startsWith("tcp:")) {
 }
 `;
 
-/** The objects of the probe: a namespace of its own, where nothing else is in the way, and the pod. */
+/** The objects of the probe: the pod, and its own namespace, in which nothing interferes. */
 export function probeObjects(image: string, repository: string): object[] {
   const labels = { "app.kubernetes.io/name": "preflight", "app.kubernetes.io/part-of": "platform" };
   return [
@@ -82,7 +82,7 @@ export function probeObjects(image: string, repository: string): object[] {
   ];
 }
 
-/** Why the registry or the repository is not reached; `registry` where the image could not be pulled. */
+/** Says why a check failed. `part` is `registry` if the image could not be pulled. */
 export class ProbeFailure extends Failure {
   readonly part: "registry" | "repository" | "pod";
   constructor(part: ProbeFailure["part"], message: string) {
@@ -93,15 +93,15 @@ export class ProbeFailure extends Failure {
 
 /**
  * Runs the pod and removes it.
- * @param image of services/app, under the registry that is meant
- * @throws ProbeFailure naming the part that is not reached
+ * @param image the image of services/app, in the chosen registry
+ * @throws ProbeFailure that names the part that failed
  */
 export async function probe(image: string, repository: string): Promise<Answer> {
   await remove(true);
   const objects = probeObjects(image, repository);
   await kubectl(["create", "-f", "-"], objects.map((object) => JSON.stringify(object)).join("\n---\n"));
   try {
-    progress(`waiting for the pod that looks from inside the cluster`);
+    progress(`waiting for the pod that checks from inside the cluster`);
     let ended: Pod | undefined;
     await until("Pod platform-preflight/preflight", 120, async () => {
       const pod = await get<Pod>(["pod", "preflight", "-n", namespace]);
@@ -115,7 +115,7 @@ export async function probe(image: string, repository: string): Promise<Answer> 
     });
     const said = (await kubectl(["-n", namespace, "logs", "preflight"])).trim().split("\n").pop() ?? "";
     if (ended?.status.phase === "Succeeded") return said as Answer;
-    throw new ProbeFailure("repository", said || "the pod failed without a word");
+    throw new ProbeFailure("repository", said || "the pod failed without a message");
   } catch (error) {
     if (error instanceof FinalFailure) throw new ProbeFailure("registry", error.message);
     if (error instanceof ProbeFailure) throw error;

@@ -1,4 +1,4 @@
-/** Which cluster is meant, and what it is to have otherwise than Git says. */
+/** Determines which cluster is meant, and in what it differs from Git. */
 
 import { Failure } from "../../../lib/failure.ts";
 import { Git } from "../../../lib/git/git.ts";
@@ -7,26 +7,26 @@ import { readSource } from "../../../lib/render/source.ts";
 import { checkout, pinnedVersions } from "../../../lib/repository.ts";
 import type { Options } from "../../src/cluster.ts";
 
-/** An existing cluster, with everything decided. */
+/** An existing cluster, with all options decided. */
 export interface Target {
   context: string;
-  /** The directory of gitops/clusters. */
+  /** The name of its directory in gitops/clusters. */
   cluster: string;
-  /** URL of the repository, as Argo CD is told it. */
+  /** URL of the repository, as Argo CD uses it. */
   repository: string;
   revision: string;
   overrides: Overrides;
   keepIstio: boolean;
-  /** The cluster is one of kind that deploy.sh creates. */
+  /** True for a kind cluster that deploy.sh creates. */
   kind: boolean;
   /** A file with credentials for the repository. */
   credentials: string | undefined;
 }
 
 /**
- * Decides what an option leaves open: the repository is the remote `origin`.
- * @param origin what the checkout calls so
- * @throws Failure where there is neither, or its URL holds a password
+ * Decides options that were not given. The default repository is the remote `origin`.
+ * @param origin the URL of that remote, if the checkout has it
+ * @throws Failure if there is no repository, or its URL contains a user name or a password
  */
 export function resolveTarget(options: Options, origin: string | undefined): Target {
   const { context = "", cluster = "upstream" } = options;
@@ -35,15 +35,15 @@ export function resolveTarget(options: Options, origin: string | undefined): Tar
   const again = `./deploy.sh --context ${context}`;
   if (!repository) {
     throw new Failure(
-      "this checkout has no remote named origin, so it is not known which repository Argo CD is to read",
+      "this checkout has no remote named origin, so it is not known which repository Argo CD should read",
       `${again} --repo URL`,
     );
   }
   if (/^https?:\/\/[^/]*@/.test(repository)) {
-    // Neither shown nor used: it would stand in the Applications for everybody to read.
+    // The URL is neither shown nor used, because everybody could read it in the Applications.
     throw new Failure(
-      "the repository's URL holds a user name or a password",
-      `${again} --repo URL --repo-credentials FILE (with a URL without them)`,
+      "the repository's URL contains a user name or a password",
+      `${again} --repo URL --repo-credentials FILE (and a URL without them)`,
     );
   }
   const revision = options.revision ?? git.branch;
@@ -65,9 +65,9 @@ export function resolveTarget(options: Options, origin: string | undefined): Tar
 }
 
 /**
- * The URL of the remote `origin` as it was configured, if there is one. What this machine's `url.….insteadOf` makes of
- * it says how this machine reaches the repository, not how Argo CD does.
- * @throws with Git's own words where it does not read the checkout
+ * The URL of the remote `origin` as it was configured, if there is one. This machine's `url.….insteadOf` is ignored,
+ * because it says how this machine reaches the repository, and not how Argo CD does.
+ * @throws an error with Git's own message if Git cannot read the checkout
  */
 export async function originURL(directory = checkout): Promise<string | undefined> {
   const git = new Git(directory);
@@ -75,7 +75,7 @@ export async function originURL(directory = checkout): Promise<string | undefine
   if (!remotes.includes("origin")) return undefined;
   const [configured] = ((await git.try("config", "--get-all", "remote.origin.url")) ?? "").split("\n");
   if (configured && isAddress(configured)) return configured;
-  // A shorthand such as `gh:me/fork` is an address only once Git has spelt it out.
+  // A shorthand such as `gh:me/fork` becomes an address only when Git has expanded it.
   return (await git.run("remote", "get-url", "origin")) || undefined;
 }
 
@@ -83,6 +83,6 @@ export async function originURL(directory = checkout): Promise<string | undefine
 const isAddress = (url: string): boolean =>
   /^[a-z][a-z\d+.-]*:\/\//i.test(url) || /^([^/:@]+@[^/:]+|[^/:@]+\.[^/:@]+):/.test(url);
 
-/** The pins that the path of an existing cluster uses. */
+/** The pinned version of a tool that an existing cluster needs. */
 export const pinned = (name: "istio" | "istio-kubernetes" | "registry"): string =>
   pinnedVersions(checkout)[name] ?? "";

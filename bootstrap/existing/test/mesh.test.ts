@@ -7,7 +7,7 @@ vi.mock("../../../lib/render/start.ts", async (original) =>
   (await import("./once.ts")).renderedOnce(await original<typeof import("../../../lib/render/start.ts")>()),
 );
 
-// Somebody's own Istio that --keep-istio leaves alone: each thing by which it cannot do the job is named.
+// These tests use an existing Istio, which --keep-istio leaves unchanged. Everything that makes it unsuitable is named.
 const version = pinned("istio");
 const newest = Number(version.split(".")[1]);
 const range = `1.${newest - 2} to 1.${newest}`;
@@ -74,7 +74,7 @@ const good = [
   webhooks("istio.io/rev", "istio-injection"),
   pods(account),
 ];
-/** The good mesh, but for the answers given. */
+/** A suitable mesh, except for the given answers. */
 const mesh = (...changes: Answer[]): Answer[] => [
   ...changes,
   ...good.filter(({ when }) => !changes.some((change) => change.when === when)),
@@ -101,8 +101,12 @@ const lacking: [string, Answer[], string][] = [
     [istiod("registry.example:5000/istio/pilot:1.27-alpha.0")],
     "wrong version of Istio: 1.27-alpha.0;",
   ],
-  ["has no CNI plugin", [daemons()], "wrong Istio's CNI plugin: is not there"],
-  ["has no DaemonSets", [{ when: "*get daemonsets*", ...missing }], "wrong Istio's CNI plugin: is not there"],
+  ["has no CNI plugin", [daemons()], "wrong Istio's CNI plugin: not installed"],
+  [
+    "has no DaemonSets",
+    [{ when: "*get daemonsets*", ...missing }],
+    "wrong Istio's CNI plugin: not installed",
+  ],
   [
     "has a CNI plugin that some nodes lack",
     [daemons(cni(2))],
@@ -121,7 +125,7 @@ const lacking: [string, Answer[], string][] = [
   [
     "has revisions only",
     [webhooks("istio.io/rev")],
-    "wrong injection of sidecars: no webhook looks after namespaces with istio-injection=enabled",
+    "wrong injection of sidecars: no webhook handles namespaces with istio-injection=enabled",
   ],
   ["has no injector", [webhooks()], "wrong injection of sidecars: no webhook"],
   [
@@ -181,9 +185,9 @@ it.each([
   [
     "that is newer than tried",
     istiod(`istio/pilot:1.${newest + 2}.0`),
-    `1.${newest + 2}.0, which is newer than tried: ${range}`,
+    `1.${newest + 2}.0, which is newer than tested: ${range}`,
   ],
-  ["that nothing says", istiod("istio/pilot"), "its Deployment does not say"],
+  ["that nothing says", istiod("istio/pilot"), "its Deployment does not state it"],
 ])("a version %s is told of", async (_, answer, finding) => {
   stubs.answer("kubectl", healthy([...mesh(answer), { when: "*get application root*", ...missing }]));
   const { exitCode, stdout } = await stubs.run(["doctor", ...options]);

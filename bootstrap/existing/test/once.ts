@@ -1,7 +1,7 @@
-/** Rendering that is done once for a file of tests: it takes seconds and gives the same each time. */
+/** Renders only once for each test file, because rendering takes seconds and always gives the same result. */
 type Rendering = typeof import("../../../lib/render/start.ts");
 
-/** The module that renders what a cluster starts from, with what it gave before. */
+/** The module that renders the start of a cluster, but with earlier results. */
 export function renderedOnce(real: Rendering): Rendering {
   const known = new Map<string, unknown>();
   const once =

@@ -13,7 +13,7 @@ vi.mock("../../../lib/render/start.ts", async (original) =>
   (await import("./once.ts")).renderedOnce(await original<typeof import("../../../lib/render/start.ts")>()),
 );
 
-// What the pre-flight says of a cluster: each thing that can be wrong is wrong once.
+// These tests check the pre-flight's report: each thing that can be wrong is wrong once.
 const context = ["--context", "mine"];
 const repository = "https://git.example/fork.git";
 const registry = ["--registry", "registry.example/me"];
@@ -64,10 +64,10 @@ describe("a cluster where everything is there", () => {
     const { exitCode, stderr } = await stubs.run(command.slice(0, -2));
     expect(exitCode).toBe(1);
     expect(stderr).toContain(
-      "would come from docker.io/logging-platform, where whoever owns that name decides what runs",
+      "would come from docker.io/logging-platform, where the owner of that name decides what runs",
     );
     expect(stderr).toContain(
-      "next: push them to a registry of yours and say which: ./deploy.sh --context mine --registry HOST/PATH",
+      "next: push them to your own registry and name it: ./deploy.sh --context mine --registry HOST/PATH",
     );
     expect(stubs.inputs()).toEqual([]);
     await stubs.run([...command.slice(0, -1), "docker.io/logging-platform"]);
@@ -99,13 +99,13 @@ describe("a cluster that lacks something", () => {
       "a version that is supported",
       [{ when: "*version*", stdout: versions("v1.31.0", "v1.31.9") }],
       [],
-      `wrong API server: Kubernetes v1.31.9; Istio ${pinned("istio")} supports 1.32 to 1.37\n      next: raise the cluster to 1.32`,
+      `wrong API server: Kubernetes v1.31.9; Istio ${pinned("istio")} supports 1.32 to 1.37\n      next: upgrade the cluster to 1.32`,
     ],
     [
       "a kubectl of its age",
       [{ when: "*version*", stdout: versions("v1.30.0", "v1.36.1") }],
       [],
-      "wrong kubectl: v1.30.0, the server v1.36.1\n      next: https://kubernetes.io/docs/tasks/tools has kubectl 1.36",
+      "wrong kubectl: v1.30.0, the server has v1.36.1\n      next: use kubectl 1.36 from https://kubernetes.io/docs/tasks/tools",
     ],
     [
       "rights",
@@ -117,19 +117,19 @@ describe("a cluster that lacks something", () => {
       "nodes",
       [{ when: "*get nodes*", stdout: { items: [] } }],
       [],
-      `wrong nodes: 0, 0 of them for ordinary pods\n      next: ${k} get nodes`,
+      `wrong nodes: 0, of which 0 can run ordinary pods\n      next: ${k} get nodes`,
     ],
     [
       "nodes for --ha",
       [],
       ["--ha"],
-      "2 of them for ordinary pods; Argo CD's Redis needs three\n      next: add nodes",
+      "of which 2 can run ordinary pods; Argo CD's Redis needs three\n      next: add nodes",
     ],
     [
       "a storage class",
       [{ when: "*get storageclasses*", stdout: { items: [] } }],
       [],
-      "wrong default storage class: there is no storage class\n      next: put a provisioner there",
+      "wrong default storage class: there is no storage class\n      next: add a provisioner",
     ],
     [
       "a default among its storage classes",
@@ -140,13 +140,13 @@ describe("a cluster that lacks something", () => {
         },
       ],
       [],
-      `wrong default storage class: none of slow is the default\n      next: ${k} patch storageclass slow -p`,
+      `wrong default storage class: no default among slow\n      next: ${k} patch storageclass slow -p`,
     ],
     [
       "the Istio that is to be kept",
       [],
       ["--keep-istio"],
-      "wrong Istio: istio-system has no Deployment istiod\n      next: leave --keep-istio out",
+      "wrong Istio: istio-system has no Deployment istiod\n      next: omit --keep-istio",
     ],
     [
       "a gateway that is to be kept",
@@ -164,7 +164,7 @@ describe("a cluster that lacks something", () => {
         { when: "*get namespace istio-system*", stdout: { metadata: { labels: {} } } },
       ],
       [],
-      "wrong Istio: present, but not installed by this path: it would be changed\n      next: ./deploy.sh --keep-istio --context mine (or",
+      "wrong Istio: present, but not installed by deploy.sh: it would be changed\n      next: ./deploy.sh --keep-istio --context mine (or",
     ],
     [
       "room for Argo CD",
@@ -173,7 +173,7 @@ describe("a cluster that lacks something", () => {
         { when: "*get namespace argocd*", stdout: { metadata: { labels: {} } } },
       ],
       [],
-      "wrong Argo CD: present, but not installed by this path: its settings would be replaced",
+      "wrong Argo CD: present, but not installed by deploy.sh: its settings would be replaced",
     ],
     [
       "the registry",
@@ -188,13 +188,13 @@ describe("a cluster that lacks something", () => {
         { when: "*logs*", stdout: "getaddrinfo ENOTFOUND git.example\n" },
       ],
       [],
-      `${repository} is not reached: getaddrinfo ENOTFOUND git.example\n      next: ./deploy.sh --repo URL --context mine`,
+      `${repository} cannot be reached: getaddrinfo ENOTFOUND git.example\n      next: ./deploy.sh --repo URL --context mine`,
     ],
     [
       "credentials",
       [{ when: "*logs*", stdout: "asks for credentials\n" }],
       [],
-      `${repository} asks for credentials, and there are none\n      next: ./deploy.sh --repo-credentials FILE --context mine`,
+      `${repository} asks for credentials, but there are none\n      next: ./deploy.sh --repo-credentials FILE --context mine`,
     ],
   ];
 

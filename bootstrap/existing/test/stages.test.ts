@@ -16,7 +16,7 @@ vi.mock("../../../lib/render/start.ts", async (original) =>
   (await import("./once.ts")).renderedOnce(await original<typeof import("../../../lib/render/start.ts")>()),
 );
 
-// The commands of the path, with programs in the place of kubectl and the rest that only write down what they are asked.
+// These tests check the commands for an existing cluster. kubectl and other programs are stubs that record their calls.
 const { istio: version, registry } = load(readFileSync(join(checkout, "versions.yaml"), "utf8")) as {
   istio: string;
   registry: string;
@@ -143,7 +143,7 @@ describe("istioctl of another version", () => {
       const { exitCode, stderr } = await stubs.run(["Istio", ...context, ...repo], environment());
       expect({ exitCode, stderr }).toEqual({
         exitCode: 0,
-        stderr: `      istioctl 1.0.0 is on the PATH, ${version} is pinned: that one is fetched`,
+        stderr: `      istioctl 1.0.0 is on the PATH, but ${version} is pinned and will be fetched`,
       });
     }
     expect(asked.sort()).toEqual([
@@ -165,7 +165,7 @@ describe("istioctl of another version", () => {
 
     beforeEach(async () => {
       seen.length = 0;
-      // Hands requests for any host on to the server of the release; of a tunnel it only says who asked for one.
+      // This forwards requests for any host to the server of the release, and only records who asked for a tunnel.
       proxy = createServer((request, response) => {
         const url = new URL(request.url ?? "");
         seen.push(`${request.method} ${url.host}`);
@@ -214,7 +214,7 @@ describe("istioctl of another version", () => {
     sum = () => "0".repeat(64);
     const { exitCode, stderr } = await stubs.run(["Istio", ...context, ...repo], environment());
     expect(exitCode).toBe(1);
-    expect(stderr).toMatch(/has SHA-256 [0-9a-f]{64}, its release says 0{64}: it is not used/);
+    expect(stderr).toMatch(/has SHA-256 [0-9a-f]{64}, but its release says 0{64}: it is not used/);
     expect(stderr).toContain(`next: ./deploy.sh --context mine (or put istioctl ${version} on the PATH`);
     expect(existsSync(join(stubs.directory, "cache", `istioctl-${version}`))).toBe(false);
     expect(changing()).toEqual([]);
@@ -243,7 +243,7 @@ describe("Argo CD", () => {
       ...workloads.map((workload) => `${k} -n argocd rollout status ${workload} --timeout=300s`),
     ]);
     const [namespace, secret, password, { input = "" } = {}] = stubs.inputs();
-    // Before Argo CD, whose parts look for both Secrets when they start.
+    // This happens before Argo CD is installed, because its components need both Secrets when they start.
     expect(JSON.parse(namespace?.input ?? "")).toMatchObject({
       kind: "Namespace",
       metadata: { name: "argocd" },
@@ -355,13 +355,13 @@ describe("Argo CD", () => {
     });
 
     it.each([
-      ["that others may read", "password=x", 0o644, /others may read it[\s\S]*next: chmod 600 /],
+      ["that others may read", "password=x", 0o644, /other users may read it[\s\S]*next: chmod 600 /],
       ["that holds none", "hello", 0o600, /is neither an SSH key nor lines[\s\S]*next: printf/],
       [
         "of the other kind",
         "-----BEGIN PRIVATE KEY-----\n",
         0o600,
-        /read with a user name and a password, but what was given is an SSH key/,
+        /needs a user name and a password, but an SSH key was given/,
       ],
     ])("in a file %s are refused", async (_, text, mode, message) => {
       const credentials = ["--repo-credentials", file(text, mode)];
@@ -402,7 +402,7 @@ describe("the Applications", () => {
     expect(changing()).toEqual([
       `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`,
       `${k} -n argocd annotate application root --overwrite argocd.argoproj.io/refresh=hard`,
-      // Again, for what a sync under earlier projects has taken away.
+      // It is applied again, because a sync under the earlier projects may have removed objects.
       `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`,
     ]);
     const objects = objectsIn(stubs.inputs()[0]?.input ?? "");
@@ -471,7 +471,7 @@ describe("a repository", () => {
     const url = "https://me:s3cret@git.example/fork.git";
     const result = await stubs.run(["Argo CD", ...context, "--repo", url]);
     expect(result.exitCode).toBe(1);
-    expect(result.stderr).toContain("the repository's URL holds a user name or a password");
+    expect(result.stderr).toContain("the repository's URL contains a user name or a password");
     expect(`${stubs.remembered()}${result.stderr}`).not.toContain("s3cret");
     expect(stubs.calls()).toEqual([]);
   });
@@ -547,7 +547,7 @@ describe("destroy", () => {
     stubs.answer("kubectl", healthy(there));
     const { stdout } = await stubs.run(["destroy", ...context, "--dry-run"]);
     expect(stdout.split("\n")).toEqual([
-      "delete the Application root, and with it every Application and all that they made",
+      "delete the Application root, and with it every Application and all their objects",
       "remove Argo CD and the namespace argocd",
       "remove Istio and the namespace istio-system",
     ]);
@@ -635,7 +635,7 @@ describe("kind", () => {
     expect(failed.exitCode).toBe(1);
     expect(failed.stderr).toContain("connection refused");
     expect(failed.stderr).toMatch(/next: docker push localhost:5001\/lp\//);
-    // By then the directory that it was built from is gone: the one that is named is the checkout's.
+    // The build directory is removed by then, so the advice names the directory in the checkout.
     stubs.answer("docker", [{ when: "build*", stderr: "no space left", code: 1 }]);
     const unbuilt = await stubs.run(["Images", ...kindContext]);
     expect(unbuilt.stderr).toMatch(

@@ -1,4 +1,4 @@
-/** Programs that stand in for kubectl, istioctl, kind, docker and helm: they write down what they are asked. */
+/** Stubs for kubectl, istioctl, kind, docker and helm, which record how they are called. */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { main, readArguments, reported, runStages } from "../../src/cli.ts";
 import { Pipeline } from "../../src/stages.ts";
 import { existingCluster } from "../src/existing.ts";
 
-/** What a program answers where its arguments match a shell pattern; the first that matches counts. */
+/** What a program answers if its arguments match a shell pattern. The first match counts. */
 export interface Answer {
   when: string;
   stdout?: unknown;
@@ -18,7 +18,7 @@ export interface Answer {
   code?: number;
 }
 
-/** A directory with stand-ins on the PATH, and what they were asked. */
+/** A directory on the PATH with stubs, and a record of their calls. */
 export class Stubs {
   readonly directory = mkdtempSync(join(tmpdir(), "stubs-"));
   readonly bin = join(this.directory, "bin");
@@ -27,14 +27,14 @@ export class Stubs {
     this.renew();
   }
 
-  /** Forgets what was asked and what was to be answered. */
+  /** Forgets all calls and answers. */
   renew(): void {
     this.close();
     mkdirSync(this.bin, { recursive: true });
     for (const program of ["docker", "helm", "istioctl", "kind", "kubectl"]) this.answer(program, []);
   }
 
-  /** Puts a program on the PATH; what it is asked beyond the answers it accepts in silence. */
+  /** Puts a program on the PATH. It silently accepts calls without an answer. */
   answer(program: string, answers: Answer[]): void {
     const cases = answers.map(({ when, stdout = "", stderr = "", code = 0 }) => {
       const text = typeof stdout === "string" ? stdout : JSON.stringify(stdout);
@@ -59,7 +59,7 @@ esac
     rmSync(join(this.bin, program));
   }
 
-  /** Runs a command of deploy.sh, a stage by its title, or the summary alone, in this process. */
+  /** Runs a command of deploy.sh, one stage by its title, or only the summary, in this process. */
   async run(
     args: string[],
     environment: Record<string, string> = {},
@@ -68,7 +68,7 @@ esac
     Object.assign(process.env, {
       PATH: `${this.bin}:${before.PATH}`,
       DEPLOY_LOG: this.log,
-      // A shell that has `./deploy.sh env` names a builder of its own.
+      // A shell with `./deploy.sh env` sets another builder.
       IMAGE_BUILDER: "",
       KUBECONFIG: "",
       REGISTRY: "",
@@ -83,7 +83,7 @@ esac
     );
     try {
       const exitCode = await start(args);
-      // What is under way is said every 20 s, so by the clock and not by what was asked; so are a stage's seconds.
+      // Progress lines depend on the clock, and so do the seconds of a stage. Both are removed.
       const stderr = said.stderr.replace(/^( +… |\[ 1\/1\] ).*\n/gm, "");
       const stdout = said.stdout.replace(/^\[ 1\/1\] .*\n/gm, "");
       await this.#followAll(`${stdout}${stderr}`);
@@ -95,8 +95,8 @@ esac
   }
 
   /**
-   * Does what was said to be next, in the state in which it was said, where that changes no machine: the programs are there,
-   * the files too, and kubectl is told which cluster is meant.
+   * Follows advice in the state in which it was given, if that changes no machine: programs and files must exist, and kubectl
+   * must be told which cluster is meant.
    */
   async #followAll(said: string): Promise<void> {
     const calls = join(this.directory, "calls");
@@ -104,7 +104,7 @@ esac
     for (const [, next = ""] of said.matchAll(/\bnext: ((?:kubectl|istioctl|docker|tail|ls|chmod) .*)$/gm)) {
       writeFileSync(calls, "");
       const { exitCode, all } = await follow(next, { cwd: checkout, env: { PATH: process.env.PATH } });
-      // What docker refused it refuses again, and says why.
+      // docker refuses again what it refused before, and says why.
       const codes = { docker: [0, 1, 125], ls: [0, 2] }[next.split(" ")[0] ?? ""] ?? [0];
       expect({ next, all, codes }).toEqual({ next, all, codes: expect.arrayContaining([exitCode]) });
       for (const call of this.calls().filter((line) => /^(kubectl|istioctl) /.test(line)))
@@ -117,13 +117,13 @@ esac
 
   readonly log = join(this.directory, "deploy.log");
 
-  /** Every command line so far. */
+  /** All command lines so far. */
   calls(): string[] {
     const file = join(this.directory, "calls");
     return existsSync(file) ? readFileSync(file, "utf8").split("\n").filter(Boolean) : [];
   }
 
-  /** What went into programs by standard input, with the command line before it. */
+  /** The standard input of programs, with the command line of each. */
   inputs(): { line: string; input: string }[] {
     const file = join(this.directory, "inputs");
     if (!existsSync(file)) return [];
@@ -148,7 +148,7 @@ esac
   }
 }
 
-/** Hands arguments on as deploy.sh does: an option and its value are one. */
+/** Passes arguments on as deploy.sh does: an option and its value are one argument. */
 async function start([what = "", ...given]: string[]): Promise<number> {
   const options: string[] = [];
   for (const argument of given)
@@ -169,7 +169,7 @@ async function start([what = "", ...given]: string[]): Promise<number> {
 
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** A cluster where everything is as it should be: three nodes without load balancer, nothing installed. */
+/** A cluster without problems: it has three nodes, no load balancer, and nothing installed. */
 export function healthy(changes: Answer[] = []): Answer[] {
   const node = (name: string, taints: object[] = []): object => ({
     metadata: { name },
@@ -251,19 +251,19 @@ export function healthy(changes: Answer[] = []): Answer[] {
   ];
 }
 
-/** What istioctl says of itself. */
+/** The version that istioctl reports. */
 export const istioctlIs = (version: string, changes: Answer[] = []): Answer[] => [
   ...changes,
   { when: "version*", stdout: { clientVersion: { version } } },
 ];
 
 /**
- * Stand-ins that begin anew for each test of a file, on a cluster where everything is as it should be.
- * @param istioctl the version of the one on the PATH
+ * Stubs that are reset for each test of a file, on a cluster without problems.
+ * @param istioctl the version of istioctl on the PATH
  */
 export function stubsForEach(istioctl: string): Stubs {
   const stubs = new Stubs();
-  // The first rendering takes as long as the download of what it stands on.
+  // The first rendering may have to download its tools.
   beforeAll(async () => {
     await childrenOf(checkout, "upstream");
   }, 900_000);

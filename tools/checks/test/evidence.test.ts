@@ -1,4 +1,4 @@
-/** A test of e2e that is broken on purpose leaves its evidence, where the workflow looks for it. */
+/** An e2e test that is broken on purpose leaves its evidence where the workflow looks for it. */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,9 +14,9 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "broken-"));
   for (const name of ["bin", "state/log", "tests"]) mkdirSync(path(name), { recursive: true });
   writeFileSync(path("bin/kubectl"), `#!/bin/sh\necho "asked: $*"\n`, { mode: 0o755 });
-  // deploy.sh installs packages that are older than their lock file: not while tests run with them.
+  // deploy.sh would reinstall packages that are older than their lock file, while tests use them.
   writeFileSync(path("bin/npm"), "#!/bin/sh\nexit 1\n", { mode: 0o755 });
-  // What deploy.sh starts is not what this is about.
+  // This test is not about what deploy.sh starts.
   writeFileSync(path("bin/node"), '#!/bin/sh\n[ "$1" = -p ] && echo 24 || echo "asked: $*"\n', {
     mode: 0o755,
   });
@@ -27,7 +27,7 @@ afterEach(() => {
   for (const place of [directory, ...left.splice(0)]) rmSync(place, { recursive: true, force: true });
 });
 
-/** Runs tests with the configuration of e2e, all but the platform that it asks for; the last file is like the end. */
+/** Runs tests with the configuration of e2e, but without its platform. The last file stands for the final one of e2e. */
 async function run(first: string): Promise<{ exitCode?: number | undefined; all: string }> {
   const vitest = JSON.stringify(join(checkout, "node_modules/vitest/dist/index.js"));
   const evidence = JSON.stringify(join(checkout, "e2e/evidence.ts"));
@@ -111,7 +111,7 @@ describe("a failed run of e2e", () => {
       const { steps = [] } = workflow.jobs.platform ?? {};
       const behind = steps.slice(steps.findIndex((step) => step.run === "npm run e2e") + 1);
       expect(behind.length).toBeGreaterThan(0);
-      // A step without a condition would not run any more; what it looks for has to be there still.
+      // A step without a condition would no longer run after a failure, and its files must still exist.
       for (const step of behind) expect(step.if, JSON.stringify(step)).toBe("failure()");
       expect(behind.some((step) => step.run === "./deploy.sh doctor")).toBe(true);
       const upload = behind.find((step) => step.uses?.startsWith("actions/upload-artifact@"));

@@ -1,4 +1,4 @@
-/** What `npm test` leaves out runs in `npm run test:slow`, what `npm run e2e` does in `npm run e2e:slow`, and CI runs all. */
+/** The slow tests that `npm test` and `npm run e2e` leave out run in `npm run test:slow` and `npm run e2e:slow`. CI runs all. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

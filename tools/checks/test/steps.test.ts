@@ -32,7 +32,7 @@ test("a step that fails stops no other, and is said with what it printed and how
 });
 
 test("so many run at once, and no more", async () => {
-  // Each waits for the other.
+  // Each of the two steps waits for the other.
   const meet = (own: string, other: string) =>
     sh(
       own,

@@ -1,4 +1,4 @@
-/** What Git remembers of a service: the tags of its sources, and what was deployed and taken back. */
+/** Reads a service's history from Git: the tags of its sources, its deployments and its rollbacks. */
 import { serviceDirectory } from "../../../lib/configuration.ts";
 import { defaultEnvironment, environmentTrailer } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
@@ -10,13 +10,13 @@ import type { ServiceTag } from "../graph.ts";
 import { deployedImage } from "../release/deployment.ts";
 import { trailedCommits } from "./trailers.ts";
 
-/** The trailer of a commit that gives a service another image, with the whole name of that. */
+/** The trailer of a commit that gives a service another image. Its value is the image's full name. */
 export const imageTrailer = "Image";
 
-/** The trailer of a commit that puts an earlier image back, with the tag that it replaces. */
+/** The trailer of a commit that restores an earlier image. Its value is the tag that is replaced. */
 export const rolledBackTrailer = "Rolled-Back";
 
-/** The tags of every service of a repository that has a Dockerfile; of one in no commit it is the one that it will have. */
+/** The tags of every service with a Dockerfile. A service that is not committed yet gets its future tag. */
 export async function serviceTags(root: string, repository: Repository): Promise<Map<string, ServiceTag>> {
   const tags = new Map<string, ServiceTag>();
   const git = new Git(root);
@@ -42,8 +42,8 @@ const sourcesOf = (repository: Repository, directory: string): Map<string, strin
   );
 
 /**
- * The tag that the newest deployment of a service in an environment rolled back from; undefined where it is no rollback.
- * @throws Failure where a shallow clone does not have that deployment
+ * The tag from which the newest deployment of a service rolled back in an environment; undefined if it is not a rollback.
+ * @throws Failure if a shallow clone lacks that deployment
  */
 export async function lastRolledBack(
   root: string,
@@ -61,8 +61,8 @@ export async function lastRolledBack(
 }
 
 /**
- * The newest commit that gave a service another image. Its trailers say so, and its files must say the same: neither a
- * subject nor trailers that somebody copied make a deployment.
+ * The newest commit that gave a service another image. Its trailers say so, and its files must agree, because somebody may
+ * have copied the trailers. The subject does not matter.
  */
 async function lastDeployment(
   git: Git,
@@ -70,13 +70,13 @@ async function lastDeployment(
   environment = defaultEnvironment,
 ): Promise<{ rolledBack: string | undefined } | undefined> {
   for (const { commit, parent, groups } of await trailedCommits(git, "HEAD", imageTrailer)) {
-    // Of commits that were squashed into one, the last says what came of it.
+    // If commits were squashed into one, the last of them decides.
     const told = groups.reverse().flatMap((trailers) => toldOf(trailers, service, environment));
     const tag = told.length > 0 ? await tagIn(git, service, environment, commit) : undefined;
     const isNew = !parent || (await tagIn(git, service, environment, parent)) !== tag;
     for (const [index, { rolledBack, ...now }] of told.entries()) {
       if (now.tag !== tag) continue;
-      // A deployment that was squashed with its rollback changes no file: a message that tells of both is believed.
+      // A deployment that was squashed with its rollback changes no file. A message that has both is trusted.
       const tellsOfBoth = told.slice(index).some((earlier) => earlier.tag === rolledBack);
       if (isNew || (rolledBack !== undefined && tellsOfBoth)) return { rolledBack };
     }
@@ -84,7 +84,7 @@ async function lastDeployment(
   return undefined;
 }
 
-/** What trailers say of a service in an environment: the tag that it was given, and the one that it was rolled back from. */
+/** What trailers say about a service in an environment: its new tag, and the tag from which it was rolled back. */
 function toldOf(
   trailers: Map<string, string>,
   service: string,
@@ -111,20 +111,20 @@ async function tagIn(
 }
 
 /**
- * The tag of every commit that changed a service's sources, newest first, with that commit.
- * A tag that came back later is that of the newer commit. In a shallow clone the list ends where its history does.
+ * The tag of every commit that changed a service's sources, newest first, with that commit. A tag that occurs twice belongs
+ * to the newer commit. In a shallow clone the list ends where the history ends.
  */
 export async function committedTags(root: string, directory: string): Promise<Map<string, string>> {
   const git = new Git(root);
   const log = await git.run("log", "--full-history", "--format=%H %P", "HEAD", "--", directory);
-  // Where a shallow clone's history ends, a commit seems to have made everything that it only has.
+  // The oldest commit in a shallow clone seems to have created all its files.
   const made = (await git.isShallow()) ? (hashes: string[]) => hashes.length > 1 : () => true;
   const found = log
     .split("\n")
     .filter(Boolean)
     .map((line) => line.trim().split(" "))
     .filter(made);
-  // A merge is the commit of sources that no other commit has: those that both sides changed.
+  // A merge counts only for sources that no other commit has, because both sides changed them.
   const isMerge = (hashes: string[]): boolean => hashes.length > 2;
   const commits = [
     ...found.filter((hashes) => !isMerge(hashes)),
@@ -135,7 +135,7 @@ export async function committedTags(root: string, directory: string): Promise<Ma
   const tags = new Map<string, string>();
   trees.split("\n").forEach((tree, index) => {
     const tag = tree.slice(0, 12);
-    // Of a commit that removed them git says `missing`.
+    // For a commit that removed the sources, Git prints `missing`.
     if (/^[0-9a-f]{40,64}$/.test(tree) && !tags.has(tag)) tags.set(tag, commits[index] ?? "");
   });
   return tags;

@@ -1,15 +1,15 @@
-/** What Git says of files beyond their text: where links lead, and which files it ignores. */
+/** Facts about files besides their text: the targets of symbolic links, and whether Git ignores a file. */
 import { readlinkSync } from "node:fs";
 import { join, posix } from "node:path";
 import { Git } from "../../../lib/git/git.ts";
 
-/** A link that Git tracks, or would. */
+/** A symbolic link that Git tracks or would track. */
 export interface Link {
   path: string;
   target: string;
 }
 
-/** The links of a repository that Git tracks, or would track. */
+/** The symbolic links of a repository that Git tracks or would track. */
 export async function trackedLinks(root: string): Promise<Link[]> {
   const git = new Git(root);
   const listed = await git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard");
@@ -23,12 +23,12 @@ function targetOf(path: string): string | undefined {
   try {
     return readlinkSync(path);
   } catch {
-    // Most files are no links, and some are deleted from the working tree.
+    // Most files are not links, and some were deleted from the working tree.
     return undefined;
   }
 }
 
-/** True where following a link step by step leaves the repository: Argo CD looks at each step, not only at the end. */
+/** True if following a link leaves the repository at any step. Argo CD checks each step, and not only the end. */
 export function leavesRepository({ path, target }: Link): boolean {
   if (target.startsWith("/")) return true;
   let current = posix.dirname(path);
@@ -39,7 +39,7 @@ export function leavesRepository({ path, target }: Link): boolean {
   return false;
 }
 
-/** Those of some paths that lie in the working tree and that Git ignores. */
+/** Returns those of the given paths that exist in the working tree and that Git ignores. */
 export async function ignoredAmong(root: string, paths: string[]): Promise<string[]> {
   if (paths.length === 0) return [];
   const git = new Git(root);

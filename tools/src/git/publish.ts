@@ -1,8 +1,8 @@
 /**
- * One small commit, made beside the checkout and pushed without force.
+ * Makes one small commit outside the checkout and pushes it without force.
  *
- * Everything happens in a linked worktree of its own; the checkout moves in one step at the end. A process that is killed
- * leaves at most that worktree, which the next run removes.
+ * Everything happens in a separate linked worktree, and the checkout moves in one step at the end. A killed process leaves at
+ * most that worktree behind, which the next run removes.
  */
 import {
   existsSync,
@@ -23,28 +23,28 @@ import { note, progress } from "../../../lib/progress.ts";
 import { quoted } from "../../../lib/quoted.ts";
 import { readTrailers } from "./trailers.ts";
 
-/** What is to be committed. */
+/** The content of a commit. */
 export interface Change {
-  /** New texts of files, by path. */
+  /** The new text of each file, by path. */
   files: Map<string, string>;
-  /** Files that go. */
+  /** Files to remove. */
   removed?: string[];
   subject: string;
-  /** One with several values has a line for each. */
+  /** A trailer with several values gets one line for each. */
   trailers: Record<string, string | string[]>;
 }
 
-/** What a plan sees: a worktree at the commit that the change goes on top of. */
+/** The input of a plan: a worktree at the commit that becomes the parent of the change. */
 export interface Base {
   git: Git;
   /** The checkout's HEAD when the command began. */
   head: string;
-  /** The remote branch as last fetched; undefined where it does not exist. */
+  /** The remote branch when it was last fetched; undefined if it does not exist. */
   upstream: string | undefined;
   read(file: string): string;
 }
 
-/** A plan's answer: a change, or why there is nothing to do. */
+/** A plan returns a change, or the reason why there is nothing to do. */
 export type Plan = (base: Base) => Promise<Change | { done: string } | { superseded: string }>;
 
 export interface PublishOptions {
@@ -53,26 +53,26 @@ export interface PublishOptions {
   branch: string;
   push: boolean;
   plan: Plan;
-  /** Whether a commit is one that a plan made and nobody changed since: it is left out where it conflicts. */
+  /** True for a commit that a plan made and nobody has changed since. Such a commit is left out if it conflicts. */
   isOwn: (git: Git, commit: string) => Promise<boolean>;
-  /** Looks at the worktree with the change committed there, before checkout or remote move to it. */
+  /** Checks the worktree after the change was committed there, before the checkout or the remote moves to it. */
   check?: (directory: string) => Promise<void>;
-  /** Tells what would be committed instead of doing it. */
+  /** Says what would be committed instead of doing it. */
   dryRun?: boolean;
 }
 
-/** What came of it. */
+/** The outcome. */
 export interface Published {
   outcome: "committed" | "pushed" | "unchanged" | "superseded" | "planned";
-  /** The commit that the checkout, or the remote branch after a push, is at. */
+  /** The commit of the checkout or, after a push, of the remote branch. */
   commit: string;
   message: string;
 }
 
-/** What the checkout had checked out. */
+/** What is checked out. */
 interface Place {
   commit: string;
-  /** Undefined where HEAD is detached. */
+  /** Undefined if HEAD is detached. */
   branch: string | undefined;
 }
 
@@ -81,9 +81,9 @@ const worktreePrefix = "gitops-worktree-";
 const again = "then run the command again";
 
 /**
- * Commits a plan's change on top of HEAD, and of the remote branch where it is to be pushed. When somebody else pushes
- * first, the plan is made anew on top of that.
- * @throws Failure where HEAD's commits conflict with the remote branch, or the remote refuses
+ * Commits a plan's change on top of HEAD and, if it is to be pushed, of the remote branch. If somebody else pushes first,
+ * the plan is made again on top of their commit.
+ * @throws Failure if HEAD's commits conflict with the remote branch, or the remote refuses the push
  */
 export async function publish(options: PublishOptions): Promise<Published> {
   const { root, remote, branch, push } = options;
@@ -140,9 +140,12 @@ export async function publish(options: PublishOptions): Promise<Published> {
           `git push --dry-run ${remote} HEAD:${branch}`,
         );
       if (attempt === attempts) {
-        throw new Failure(`${remote}/${branch} moved ${attempts} times in between`, "the same command");
+        throw new Failure(
+          `${remote}/${branch} moved during each of ${attempts} attempts`,
+          "the same command",
+        );
       }
-      // Others that lost the same race must not all come back at the same moment.
+      // Processes that lost the same race must not all retry at the same moment.
       await sleep(Math.random() * Math.min(5000, 50 * 2 ** attempt));
     }
   } finally {
@@ -155,14 +158,14 @@ const tracking = (remote: string, branch: string): string => `refs/remotes/${rem
 
 async function placeOf(checkout: Git): Promise<Place> {
   const answer = await checkout.try("rev-parse", "HEAD", "--symbolic-full-name", "HEAD");
-  // Where there is no commit yet, Git says so in fewer words if it is asked for nothing else.
+  // If there is no commit yet, Git's message is shorter when it is asked for nothing else.
   const [commit = "", ref = ""] = (answer ?? (await checkout.run("rev-parse", "--verify", "HEAD"))).split(
     "\n",
   );
   return { commit, branch: /^refs\/heads\/(.*)$/.exec(ref)?.[1] };
 }
 
-// Moving HEAD would end what is under way, and with it what the person has resolved.
+// Moving HEAD would end the unfinished operation and lose the conflicts that the person has resolved.
 async function refuseUnfinished(checkout: Git): Promise<void> {
   const signs: [string, string][] = [
     ["MERGE_HEAD", "a merge"],
@@ -176,12 +179,12 @@ async function refuseUnfinished(checkout: Git): Promise<void> {
   const found = paths.findIndex((path) => existsSync(resolve(checkout.directory, path)));
   if (found >= 0)
     throw new Failure(
-      `${signs[found]?.[1]} is under way in this checkout: finish it, ${again}`,
+      `${signs[found]?.[1]} is in progress in this checkout: finish it, ${again}`,
       "git status",
     );
 }
 
-// One killed before it was a worktree is a directory only.
+// A process that was killed early leaves a directory that is not a worktree yet.
 async function removeAbandonedWorktrees(checkout: Git): Promise<void> {
   const abandoned = readdirSync(tmpdir()).filter((name) => {
     const owner = new RegExp(`^${worktreePrefix}(\\d+)-`).exec(name)?.[1];
@@ -191,13 +194,13 @@ async function removeAbandonedWorktrees(checkout: Git): Promise<void> {
     try {
       rmSync(join(tmpdir(), name), { recursive: true, force: true });
     } catch {
-      // A builder that ran as somebody else has left files there; they are in nobody's way.
+      // A builder that ran as another user has left files there. They do no harm.
     }
   }
   if (abandoned.length > 0) await checkout.run("worktree", "prune");
 }
 
-// The directory of temporary files is everybody's. A link is left alone too: it leads to who knows what.
+// Everybody can write to the directory of temporary files. A link is not followed, because it may lead anywhere.
 function isMine(path: string): boolean {
   const found = lstatSync(path, { throwIfNoEntry: false });
   return found?.isDirectory() === true && found.uid === process.getuid?.();
@@ -212,7 +215,7 @@ function isRunning(id: number): boolean {
   }
 }
 
-/** Fetches one branch, whatever the clone follows by itself; undefined where the remote has no such branch. */
+/** Fetches one branch, independent of the clone's refspecs; undefined if the remote has no such branch. */
 async function fetchBranch(git: Git, remote: string, branch: string): Promise<string | undefined> {
   progress(`fetching ${remote}`);
   if ((await git.try("remote", "get-url", remote)) === undefined)
@@ -223,7 +226,7 @@ async function fetchBranch(git: Git, remote: string, branch: string): Promise<st
   const refspec = `+refs/heads/${branch}:${tracking(remote, branch)}`;
   const options = ["--quiet", "--no-tags", "--no-prune", "--no-recurse-submodules", "--no-write-fetch-head"];
   const fetch = (): Promise<string> => git.run("fetch", ...options, remote, refspec);
-  // Two fetches of one repository at the same time lock each other out of the ref; the second try finds it written.
+  // Two simultaneous fetches in one repository lock each other out of the ref. A second attempt finds it written.
   try {
     await fetch();
   } catch {
@@ -243,14 +246,14 @@ async function hasBranch(git: Git, remote: string, branch: string): Promise<bool
   }
 }
 
-// Our own commits of one scalar are made anew, so one that conflicts with somebody else's is left out.
+// Our own commits change one scalar and are made again, so one that conflicts with somebody else's is left out.
 async function rebase(git: Git, head: string, upstream: string, options: PublishOptions): Promise<void> {
   const { remote, branch, isOwn } = options;
   if (await git.isAncestor(upstream, head)) return;
   const name = `${remote}/${branch}`;
   let leftOut = 0;
-  // Named, because a rebase takes the person's pull.twohead otherwise, the first of several values: with `ours` it throws
-  // each commit's own changes away and says nothing. Git of every age knows this name.
+  // Without a strategy, a rebase would use the person's pull.twohead. With `ours`, it would silently drop each commit's
+  // own changes. Every version of Git knows this name.
   let stopped = await outcome(git.run("rebase", "--quiet", "--strategy=recursive", upstream));
   for (; stopped; leftOut++) {
     const files = await unmerged(git);
@@ -261,7 +264,7 @@ async function rebase(git: Git, head: string, upstream: string, options: Publish
       if (!commit)
         throw new Failure(
           `the rebase onto ${name} failed: ${stopped.message}`,
-          `mend what Git names, ${again}`,
+          `fix what Git names, ${again}`,
         );
       throw new Failure(
         `"${subject}" conflicts with ${name} in ${files.join(", ")}`,
@@ -289,7 +292,7 @@ async function unmerged(git: Git): Promise<string[]> {
   return [...new Set(listed.map((line) => line.slice(line.indexOf("\t") + 1)))];
 }
 
-// A rebase takes merges apart, and what a person changed in the merge commit itself would be gone.
+// A rebase flattens merges, so that changes in a merge commit itself would be lost.
 async function refuseLostMerges(
   git: Git,
   head: string,
@@ -319,25 +322,25 @@ async function commit(
   const paths = [...files.keys(), ...removed];
   await git.with({ hooks: true }).run("commit", "--quiet", ...message, "--only", "--", ...paths);
   await keepTrailers(git, lines);
-  // Only now: a rule reads the trailers too. Where it throws, the commit goes with the worktree.
+  // The check comes after the commit, because a rule reads the trailers. If it throws, the worktree is removed with the commit.
   await check?.(git.directory);
 }
 
-// A person's hook may have put a paragraph below: then Git takes none of the lines above it for a trailer. Not by
-// `git interpret-trailers`: it writes the keys and runs the commands of the person's trailer.NAME settings.
+// A person's hook may have appended a paragraph. Then Git no longer sees the lines above it as trailers. `git
+// interpret-trailers` does not help: it obeys the person's trailer.NAME settings, with their keys and commands.
 async function keepTrailers(git: Git, lines: string[]): Promise<void> {
   const found = await readTrailers(git, "HEAD");
   const lost = lines.filter((line) => !found.includes(line));
   if (lost.length === 0) return;
   const message = (await git.run("log", "-1", "--format=%B")).trimEnd();
-  // Below trailers that the hook has put there, or as a paragraph of their own.
+  // The lines go below trailers from the hook, or become a new paragraph.
   const complete = [message, ...(found.length > 0 ? [] : [""]), ...lost, ""].join("\n");
   await git.feed(complete, "commit", "--quiet", "--amend", "--file=-");
 }
 
 /**
- * Pushes a commit, from the checkout: a remote's URL may be relative to it.
- * @returns why it was refused, or undefined where it was not
+ * Pushes a commit. This runs in the checkout, because a remote's URL may be relative to it.
+ * @returns the reason if the push was refused, otherwise undefined
  */
 async function pushed(
   checkout: Git,
@@ -365,13 +368,13 @@ async function pushed(
 }
 
 /**
- * Moves the checkout's branch. Git changes the files that differ and leaves alone what is changed, staged or ignored there,
- * or it changes nothing.
+ * Moves the checkout's branch. Git updates the files that differ and keeps those that are modified, staged or ignored there.
+ * If it cannot do that, it changes nothing.
  */
 async function moveCheckout(checkout: Git, from: Place, to: string): Promise<void> {
   if (from.commit === to) return;
   const now = await placeOf(checkout);
-  const made = `commit ${to.slice(0, 12)} is made, but this checkout`;
+  const made = `commit ${to.slice(0, 12)} was made, but this checkout`;
   if (now.branch !== from.branch) {
     const [was, is] = [from, now].map(({ branch }) => branch ?? "a detached HEAD");
     const back = from.branch ?? `--detach ${from.commit.slice(0, 12)}`;
@@ -382,7 +385,7 @@ async function moveCheckout(checkout: Git, from: Place, to: string): Promise<voi
   }
   if (now.commit !== from.commit) {
     if (await checkout.isAncestor(to, now.commit)) return;
-    throw new Failure(`${made} has another commit since`, await keepCommand(checkout, now.commit, to));
+    throw new Failure(`${made} has got another commit since`, await keepCommand(checkout, now.commit, to));
   }
   const where = from.branch ? ["-B", from.branch, to] : ["--detach", to];
   const refused = await outcome(checkout.run("checkout", "--quiet", "--no-overwrite-ignore", ...where, "--"));
@@ -394,8 +397,8 @@ async function moveCheckout(checkout: Git, from: Place, to: string): Promise<voi
 }
 
 /**
- * The command that puts commits and changes of the checkout on top; where they conflict, Git says so and keeps both.
- * It does not keep a file that Git ignores here and the commit has, so that is moved away first.
+ * The command that puts the checkout's commits and changes on top. If they conflict, Git reports that and keeps both.
+ * It would overwrite a file that Git ignores here and that the commit has, so such a file is moved away first.
  */
 async function keepCommand(checkout: Git, from: string, to: string): Promise<string> {
   const added = ["--name-only", "--diff-filter=A", "--no-renames", "-r", "-z", from, to];

@@ -1,17 +1,17 @@
-/** One value in a file changed, and not a byte besides. */
+/** Changes one value in a file, and not a single other byte. */
 import { isScalar, parseDocument } from "yaml";
 import { Failure } from "../../../lib/failure.ts";
 import type { FieldPath } from "../../../lib/object.ts";
 import { formatPath } from "../../../lib/object.ts";
 import { quoted } from "../../../lib/quoted.ts";
 
-/** The command that opens a file for a person to put it right. */
+/** The command with which a person opens a file to correct it. */
 export const editCommand = (file: string): string => `"\${EDITOR:-vi}" ${quoted(file)}`;
 
 /**
- * Replaces a scalar of a YAML file; everything around it stays as it is, comments and quotes too.
- * A plain scalar is quoted: a tag of digits would be a number.
- * @throws Failure where the path leads to no scalar
+ * Replaces a scalar of a YAML file. Everything around it stays as it is, including comments and quotes.
+ * A plain scalar gets quotes, because a tag of digits would be read as a number.
+ * @throws Failure if the path does not lead to a scalar
  */
 export function replaceYamlScalar(file: string, text: string, path: FieldPath, value: string): string {
   const node = parseDocument(text).getIn(path, true);
@@ -20,9 +20,9 @@ export function replaceYamlScalar(file: string, text: string, path: FieldPath, v
   const [start, end] = node.range;
   const old = text.slice(start, end);
   const quote = old.startsWith("'") ? "'" : '"';
-  // A key without a value has none of the space either that keeps them apart.
+  // After a key without a value, the space after the colon may be missing too.
   const space = old === "" && text[start - 1] === ":" ? " " : "";
-  // A block scalar ends with its lines, and what follows must not come to stand on the same.
+  // A block scalar includes its last line break, which must be kept so that the next key stays on its own line.
   const [rest = ""] = node.type?.startsWith("BLOCK_") ? (/(\r?\n)[^\S\r\n]*$/.exec(old) ?? []) : [];
   const changed = `${text.slice(0, start)}${space}${quote}${value}${quote}${rest}${text.slice(end)}`;
   if (parseDocument(changed).getIn(path) !== value)
@@ -35,7 +35,7 @@ export function replaceYamlScalar(file: string, text: string, path: FieldPath, v
 
 /**
  * Replaces the value of a line `KEY=value`.
- * @throws Failure where the file has no such line, or several
+ * @throws Failure if the file has no such line, or several
  */
 export function replaceSetting(file: string, text: string, key: string, value: string): string {
   const lines = text.match(new RegExp(`^${key}=`, "gm")) ?? [];

@@ -1,16 +1,16 @@
-/** Trailers: the lines `Name: value` at the end of a commit's message, as Git itself tells them from prose. */
+/** Reads trailers: the lines `Name: value` at the end of a commit's message, which Git itself tells apart from prose. */
 import type { Git } from "../../../lib/git/git.ts";
 
-/** A commit with the trailers of its message, those of commits that were squashed into it included. */
+/** A commit with the trailers of its message, including those of commits that were squashed into it. */
 export interface TrailedCommit {
   commit: string;
-  /** Undefined where the history begins, or a shallow clone's does. */
+  /** Undefined for the first commit of the history or of a shallow clone. */
   parent: string | undefined;
-  /** For each line of the wanted name that line with those that follow it, by name in lower case, as Git compares them. */
+  /** One group for each line with the wanted name, with the lines that follow it. Names are in lower case. */
   groups: Map<string, string>[];
 }
 
-// As it stands in the message: of what Git prints of single trailers, the person's trailer.NAME.key decides the names.
+// This prints the trailers as they are in the message. For single trailers, a person's trailer.NAME.key would change the names.
 const block = "%(trailers)";
 
 /** The trailers of one commit, as lines `Name: value`. */
@@ -18,7 +18,7 @@ export async function readTrailers(git: Git, revision: string): Promise<string[]
   return trailerLines(await git.run("log", "-1", `--format=${block}`, revision));
 }
 
-// A line that begins with white space goes on with the one before; prose may stand between trailers.
+// A line that begins with white space continues the previous one. There may be prose between trailers.
 const trailerLines = (text: string): string[] =>
   text
     .replace(/\n[^\S\n]+(?=\S)/g, " ")
@@ -26,8 +26,8 @@ const trailerLines = (text: string): string[] =>
     .filter((line) => /^[A-Za-z0-9][A-Za-z0-9-]*[^\S\n]*:/.test(line));
 
 /**
- * A revision's history, children before their parents whatever their clocks said: every commit whose message has a line of
- * a name. After a squash, messages stand one below the other, and Git takes only the last paragraph for trailers.
+ * Every commit in a revision's history whose message has a line with the given name. Children come before their parents,
+ * whatever their dates. A squashed commit has several messages in one, but Git finds trailers only in the last paragraph.
  */
 export async function trailedCommits(git: Git, revision: string, name: string): Promise<TrailedCommit[]> {
   const printed = await git.run("log", "-z", "--topo-order", "--format=%H %P%n%b", revision);
@@ -43,14 +43,14 @@ export async function trailedCommits(git: Git, revision: string, name: string): 
   });
 }
 
-// `git merge --squash` writes what `git log` prints: the newest commit first, and each message moved to the right. The pages of
-// Git servers and `git rebase` write messages as they are, the oldest first.
+// `git merge --squash` writes the output of `git log`: the newest commit first, with indented messages. Git servers and `git
+// rebase` write the messages unchanged, the oldest first.
 function messages(body: string): string[] {
   const [before = "", ...logged] = body.split(/^commit [0-9a-f]{40,64}\n(?=(?:Merge|Author): )/m);
   return [before, ...logged.reverse().map((entry) => entry.replace(/^ {4}/gm, ""))];
 }
 
-/** Every value that a trailer has in some commits. */
+/** Every value of a trailer in the given commits. */
 export async function trailerValues(git: Git, commits: string, name: string): Promise<string[]> {
   const printed = await git.run("log", "-z", `--format=${block}`, commits);
   const lines = printed.split("\0").flatMap(trailerLines);

@@ -1,4 +1,4 @@
-/** Every image that a cluster runs, and every image that an overlay would. */
+/** Lists every image that a cluster runs, and every image that an overlay would run. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { layoutAt } from "../../../lib/configuration.ts";
@@ -12,7 +12,7 @@ import { overlaysIn } from "../../../lib/render/overlays.ts";
 import { withLocalRemotes } from "../../../lib/render/remote.ts";
 import { pinnedVersions, type Repository } from "../../../lib/repository.ts";
 
-/** An image with everything that names it. */
+/** An image, and where it is used. */
 export interface UsedImage {
   image: string;
   /** `embedded: Application logging`, `overlay gitops/apps/logging/overlays/local`. */
@@ -21,12 +21,12 @@ export interface UsedImage {
 
 export interface ImageList {
   images: UsedImage[];
-  /** What could not be looked at here, such as charts of remote repositories. */
+  /** What could not be examined here, such as charts in remote repositories. */
   skipped: string[];
 }
 
 /**
- * Lists the images of clusters: of what deploy.sh applies, of Istio and of every Application.
+ * Lists the images of clusters: those that deploy.sh applies, those of Istio and those of every Application.
  * @param clusters names of clusters of the layout
  */
 export async function clusterImages(
@@ -61,9 +61,9 @@ export async function overlayImages(root: string, repository: Repository): Promi
   return list.result();
 }
 
-// What `istioctl install` runs; its hub is stamped into istioctl.
+// `istioctl install` runs these images. Their registry is compiled into istioctl.
 function istioImages(root: string, cluster: string): string[] {
-  // A cluster with settings of its own there has an Istio that is built from the pinned module.
+  // A cluster that has its own file there uses an Istio that is built from the pinned module.
   const built = existsSync(join(root, layoutAt(root).istio, `${cluster}.yaml`));
   const tag = built ? istioTag(pinnedVersion(root, istio)) : pinnedVersions(root).istio;
   return ["install-cni", "pilot", "proxyv2"].map((name) => `docker.io/istio/${name}:${tag}`);
@@ -78,7 +78,7 @@ class Listing {
   }
 
   name(image: string, by: string): void {
-    // The sidecar's own: injection fills it in.
+    // This is a placeholder in sidecars and gateways, which injection replaces.
     if (image === "auto") return;
     const users = this.#users.get(image) ?? new Set();
     this.#users.set(image, users.add(by));

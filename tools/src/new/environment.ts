@@ -1,18 +1,18 @@
-/** An environment of one's own: the overlays of one that there is, under another name. */
+/** Makes a new environment from the overlays of an existing one. */
 import { defaultEnvironment, environmentOf } from "../../../lib/environment.ts";
 import type { Repository } from "../../../lib/repository.ts";
 import { WrongUsage } from "../cli/usage.ts";
 
-/** What a person chooses. */
+/** The choices of the person. */
 export interface EnvironmentOptions {
   name: string;
-  /** The environment whose overlays are taken. */
+  /** The environment whose overlays are copied. */
   from: string;
-  /** The name that it is reached by; otherwise that of the other, with this environment's name in it. */
+  /** Its host name. The default is the other environment's host, with this environment's name in it. */
   host?: string;
 }
 
-/** Every environment that the Applications of a repository have overlays for, but the default one. */
+/** Every environment for which the repository has overlays, except the default one. */
 export function environments(repository: Repository): string[] {
   const found = [...repository.keys()].flatMap((path) =>
     path.startsWith("gitops/apps/") ? (environmentOf(path) ?? []) : [],
@@ -22,7 +22,7 @@ export function environments(repository: Repository): string[] {
 
 /**
  * Every file of an environment, by path.
- * @throws WrongUsage where there is none to take, the name cannot be one, or two environments would have one host
+ * @throws WrongUsage if `from` does not exist, the name is invalid, or two environments would have the same host
  */
 export function environmentFiles(
   repository: Repository,
@@ -30,12 +30,12 @@ export function environmentFiles(
 ): Map<string, string> {
   if (!/^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(name) || name === defaultEnvironment || name === from)
     throw new WrongUsage(
-      `'${name}' names no other environment: expected lowercase letters, digits and hyphens`,
+      `'${name}' is not a name for another environment: expected lowercase letters, digits and hyphens`,
     );
   const known = environments(repository);
   if (!known.includes(from))
     throw new WrongUsage(
-      `there is no environment ${from} to take overlays from: expected one of ${known.join(", ")}`,
+      `there is no environment ${from} to copy overlays from: expected one of ${known.join(", ")}`,
     );
   const word = new RegExp(`(?<![\\w-])${from}(?![\\w-])`, "g");
   const files = new Map<string, string>();
@@ -47,7 +47,7 @@ export function environmentFiles(
     const other = repository.get(path.replaceAll(`/overlays/${name}/`, `/overlays/${from}/`));
     if (hostIn(text) !== undefined && hostIn(text) === hostIn(other ?? ""))
       throw new WrongUsage(
-        `${name} would answer to ${hostIn(text)}, as ${from} does: add --host NAME.example.com`,
+        `${name} would have the host ${hostIn(text)}, which ${from} has: add --host NAME.example.com`,
       );
   }
   return files;

@@ -1,11 +1,11 @@
-/** One entry of a kustomization's `resources`, put there or taken out, and not a byte besides. */
+/** Adds or removes one entry of a kustomization's `resources`, and changes not a single other byte. */
 import { isScalar, isSeq, parseDocument } from "yaml";
 import { Failure } from "../../../lib/failure.ts";
 import { editCommand } from "../git/scalar.ts";
 
 /**
- * Lists a resource after the last one; one that is listed stays where it is.
- * @throws Failure where the file has no list of resources, one line each
+ * Adds a resource after the last one. A resource that is already listed stays where it is.
+ * @throws Failure if the file has no list of resources with one line for each
  */
 export function listed(file: string, text: string, resource: string): string {
   const items = resources(file, text);
@@ -16,7 +16,7 @@ export function listed(file: string, text: string, resource: string): string {
   return text.slice(0, last.end) + line.replace(last.value, resource) + text.slice(last.end);
 }
 
-/** Takes a resource's line out; without it the text stays. @throws Failure where the file has no such list */
+/** Removes a resource's line, if there is one. @throws Failure if the file has no such list */
 export function unlisted(file: string, text: string, resource: string): string {
   const found = resources(file, text).find(({ value }) => value === resource);
   return found ? text.slice(0, found.start) + text.slice(found.end) : text;
@@ -24,7 +24,7 @@ export function unlisted(file: string, text: string, resource: string): string {
 
 interface Line {
   value: string;
-  /** Offsets of the line, its end of line included. */
+  /** Offsets of the line, including its line break. */
   start: number;
   end: number;
 }
@@ -43,4 +43,4 @@ function resources(file: string, text: string): Line[] {
 }
 
 const notALine = (file: string): Failure =>
-  new Failure(`${file} has no list of resources with a line for each`, editCommand(file));
+  new Failure(`${file} has no list of resources with one line for each`, editCommand(file));

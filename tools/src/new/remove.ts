@@ -1,4 +1,4 @@
-/** Taking a service out again: its files, its line in the list of Applications, and the trailers that mean it. */
+/** Removes a service: its files and its line in the list of Applications, with trailers that confirm the deletions. */
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
@@ -16,8 +16,8 @@ import { isGenerated, isOwnPath } from "./names.ts";
 import { rootEntry, rootFile } from "./service.ts";
 
 /**
- * Commits the removal of a service, with a trailer `Deletes:` for each object that goes from a cluster.
- * @throws Failure where there is no such service, or files of it are not committed
+ * Commits the removal of a service, with a trailer `Deletes:` for each object that is deleted from a cluster.
+ * @throws Failure if there is no such service, or some of its files are not committed
  */
 export async function removeService(name: string, options: Target): Promise<Published> {
   const { root } = options;
@@ -26,9 +26,9 @@ export async function removeService(name: string, options: Target): Promise<Publ
     const { directory } = git;
     const repository = await readRepository(directory);
     const isThere = isGenerated(repository, name);
-    // A removal that was committed alone: what is left is the push.
+    // The removal was committed before without a push, so only the push is left.
     if (!isThere && upstream && isGenerated(await committedRepository(root, name, upstream), name))
-      return { done: `${name} is taken out already` };
+      return { done: `${name} is already removed` };
     if (!isThere)
       throw new Failure(
         `there is no service ${name} that was made by this command`,
@@ -47,7 +47,7 @@ export async function removeService(name: string, options: Target): Promise<Publ
     return {
       files: new Map([[rootFile, list]]),
       removed,
-      subject: `feat(${name}): the service is taken out`,
+      subject: `feat(${name}): remove the service`,
       trailers: { [deletesTrailer]: [...new Set(deleted)].sort() },
     };
   };
@@ -69,7 +69,7 @@ async function refuseUncommitted(root: string, name: string): Promise<void> {
     const paths = [...new Set(changed.map((line) => line.slice(3)).map((path) => ownRoot(path, name)))];
     const created = paths.filter((path) => path !== rootFile).map(quoted);
     throw new Failure(
-      `the service ${name} is in no commit yet: there is nothing to take out of Git`,
+      `the service ${name} is not committed yet: there is nothing to remove from Git`,
       `rm -r ${created.join(" ")} && git restore ${rootFile}`,
     );
   }
@@ -92,11 +92,11 @@ async function committedRepository(
   return new Map([[path, text]]);
 }
 
-// The directory of which a service has everything, or the file.
+// This is the directory that belongs entirely to the service, or else the file.
 const ownRoot = (path: string, name: string): string =>
   [`services/${name}`, `gitops/apps/${name}`].find((directory) => path.startsWith(`${directory}/`)) ?? path;
 
-// Packages that were installed there, and what was built, are nobody's once the sources are gone.
+// Installed packages and build results are of no use when the sources are gone.
 async function removeIgnored(root: string, name: string): Promise<void> {
   const directory = `services/${name}`;
   const left = await new Git(root).run(

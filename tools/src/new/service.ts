@@ -1,4 +1,4 @@
-/** What a service of one's own consists of: the templates, filled in for a name and laid over what is there. */
+/** Generates the files of a new service: it fills in the templates and adds the results to the repository. */
 import { defaultEnvironment } from "../../../lib/environment.ts";
 import { futureTag } from "../../../lib/git/source-tag.ts";
 import { imagesEntries } from "../../../lib/images/names.ts";
@@ -9,32 +9,31 @@ import { environments } from "./environment.ts";
 import { listed } from "./listed.ts";
 import { fill, type Values } from "./templates.ts";
 
-/** What a person chooses. */
+/** The choices of the person. */
 export interface ServiceOptions {
   name: string;
-  /** Where the gateway hands on to it: a path, or a host name. */
+  /** The path or the host name that the gateway routes to the service. */
   route: { path: string } | { host: string };
-  /** An image that is not built here; without it the sources are generated. */
+  /** An image that is not built here. Without it, sources are generated. */
   image?: {
     reference: string;
     /** TCP port of its requests. */
     port: number;
-    /** TCP port of its /metrics, where it has such. */
+    /** TCP port of its /metrics, if it has them. */
     metricsPort?: number;
-    /** Path that answers 200 while it is well. */
+    /** Path that answers 200 while the service is healthy. */
     health: string;
   };
 }
 
-/** The list of Applications, which gains one line. */
+/** The list of Applications, to which one line is added. */
 export const rootFile = "gitops/root/kustomization.yaml";
 
-/** The line there for a service. */
+/** A service's entry in that list. */
 export const rootEntry = (name: string): string => `application-${name}.yaml`;
 
 /**
- * Every file of a service, by path, with the list that names it. Tags that are deployed already stay in the files that
- * have them.
+ * Every file of a service, by path, including the list that names it. Tags that are already deployed are kept.
  */
 export async function serviceFiles(
   root: string,
@@ -84,7 +83,7 @@ function valuesOf(repository: Repository, { name, route, image }: ServiceOptions
   };
 }
 
-/** The tag that the sources will have. */
+/** The tag that the generated sources will have. */
 async function tagOf(root: string, values: Values): Promise<string> {
   const directory = `services/${values.NAME}/`;
   const sources = [...fill("built", { ...values, TAG: "" })].flatMap(([path, text]): [string, string][] =>
@@ -93,7 +92,7 @@ async function tagOf(root: string, values: Values): Promise<string> {
   return futureTag(root, new Map(sources));
 }
 
-/** Where the images of the other services come from: a fork has a registry of its own. */
+/** The registry of the other services' images. A fork has its own registry. */
 function registryOf(repository: Repository): string {
   const services = serviceNames(repository);
   for (const path of repository.keys()) {
@@ -106,7 +105,7 @@ function registryOf(repository: Repository): string {
   return "docker.io/logging-platform";
 }
 
-// What was released or promoted since stays: a tag is the tool's to write, and no edit of a person.
+// A tag that was released or promoted since is kept. Commands write it, so it does not count as a person's edit.
 function withDeployedTag(
   repository: Repository,
   path: string,

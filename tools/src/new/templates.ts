@@ -1,16 +1,16 @@
-/** The templates: files with tokens such as __NAME__ in their paths and texts. */
+/** Fills in templates: files with tokens such as __NAME__ in their paths and texts. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Where the parts lie, a directory each with the paths of the repository in it. */
+/** The directory with one subdirectory for each part. Paths below that are those of the repository. */
 const directory = join(import.meta.dirname, "../../templates/service");
 
 const token = /__([A-Z]+(?:_[A-Z]+)*)__/g;
 
-/** What stands for the tokens, by name without the underscores: `{ NAME: "hello" }`. */
+/** The values of the tokens, by name without the underscores: `{ NAME: "hello" }`. */
 export type Values = Readonly<Record<string, string>>;
 
-/** The files of a part with its tokens filled in, by path from the repository's root. @throws for a token without a value */
+/** The files of a part with tokens replaced, by path from the repository's root. @throws if a token has no value */
 export function fill(part: string, values: Values): Map<string, string> {
   return new Map(
     filesOf(part).map((path) => [

@@ -1,4 +1,4 @@
-/** Laying generated files over a working tree: what is there stays, byte for byte. */
+/** Adds generated files to a working tree. Existing files stay unchanged. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Failure } from "../../../lib/failure.ts";
@@ -8,15 +8,15 @@ import type { Repository } from "../../../lib/repository.ts";
 /** What would be done with each file. */
 export interface Layout {
   created: string[];
-  /** Lists that gain a line. */
+  /** Lists that get another line. */
   extended: string[];
   same: string[];
 }
 
 /**
  * Compares generated files with those of the working tree.
- * @param lists the files that are there already and gain a line
- * @throws Failure where one is there and differs: somebody has edited it
+ * @param lists the existing files that get another line
+ * @throws Failure if another file exists and differs, because somebody has edited it
  */
 export function layout(repository: Repository, files: Map<string, string>, lists: string[]): Layout {
   const found: Layout = { created: [], extended: [], same: [] };
@@ -31,13 +31,13 @@ export function layout(repository: Repository, files: Map<string, string>, lists
   const [first, ...others] = edited;
   if (first !== undefined)
     throw new Failure(
-      `${[first, ...others].join(", ")} ${others.length === 0 ? "differs" : "differ"} from what would be generated: nothing is written, edits stay`,
+      `${[first, ...others].join(", ")} ${others.length === 0 ? "differs" : "differ"} from what would be generated: nothing is written, and edits are kept`,
       `the same command with --print ${quoted(first)} | diff ${quoted(first)} -`,
     );
   return found;
 }
 
-/** Writes the files of a layout that are not there yet, and the lists. */
+/** Writes the missing files of a layout, and the lists. */
 export function write(root: string, files: Map<string, string>, { created, extended }: Layout): void {
   for (const path of [...created, ...extended]) {
     mkdirSync(dirname(join(root, path)), { recursive: true });

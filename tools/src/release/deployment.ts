@@ -1,4 +1,4 @@
-/** Where the repository says which image of a service runs. */
+/** Finds the place in the repository that says which image of a service runs. */
 import { layoutAt } from "../../../lib/configuration.ts";
 import { defaultEnvironment, environmentOf } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
@@ -13,23 +13,23 @@ import { replaceYamlScalar } from "../git/scalar.ts";
 export interface DeployedImage {
   file: string;
   index: number;
-  /** Name without tag. */
+  /** Name without the tag. */
   name: string;
   tag: string;
 }
 
-/** Which environment's image is meant, and in which commit. */
+/** The environment and the commit in which to look for an image. */
 export interface Where {
   /** A directory of overlays; `local` by default. */
   environment?: string | undefined;
-  /** `HEAD` for the worktree's commit, or another. */
+  /** The commit; `HEAD` by default, which is the worktree's. */
   revision?: string;
 }
 
 /**
- * Finds a service's entry among the kustomizations that are rendered: in an overlay of the environment, or for the default one
+ * Finds a service's entry in the rendered kustomizations: in an overlay of the environment or, for the default environment,
  * in a base.
- * @throws Failure where there is none, or more than one
+ * @throws Failure if there is none, or more than one
  */
 export async function deployedImage(
   { git }: { git: Git },
@@ -81,9 +81,9 @@ async function imageEntries(git: Git, service: string, revision: string): Promis
 }
 
 /**
- * The files that change when a service gets another tag: its kustomization, and examples that name its image. Those show
- * what the default environment runs.
- * @param revision the commit that the tag is changed on top of
+ * The files that change when a service gets another tag: its kustomization, and the examples that name its image. The
+ * examples show what the default environment runs.
+ * @param revision the commit to which the change is applied
  */
 export async function withTag(
   git: Git,
@@ -95,7 +95,7 @@ export async function withTag(
   const places = [file, ...(shown ? [`${layoutAt(git.directory).examples}/`] : [])];
   const files = (await git.files(revision, ...places))
     .filter(({ path }) => /\.ya?ml$/.test(path) || path === file)
-    // What decides is told first.
+    // The file that decides is listed first.
     .sort((a, b) => Number(b.path === file) - Number(a.path === file));
   const texts = await git.texts(files.map(({ object }) => object));
   const changed = files.flatMap(({ path }, at): [string, string][] => {

@@ -1,4 +1,4 @@
-/** Promotion: an environment gets the image that another one runs. Nothing is built. */
+/** Promotes an image: an environment gets the image that another one runs. Nothing is built. */
 import { serviceDirectory } from "../../../lib/configuration.ts";
 import { defaultEnvironment, environmentOption, environmentTrailers } from "../../../lib/environment.ts";
 import { Failure } from "../../../lib/failure.ts";
@@ -14,23 +14,23 @@ export interface PromoteOptions extends Omit<Target, "environment"> {
   /** Directories of overlays. */
   from: string;
   to: string;
-  /** Asked for the image. One that names no mirror means the image's own, which need not be reached from here. */
+  /** The registry that must have the image. Without a mirror it is the image's own, which may be unreachable from here. */
   registry: Registry;
-  /** Promotes older sources, and what was rolled back in the target environment. */
+  /** Also promotes older sources, and a tag that was rolled back in the target environment. */
   force?: boolean;
 }
 
 /**
- * Commits, as `deploy(<service>): promote <tag> from <from> to <to>`, the tag that another environment has.
- * @throws Failure where the registry lacks the image, or the target runs newer sources or has rolled the tag back
+ * Commits the tag that another environment has, as `deploy(<service>): promote <tag> from <from> to <to>`.
+ * @throws Failure if the registry lacks the image, or the target runs newer sources or has rolled the tag back
  */
 export async function promote(options: PromoteOptions): Promise<Published> {
   const { service, from, to, registry, force } = options;
-  if (from === to) throw new Failure(`${from} is promoted to another environment, not to itself`);
+  if (from === to) throw new Failure(`${from} cannot be promoted to itself`);
   const plan: Plan = async (base) => {
     const { tag } = await deployedImage(base, service, { environment: from });
     const target = await deployedImage(base, service, { environment: to });
-    if (target.tag === tag) return { done: `${service} is at ${tag} in ${to} already` };
+    if (target.tag === tag) return { done: `${service} is already at ${tag} in ${to}` };
     const tags = await committedTags(base.git.directory, serviceDirectory(base.git.directory, service));
     if (!force) {
       await refuseDowngrade(base, options, { present: target.tag, tag }, tags);

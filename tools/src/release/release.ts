@@ -1,4 +1,4 @@
-/** Releasing a service, taking a release back, and the share of delayed requests: commits of one scalar. */
+/** Releases a service, rolls it back, and sets the share of delayed requests. Each is a commit of one scalar. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { serviceDirectory } from "../../../lib/configuration.ts";
@@ -22,23 +22,23 @@ import { replaceSetting } from "../git/scalar.ts";
 import { deployedImage, withTag } from "./deployment.ts";
 import { faultFile, faultKey, faultTrailer, isOwn, sourceTrailer } from "./own.ts";
 
-/** Where commits go, and whether they are made at all. */
+/** Says where commits go, and whether they are made at all. */
 export interface Target
   extends Pick<PublishOptions, "root" | "remote" | "branch" | "push" | "check" | "dryRun"> {
-  /** Whose scalar is changed: a directory of overlays; `local` by default. */
+  /** The environment whose scalar is changed: a directory of overlays; `local` by default. */
   environment?: string;
 }
 
 export interface ReleaseOptions extends Target {
   service: string;
   registry: Registry;
-  /** Releases what a rollback has taken back. */
+  /** Also releases sources that were rolled back. */
   force?: boolean;
 }
 
 /**
  * Builds a service's committed sources, pushes the image, and commits its tag as `deploy(<service>): <tag>`.
- * @throws Failure where sources are not committed, a rollback or a newer release stands against it, or a step fails
+ * @throws Failure if sources are not committed, a rollback or a newer release forbids it, or a step fails
  */
 export async function release(options: ReleaseOptions): Promise<Published> {
   const { root, service, registry, environment = defaultEnvironment } = options;
@@ -59,7 +59,7 @@ export async function release(options: ReleaseOptions): Promise<Published> {
     await refuseDowngrade(base, options, directory, source);
     if (!options.dryRun) await ensureImage(image, join(base.git.directory, directory), registry, directory);
     else await tellBuild(directory, image, registry);
-    if (files.size === 0) return { done: `${service} is at ${tag} already` };
+    if (files.size === 0) return { done: `${service} is already at ${tag}` };
     return {
       files,
       subject: `deploy(${service}): ${tag}`,
@@ -76,7 +76,7 @@ async function tellBuild(directory: string, image: string, registry: Registry): 
   note(`would build ${directory} and push ${image}${unsure}`);
 }
 
-// What made the sources, what was rolled back and what is newer stands in the history: half of it says something else.
+// The history says which commit made the sources, what was rolled back and what is newer. Part of it would mislead.
 async function refuseShallow({ git }: Base, { service, remote }: ReleaseOptions): Promise<void> {
   if (!(await git.isShallow())) return;
   throw new Failure(
@@ -91,11 +91,11 @@ const newestCommit = (git: Git, directory: string): Promise<string> =>
 export interface RollbackOptions extends Target {
   service: string;
   registry: Registry;
-  /** The tag to go back to; by default the one before the present one. */
+  /** The tag to restore; by default the one before the present one. */
   to?: string;
 }
 
-/** Puts a service's earlier image back: the one before, or a tag that was deployed at some time. */
+/** Restores an earlier image of a service: the previous one, or a tag that was deployed at some time. */
 export async function rollback(options: RollbackOptions): Promise<Published> {
   const { service, to, registry, remote, environment = defaultEnvironment } = options;
   const plan: Plan = async (base) => {
@@ -119,18 +119,18 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
       );
     }
     const files = await withTag(base.git, deployed, tag);
-    if (files.size === 0) return { done: `${service} is at ${tag} already` };
+    if (files.size === 0) return { done: `${service} is already at ${tag}` };
     const others = earlier.filter((candidate) => candidate !== tag && candidate !== deployed.tag);
     await requireImage(`${deployed.name}:${tag}`, registry, {
       next: () => otherRollback(base.git, options, deployed.name, others),
       strict: false,
     });
-    // What was promoted is told by the tag alone; the default environment has what the sources are.
+    // A promoted environment is described by its tag only. The default environment has the tag of the sources.
     const current =
       environment === defaultEnvironment
         ? await sourceTag(base.git.directory, serviceDirectory(base.git.directory, service))
         : deployed.tag;
-    // The sources stay as they are, so the tag is no longer theirs; the trailer says that this is meant.
+    // The sources stay unchanged, so the tag no longer matches them. The trailer says that this is intended.
     const trailers = {
       [imageTrailer]: `${deployed.name}:${tag}`,
       ...(current === tag ? {} : { [rolledBackTrailer]: current }),
@@ -141,7 +141,7 @@ export async function rollback(options: RollbackOptions): Promise<Published> {
   return publish({ ...options, plan, isOwn });
 }
 
-// Of the tags that ran before, the newest whose image there still is. Where there is none, sources are taken back.
+// The newest earlier tag whose image still exists. If there is none, the sources must be reverted.
 async function otherRollback(
   git: Git,
   { service, registry, environment = defaultEnvironment }: RollbackOptions,
@@ -166,7 +166,7 @@ export async function setFault(percent: number, options: Target): Promise<Publis
       throw new Failure(`there is no ${file}`, `commit one with the line ${faultKey}=10`);
     const text = base.read(file);
     const changed = replaceSetting(file, text, faultKey, String(percent));
-    if (changed === text) return { done: `the share is ${percent} % already` };
+    if (changed === text) return { done: `the share is already ${percent} %` };
     const place = environment === defaultEnvironment ? "" : ` in ${environment}`;
     return {
       files: new Map([[file, changed]]),
@@ -186,12 +186,12 @@ async function refuseUncommitted(root: string, paths: string[]): Promise<void> {
     .filter(Boolean)
     .map((line) => line.slice(3));
   throw new Failure(
-    `${files.slice(0, 3).join(", ")} ${files.length === 1 ? "is" : "are"} not committed: what is built is what is committed`,
+    `${files.slice(0, 3).join(", ")} ${files.length === 1 ? "is" : "are"} not committed: only committed sources are built`,
     `git add ${paths.map(quoted).join(" ")} && git commit -- ${paths.map(quoted).join(" ")}`,
   );
 }
 
-// HEAD is behind the remote branch, and the service is newer there.
+// This handles a HEAD that is behind the remote branch while the service is newer there.
 async function supersededBy(
   { git, head, upstream }: Base,
   { service, remote, branch }: ReleaseOptions,
@@ -205,7 +205,7 @@ async function supersededBy(
   if (trees[0] === trees[1]) return undefined;
   const deployed = await deployedImage({ git }, service, { environment, revision: upstream });
   if (trees[1]?.startsWith(deployed.tag)) {
-    return `${service} is superseded: ${deployed.tag}, of a newer commit than HEAD, is deployed already`;
+    return `${service} is superseded: ${deployed.tag} of a newer commit than HEAD is already deployed`;
   }
   throw new Failure(
     `${remote}/${branch} has newer sources of ${service} than this checkout`,
@@ -227,7 +227,7 @@ async function refuseRolledBack(
   }
 }
 
-// The remote branch may run sources that HEAD's are an ancestor of, without HEAD's commits being in it.
+// The remote branch may run newer sources than HEAD without having HEAD's commits.
 async function refuseDowngrade(
   { git, upstream }: Base,
   { service, remote, branch, environment = defaultEnvironment }: ReleaseOptions,
@@ -252,7 +252,7 @@ async function refuseDowngrade(
   }
 }
 
-// Newest first, each once.
+// The newest tag comes first, and each occurs once.
 async function earlierTags(git: Git, service: string, file: string, environment: string): Promise<string[]> {
   const commits = (await git.run("rev-list", "HEAD", "--", file)).split("\n").filter(Boolean);
   const tags = new Set<string>();

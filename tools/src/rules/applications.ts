@@ -7,11 +7,12 @@ const finalizer = "resources-finalizer.argocd.argoproj.io";
 export const applicationPolicy: Rule = {
   id: "application-policy",
   isLocal: true,
-  summary: "Applications are pruned, healed and retried alike, and deleted with what they made",
-  explanation: `What differs between Applications should be their source and destination. Each one syncs by itself with prune, selfHeal and
-retry.refresh (or a failed retry keeps an old commit in front of a newer one). Applications have the finalizer ${finalizer}, so that
-deleting one deletes what it made; the root and the one that Argo CD manages itself by have none: deleting them must leave the platform and Argo CD running. The
-project default allows nothing, so that an Application without a project does nothing.`,
+  summary: "Applications prune, heal and retry alike, and delete their objects when they are deleted",
+  explanation: `Applications should differ only in source and destination. Each one syncs automatically with prune, selfHeal and
+  retry.refresh (without it, a failed retry keeps an old commit in front of a newer one). Applications have the finalizer
+  ${finalizer}, so that deleting one deletes its objects. The root, and the Application with which Argo CD manages
+  itself, have no finalizer: deleting them must leave the platform and Argo CD running. The project default allows nothing, so that an
+  Application without a project does nothing.`,
   check: (graph) => [
     ...graph
       .ofKind("Application")
@@ -76,14 +77,20 @@ function policyProblems(manifest: Manifest, selfManagement: string | undefined):
     problems.push(
       problem(
         ["metadata", "finalizers"],
-        isRoot ? "is the root and would take the platform with it" : "would take Argo CD with it",
+        isRoot
+          ? "is the root, and deleting it would delete the platform"
+          : "would delete Argo CD with itself",
         "remove the finalizer",
       ),
     );
   }
   if (!stays && !has) {
     problems.push(
-      problem(["metadata", "finalizers"], "leaves behind what it made", `add the finalizer ${finalizer}`),
+      problem(
+        ["metadata", "finalizers"],
+        "leaves its objects behind when it is deleted",
+        `add the finalizer ${finalizer}`,
+      ),
     );
   }
   return problems;

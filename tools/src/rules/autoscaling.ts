@@ -11,11 +11,11 @@ interface Metric {
 
 export const autoscaling: Rule = {
   id: "autoscaling",
-  summary: "A HorizontalPodAutoscaler owns its target's number of pods and can count what it scales by",
-  explanation: `Where the target's spec.replicas is in Git too, every sync puts that number back and the autoscaler changes it again. An autoscaler whose
-metric names a container that the pods do not have, or scales by a share of a request that is not there, never scales. Compared are a
-HorizontalPodAutoscaler's metrics of type Resource and ContainerResource, and the rendered target; that the target exists is the business of
-reference-resolves, and its numbers of pods are that of value-valid.`,
+  summary: "A HorizontalPodAutoscaler owns its target's number of pods and can compute its metrics",
+  explanation: `If the target's spec.replicas is also in Git, every sync restores that number and the autoscaler changes it again. An autoscaler
+  never scales if its metric names a container that the pods do not have, or a percentage of a request that is not set. The rule compares
+  metrics of type Resource and ContainerResource with the rendered target. reference-resolves checks that the target exists, and value-valid
+  checks the numbers of pods.`,
   check: (graph) => autoscalers(graph).flatMap((manifest) => problemsOf(graph, manifest)),
 };
 
@@ -28,7 +28,7 @@ function targetOf(graph: Graph, { object }: Manifest): Manifest | undefined {
   return graph.find(kind, name, object.metadata.namespace);
 }
 
-/** The fewest pods that a workload has: what its autoscaler keeps, or its own number. */
+/** The smallest number of pods of a workload: its autoscaler's minimum, or its own number. */
 export function fewestReplicas(graph: Graph, workload: Manifest): number {
   const scaler = autoscalers(graph).find((candidate) => targetOf(graph, candidate) === workload);
   const spec = (scaler ?? workload).object.spec ?? {};
@@ -46,7 +46,7 @@ function problemsOf(graph: Graph, manifest: Manifest): Problem[] {
       manifest: target,
       path: ["spec", "replicas"],
       message: `${describeObject(target.object)} sets replicas, which ${own} owns`,
-      fix: "remove spec.replicas, by a patch where the base has it",
+      fix: "remove spec.replicas, by a patch if the base has it",
     });
   (metrics as Metric[]).forEach((metric, index) => {
     const path: FieldPath = ["spec", "metrics", index];
@@ -81,7 +81,7 @@ function uncounted(
     .filter(({ container }) => !containerResource || container.name === containerResource.container)
     .filter(({ container }) => !(wanted.name in (container.resources?.requests ?? {})))
     .map(({ container }) => ({
-      message: `container ${container.name} of ${describeObject(target.object)} requests no ${wanted.name}, of which it would be a share`,
+      message: `container ${container.name} of ${describeObject(target.object)} requests no ${wanted.name}, to which the percentage refers`,
       fix: `set resources.requests.${wanted.name}`,
     }));
 }

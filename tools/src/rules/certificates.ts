@@ -10,10 +10,10 @@ interface Server {
 
 export const gatewayCertificate: Rule = {
   id: "gateway-certificate",
-  summary: "The certificate of a Gateway is made by something, or somebody is told to make it",
-  explanation: `A Gateway whose credentialName is no Secret in the namespace of the gateway's pods is accepted, and its port answers nothing. Looked for, in
-that namespace and in no other, is a Secret or a Certificate, ExternalSecret or SealedSecret that makes it. A Secret that an operator makes by
-hand is in no repository: then README.md or a page under docs has to name it, between backquotes.`,
+  summary: "Something creates the certificate of a Gateway, or the documentation says how to create it",
+  explanation: `Istio accepts a Gateway whose credentialName is not a Secret in the namespace of the gateway's pods, but its port does not answer. The
+  rule looks in that namespace for the Secret, or for a Certificate, ExternalSecret or SealedSecret that makes it. A Secret that an operator
+  makes by hand is not in the repository: then README.md or a page under docs must name it, between backquotes.`,
   check: (graph) =>
     graph.ofKind("Gateway").flatMap((manifest): Problem[] => {
       const { object, foreign } = manifest;

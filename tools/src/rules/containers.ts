@@ -22,11 +22,11 @@ const levelOf = (graph: Graph, namespace: string): Level =>
 
 export const podSecurity: Rule = {
   id: "pod-security",
-  summary: "Pods fit Pod Security's level of their namespace, and every namespace enforces one",
-  explanation: `Where a namespace enforces restricted (label ${enforce}) the API server refuses other pods, and the workload stays at 0 pods. Beyond
-that level every container has a read-only root file system. Containers in a namespace that is privileged may run as root, add
-capabilities and mount the node; one that is baseline may run as root. Either way they drop ALL capabilities first, gain no privileges
-and have a seccomp profile. Privileged containers are a finding everywhere.`,
+  summary: "Pods comply with their namespace's level of Pod Security, and every namespace enforces one",
+  explanation: `If a namespace enforces restricted (label ${enforce}), the API server refuses other pods, and the workload stays at 0 pods. In
+  addition to that level, every container has a read-only root file system. Containers in a privileged namespace may run as root, add
+  capabilities and mount the node's directories; those in a baseline namespace may run as root. In both they must drop ALL capabilities
+  first, gain no privileges and have a seccomp profile. Privileged containers are a finding everywhere.`,
   check: (graph) => [
     ...graph
       .ofKind("Namespace")
@@ -75,7 +75,7 @@ function containerProblems(container: Container, pod: SecurityContext, level: Le
       {
         field: at("privileged"),
         message: "is privileged",
-        fix: "remove privileged, add the one capability it needs",
+        fix: "remove privileged, and add only the capability that it needs",
       },
     ],
     [
@@ -144,13 +144,13 @@ function podProblems(manifest: Manifest, spec: PodSpec, path: FieldPath, level: 
   const problem = (field: FieldPath, what: string, fix: string): Problem => ({
     manifest,
     path: [...path, ...field],
-    message: `${describeObject(manifest.object)} ${what}, which its namespace's level ${level} refuses`,
+    message: `${describeObject(manifest.object)} ${what}, which the level ${level} of its namespace refuses`,
     fix,
   });
   const shared = (["hostNetwork", "hostPID", "hostIPC"] as const).filter((field) => spec[field] === true);
   return [
     ...shared.map((field) =>
-      problem([field], `sets ${field}`, `remove ${field}, or give the pods a namespace of their own`),
+      problem([field], `sets ${field}`, `remove ${field}, or give the pods their own namespace`),
     ),
     ...(spec.volumes ?? []).flatMap((volume, index) =>
       Object.keys(volume)
@@ -159,7 +159,7 @@ function podProblems(manifest: Manifest, spec: PodSpec, path: FieldPath, level: 
           problem(
             ["volumes", index, type],
             `mounts a ${type}`,
-            "use another kind of volume, or a namespace of another level",
+            "use another kind of volume, or a namespace with another level",
           ),
         ),
     ),
@@ -170,8 +170,8 @@ export const resourcesSet: Rule = {
   id: "resources",
   isLocal: true,
   summary: "Every container requests CPU and memory and limits memory",
-  explanation: `Without requests the scheduler fills a node blindly; without a memory limit one container's leak evicts its neighbours. A CPU limit is
-left to choice: it throttles a container on an idle node.`,
+  explanation: `Without requests the scheduler fills a node blindly; without a memory limit a leak in one container evicts its neighbours. A CPU
+  limit is optional, because it throttles a container even on an idle node.`,
   check: (graph) =>
     podsOf(graph).flatMap(({ source }): Problem[] => {
       if (!source) return [];
@@ -199,8 +199,8 @@ export const probesSet: Rule = {
   id: "probes",
   isLocal: true,
   summary: "Containers that keep running have a readiness and a liveness probe",
-  explanation: `Without a readiness probe a rollout goes on before the new pod answers; without a liveness probe a process that hangs stays. Looked at:
-the containers of Deployments, StatefulSets and DaemonSets in this repository, not those of Jobs and not init containers.`,
+  explanation: `Without a readiness probe a rollout goes on before the new pod answers; without a liveness probe a hanging process is not restarted. The
+  rule checks the containers of Deployments, StatefulSets and DaemonSets in this repository, but not those of Jobs and not init containers.`,
   check: (graph) =>
     podsOf(graph).flatMap(({ source }): Problem[] => {
       if (!source || source.manifest.foreign || !isLongRunning(source.manifest.object)) return [];
@@ -219,8 +219,8 @@ the containers of Deployments, StatefulSets and DaemonSets in this repository, n
 export const disruptionBudget: Rule = {
   id: "disruption-budget",
   summary: "A Deployment or StatefulSet of several replicas has a PodDisruptionBudget",
-  explanation: `Draining a node may take all pods of a workload at once where no budget says otherwise. Looked at: workloads of this repository with
-replicas above 1, or whose HorizontalPodAutoscaler keeps more than one.`,
+  explanation: `Without a budget, draining a node may evict all pods of a workload at once. The rule checks workloads of this repository with more than
+  one replica, or with a HorizontalPodAutoscaler whose minimum is more than one.`,
   check: (graph) =>
     podsOf(graph).flatMap(({ source, labels, namespace, owner }): Problem[] => {
       const { manifest } = source ?? {};

@@ -7,16 +7,16 @@ export const linkInside: Rule = {
   isOfArgocd: true,
   isOfFiles: true,
   isOfClusters: true,
-  summary: "Links stay in the repository",
+  summary: "Symbolic links stay inside the repository",
   isLocal: true,
-  explanation: `Argo CD refuses a repository as a whole, with every Application in it, for one link whose target is absolute or leads out of the
-repository, wherever the link lies. Looked at: every link that Git tracks or could track, step by step as Argo CD does.`,
+  explanation: `Argo CD refuses a whole repository, with every Application in it, if any symbolic link has an absolute target or leads out of the
+  repository. The rule follows every link that Git tracks or could track, step by step as Argo CD does.`,
   check: ({ input }) =>
     (input.links ?? []).filter(leavesRepository).map(
       ({ path, target }): Problem => ({
         at: { file: path, line: 1, column: 1 },
-        message: `the link to ${target} leaves the repository: Argo CD refuses all of it`,
-        fix: "link to a file of the repository, or remove the link",
+        message: `the link to ${target} leaves the repository: Argo CD refuses the whole repository`,
+        fix: "link to a file in the repository, or remove the link",
       }),
     ),
 };
@@ -26,10 +26,10 @@ export const fileTracked: Rule = {
   readsNoObjects: true,
   isOfArgocd: true,
   isOfFiles: true,
-  summary: "Git has every file that is rendered",
+  summary: "Git tracks every file that is rendered",
   isLocal: true,
-  explanation: `A file that .gitignore hides is rendered here and missing where Argo CD renders: the working tree looks clean, and the sync fails or deploys
-something else. Looked at: what kustomizations name in any field, and the manifests of plain directories.`,
+  explanation: `A file that .gitignore hides is rendered here, but Argo CD does not have it: the working tree looks clean, and the sync fails or deploys
+  something else. The rule checks the files that kustomizations name in any field, and the manifests of plain directories.`,
   check: (graph) =>
     (graph.input.ignored ?? []).map(
       ({ file, by }): Problem => ({

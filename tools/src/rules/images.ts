@@ -12,8 +12,8 @@ export const imagePinned: Rule = {
   id: "image-pinned",
   isLocal: true,
   summary: "Every image names its registry and a fixed version",
-  explanation: `A rollback needs the tag of then to mean the image of then: an image without a tag, or with latest, means another one each day. A name
-without a registry (app instead of docker.io/logging-platform/app) is one that no images entry of a kustomization has set.`,
+  explanation: `A rollback needs an old tag to mean the same image as before: an image without a tag, or with latest, may be another one each day. A
+  name without a registry (app instead of docker.io/logging-platform/app) is one that no images entry of a kustomization has set.`,
   check: (graph) =>
     podsOf(graph).flatMap(({ source }): Problem[] => {
       if (!source || source.manifest.foreign) return [];
@@ -28,7 +28,7 @@ without a registry (app instead of docker.io/logging-platform/app) is one that n
     }),
 };
 
-/** What keeps an image from being the same one tomorrow; undefined for one with its registry and a fixed version. */
+/** Says why an image may be another one tomorrow; undefined for an image with its registry and a fixed version. */
 export function imageFlaw(image: string): { what: string; fix: string } | undefined {
   const [, registry, tag, hash] =
     /^(?:([^/]+[.:][^/]*|localhost)\/)?[^:@]+(?::([^@]+))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(image) ?? [];
@@ -48,12 +48,12 @@ export const imageTag: Rule = {
   id: "image-tag",
   readsNoObjects: true,
   isOfFiles: true,
-  summary: "The tag of a service's image is that of its committed sources, and every environment has one",
-  explanation: `The tag is the first 12 hex digits of git rev-parse HEAD:services/NAME, so that a tag says which sources run and unchanged sources build
-nothing. Compared are the images entries of all kustomizations, and the examples in docs/examples, whose image ends in /NAME for a
-directory services/NAME with a Dockerfile. An environment besides ${defaultEnvironment} gets its tags by promotion: they may be of any sources that
-were ever committed, and must stand in its overlay, or a release to ${defaultEnvironment} would be one there too. After npm run rollback the older tag is right until the sources change: the commit of a rollback
-says in its trailer Rolled-Back from which tag it went back.`,
+  summary: "The tag of a service's image matches its committed sources, and every environment has one",
+  explanation: `The tag is the first 12 hex digits of git rev-parse HEAD:services/NAME, so that a tag says which sources run, and unchanged sources
+  need no build. The rule compares the images entries of all kustomizations, and the examples in docs/examples, whose image ends in /NAME for
+  a directory services/NAME with a Dockerfile. Environments other than ${defaultEnvironment} get their tags by promotion: these may belong to any sources that were
+  ever committed, and must be in the overlay, or a release to ${defaultEnvironment} would also be a release there. After npm run rollback the older tag is
+  right until the sources change: the rollback's commit names the tag that it replaced in its trailer Rolled-Back.`,
   check: (graph) => {
     const { input, layout } = graph;
     if (!layout) return [];
@@ -101,12 +101,12 @@ function neverCommitted(
   environment: string | undefined,
 ): { message: string; fix: string } {
   return {
-    message: `no commit's sources of ${service} have tag ${tag}`,
+    message: `no committed sources of ${service} have tag ${tag}`,
     fix: `npm run release -- --promote ${environment} ${service}`,
   };
 }
 
-// An overlay that renders a service's image without an entry of its own takes the base's tag, which is another environment's.
+// An overlay that renders a service's image without its own entry gets the base's tag, which belongs to another environment.
 function inherited(graph: Graph, images: ReadonlySet<string>): Problem[] {
   const { repository } = graph.input;
   return graph.input.applications.flatMap(({ manifest, name }): Problem[] => {
@@ -121,7 +121,7 @@ function inherited(graph: Graph, images: ReadonlySet<string>): Problem[] {
     return [...new Set(used)].flatMap((image) => {
       if (!images.has(image) || own.some((entry) => (entry.newName ?? entry.name) === image)) return [];
       const at = { file, line: 1, column: 1 };
-      const message = `${environmentOf(path)} has no tag of its own for ${image}`;
+      const message = `${environmentOf(path)} has no own tag for ${image}`;
       return [{ at, message, fix: `add an images entry with name: ${image} and a newTag` }];
     });
   });
@@ -145,10 +145,10 @@ function verdict(
 ): { message: string; fix: string } {
   const quoted = typeof found === "string" ? found : `${found} (a number)`;
   const message = uncommitted
-    ? `the image of ${service} has tag ${quoted}, its sources, which no commit has yet, are ${expected}`
-    : `the image of ${service} has tag ${quoted}, its committed sources are ${expected}`;
+    ? `the image of ${service} has tag ${quoted}, but its sources, which are not committed yet, have ${expected}`
+    : `the image of ${service} has tag ${quoted}, but its committed sources have ${expected}`;
   return {
     message,
-    fix: `npm run release -- ${service}, or write newTag: "${expected}" (the quotes keep digits a string)`,
+    fix: `npm run release -- ${service}, or write newTag: "${expected}" (with quotes, digits stay a string)`,
   };
 }

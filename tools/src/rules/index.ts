@@ -80,12 +80,12 @@ export const rules: readonly Rule[] = [
   metricExists,
 ];
 
-/** The preset that a rule is in: `platform` has those of `argocd` too. */
+/** The preset of a rule. The preset `platform` also has the rules of `argocd`. */
 export const presetOf = (rule: Rule): Preset => (rule.isOfArgocd ? "argocd" : "platform");
 
 /**
- * The rules that hold in a repository: those of its preset, without those that it switches off, with those that it
- * switches on. @throws WrongConfiguration for a rule that is not there
+ * The rules for a repository: those of its preset, without those that it switches off, and with those that it switches on.
+ * @throws WrongConfiguration for an unknown rule
  */
 export function chosenRules({ preset, rules: switched }: Configuration): readonly Rule[] {
   for (const name of Object.keys(switched))
@@ -99,11 +99,11 @@ export function chosenRules({ preset, rules: switched }: Configuration): readonl
 }
 
 /**
- * Applies rules to a cluster's objects; where something does not render, only those that look at files one by one.
- * @param chosen every rule by default
+ * Applies rules to a cluster's objects. If something does not render, only rules that look at single files are applied.
+ * @param chosen the rules; all by default
  */
 export function runRules(graph: Graph, chosen = rules): Finding[] {
-  // Of a graph with holes most rules would only name what follows from them.
+  // If objects are missing from the graph, most rules would only report consequences of that.
   const whole = graph.input.applications.every(({ error }) => error === undefined);
   const cut = chosen.filter((rule) => (whole ? rule.isLocal || !graph.hasHoles : rule.isOfFiles));
   const applied = graph.input.variant ? cut.filter((rule) => !rule.isOfClusters) : cut;

@@ -6,9 +6,9 @@ const wanted = ["app.kubernetes.io/name", "app.kubernetes.io/part-of"];
 export const recommendedLabels: Rule = {
   id: "recommended-labels",
   isLocal: true,
-  summary: "Every object says its name and what it is part of",
-  explanation: `${wanted.join(" and ")} are what dashboards, kubectl --selector and people find objects by. A labels entry in the
-kustomization sets them for all its objects. CustomResourceDefinitions are left out: they come as their project publishes them.`,
+  summary: "Every object has labels with its name and what it is part of",
+  explanation: `Dashboards, kubectl --selector and people find objects by ${wanted.join(" and ")}. A labels entry in the
+  kustomization sets them for all its objects. CustomResourceDefinitions are exempt, because they stay as their project publishes them.`,
   check: (graph) =>
     graph.own().flatMap((manifest) => {
       const { kind, metadata } = manifest.object;

@@ -6,9 +6,9 @@ import type { Graph } from "../graph.ts";
 import { promqlFlaw } from "./promql.ts";
 import type { Problem, Rule } from "./rule.ts";
 
-/** Metrics of what the platform runs and does not build: by exact name, or by the prefix that an exporter keeps to. */
+/** Metrics of programs that the platform does not build, by exact name or by the prefix that an exporter uses. */
 const exporters: RegExp[] = [
-  // Of the embedded cluster: bootstrap/embedded/src/renewal.ts writes it for the nodes' exporters.
+  // On the embedded cluster, bootstrap/embedded/src/renewal.ts writes this metric for the nodes' exporters.
   /^logging_platform_certificate_expiry_timestamp_seconds$/,
   /^(up|ALERTS|ALERTS_FOR_STATE|scrape_\w+)$/,
   /^istio_(requests_total|(request_duration_milliseconds|request_bytes|response_bytes)(_bucket|_sum|_count)?|build)$/,
@@ -21,11 +21,11 @@ const exporters: RegExp[] = [
 
 export const metricExists: Rule = {
   id: "metric-exists",
-  summary: "Every metric in a rule or a dashboard is exported by something",
-  explanation: `An alert on a metric that nobody exports never fires and never fails. Expressions of PrometheusRules and of dashboards (ConfigMaps
-labelled grafana_dashboard) are parsed; each metric must stand in a file under services/*/src that uses prom-client (a histogram's with
-its suffixes), be recorded by a rule, have the namespace of a collector's Prometheus exporter in front, or belong to one of the exporters
-that tools/src/rules/metrics.ts lists. Names of exporters are known by prefix only, but for Istio's.`,
+  summary: "Every metric in a rule or a dashboard has an exporter",
+  explanation: `An alert on a metric without an exporter never fires and never fails. The rule parses expressions of PrometheusRules and of dashboards
+  (ConfigMaps labelled grafana_dashboard). Each metric must occur in a file under services/*/src that uses prom-client (for a histogram, with
+  its suffixes), be recorded by a rule, begin with the namespace of a collector's Prometheus exporter, or belong to one of the exporters in
+  tools/src/rules/metrics.ts. That list has only prefixes, except for Istio's metrics.`,
   check: (graph) => {
     const uses = graph
       .own()
@@ -107,22 +107,22 @@ function dashboardExpressions(manifest: Manifest): Use[] {
   });
 }
 
-// Grafana's variables are no PromQL: a duration in brackets, a word elsewhere.
+// Grafana's variables are not PromQL. In brackets they stand for a duration, elsewhere for a word.
 const withoutVariables = (expression: string): string =>
   expression.replace(/\[\s*\$\{?\w+\}?/g, "[5m").replace(/\$\{?\w+(:\w+)?\}?/g, "x");
 
 interface Parsed {
   metrics: string[];
-  /** The character where it is no PromQL. */
+  /** The position of the first syntax error. */
   error?: number;
-  /** What Prometheus refuses in what has the form of PromQL. */
+  /** Why Prometheus would refuse the expression although its syntax is right. */
   flaw?: string;
 }
 
-// Several graphs hold the same rules: each overlay that is tried on a cluster is one more.
+// The same rules occur in several graphs, because each overlay that is tried on a cluster has its own graph.
 const parsed = new Map<string, Parsed>();
 
-/** The metrics that an expression reads, where it is no PromQL, and what is wrong with its types. */
+/** The metrics that an expression reads, the position of a syntax error, and what is wrong with its types. */
 export function metricsOf(expression: string, isRule = false): Parsed {
   const key = `${isRule} ${expression}`;
   const known = parsed.get(key);
@@ -155,7 +155,7 @@ function knownMetrics(graph: Graph): Set<string> {
     if (!file.startsWith(`${services}/`) || !/^[^/]+\/src\/.*\.ts$/.test(file.slice(services.length + 1)))
       continue;
     if (!/prom-client|new (Counter|Gauge|Histogram|Summary)\b/.test(text)) continue;
-    // Names may pass through a function of the service's own, so every text counts that looks like one.
+    // A name may be an argument of the service's own function, so every string that looks like a metric counts.
     for (const [, name = ""] of text.matchAll(/"([a-z][a-z0-9]*(?:_[a-z0-9]+)+)"/g)) {
       for (const suffix of ["", "_bucket", "_sum", "_count"]) known.add(name + suffix);
     }

@@ -8,13 +8,13 @@ const skipDryRun = "SkipDryRunOnMissingResource=true";
 
 export const syncOrder: Rule = {
   id: "sync-order",
-  summary: "A definition is synced before its resources, a namespace before what lives in it",
-  explanation: `Within one Application Argo CD applies namespaces and CustomResourceDefinitions first. Between Applications only sync waves order
-anything: the Application that brings the definition or the namespace must be in an earlier wave (annotation ${waveAnnotation}), or
-the first sync of a fresh cluster fails. Inside an Application a later wave for the namespace or the definition is as wrong. A custom
-resource with the sync option ${skipDryRun} is left out: its sync is retried. So is a namespace that the Application's
-option CreateNamespace=true makes, and what is there before Argo CD: Kubernetes' own namespaces, what deploy.sh applies, and Argo CD's
-own definitions, which the Application that it manages itself by takes over from it.`,
+  summary: "A definition is synced before its resources, and a namespace before the objects in it",
+  explanation: `Within one Application, Argo CD applies namespaces and CustomResourceDefinitions first. Between Applications, only sync waves define an
+  order: the Application with the definition or the namespace must be in an earlier wave (annotation ${waveAnnotation}), or the
+  first sync of a fresh cluster fails. Inside an Application, a later wave for the namespace or the definition is also wrong. A custom resource
+  with the sync option ${skipDryRun} is exempt, because its sync is retried. So is a namespace that the Application's
+  option CreateNamespace=true makes, and everything that exists before Argo CD: Kubernetes' own namespaces, objects that deploy.sh applies, and
+  Argo CD's own definitions, which later belong to the Application with which it manages itself.`,
   check: (graph) => {
     const waves = new Map(graph.input.applications.map(({ name }) => [name, waveOf(graph, name)]));
     const definitions = new Map(
@@ -80,7 +80,7 @@ function late(graph: Graph, manifest: Manifest, needed: Manifest, waves: Map<str
 const objectWave = ({ object }: Manifest): number =>
   Number(object.metadata.annotations?.[waveAnnotation] ?? 0) || 0;
 
-// A child of a child is synced after its parent's siblings of earlier waves; comparing the topmost waves covers that.
+// A grandchild is synced after the siblings of its parent that have earlier waves, so the topmost waves are compared.
 function waveOf(graph: Graph, name: string): number {
   const application = graph.input.applications.find((candidate) => candidate.name === name);
   if (!application?.manifest || !application.parent || application.parent === bootstrap)

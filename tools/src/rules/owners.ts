@@ -6,8 +6,8 @@ export const singleOwner: Rule = {
   isOfArgocd: true,
   isLocal: true,
   summary: "Every object and every namespace has one owner",
-  explanation: `Two Applications that render the same object (group, kind, namespace and name) take it from each other with every sync, and
-pruning one deletes what the other needs. The same object twice in one Application is applied twice, in an order that nobody chose.`,
+  explanation: `Two Applications that render the same object (group, kind, namespace and name) take it from each other at every sync, and pruning
+  one of them deletes an object that the other needs. An object that occurs twice in one Application is applied twice, in an arbitrary order.`,
   check: (graph) => {
     const owners = new Map<string, Manifest>();
     return graph.manifests.flatMap((manifest) => {
@@ -20,8 +20,8 @@ pruning one deletes what the other needs. The same object twice in one Applicati
       const name = describeObject(manifest.object);
       const message =
         first.application === manifest.application
-          ? `${name} is rendered twice by Application ${first.application}, from ${first.file} too`
-          : `${name} belongs to Application ${first.application} already (${first.file})`;
+          ? `${name} is rendered twice by Application ${first.application}, also from ${first.file}`
+          : `${name} already belongs to Application ${first.application} (${first.file})`;
       return [{ manifest, path: ["metadata", "name"], message, fix: "keep it in one of them" }];
     });
   },

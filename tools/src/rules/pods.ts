@@ -1,4 +1,4 @@
-/** The pods that come to be in a cluster: of workloads, of operators' resources, of gateways that istioctl installs. */
+/** Finds the pods of a cluster: those of workloads, of operators' resources, and of gateways that istioctl installs. */
 
 import { describeObject, type FieldPath, type KubernetesObject, type Manifest } from "../../../lib/object.ts";
 import type { Graph } from "../graph.ts";
@@ -51,14 +51,14 @@ export interface Selector {
   matchExpressions?: { key: string; operator: string; values?: string[] }[];
 }
 
-/** Pods that are alike. */
+/** A set of equal pods. */
 export interface Pods {
-  /** Who keeps them: `Deployment logging/app`. */
+  /** The object that creates them, such as `Deployment logging/app`. */
   owner: string;
   namespace: string;
   labels: Labels;
   ports: ContainerPort[];
-  /** The rendered object with the path of the pods' spec; not there for pods that a controller thinks up. */
+  /** The rendered object with the path of the pods' spec; undefined for pods whose spec an operator generates. */
   source?: { manifest: Manifest; spec: PodSpec; path: FieldPath };
 }
 
@@ -72,7 +72,7 @@ const templates: Record<string, FieldPath> = {
   Pod: [],
 };
 
-// What the Prometheus operator makes of its resources.
+// The Prometheus operator makes these pods for its resources.
 const operated: Record<string, { label: string; ports: ContainerPort[] }> = {
   Prometheus: { label: "prometheus", ports: [{ name: "web", containerPort: 9090 }] },
   Alertmanager: { label: "alertmanager", ports: [{ name: "web", containerPort: 9093 }] },
@@ -108,12 +108,12 @@ export function podsIn(graph: Graph, namespace: string): Pods[] {
   return index.get(namespace) ?? [];
 }
 
-/** True for the kinds that keep pods running, not those that run them to an end. */
+/** True for kinds whose pods run permanently, and not to completion. */
 export function isLongRunning({ kind }: KubernetesObject): boolean {
   return kind === "Deployment" || kind === "StatefulSet" || kind === "DaemonSet";
 }
 
-/** A pod's containers with their paths, those that run first before the others. */
+/** A pod's containers with their paths. Init containers come first. */
 export function containersOf({
   spec,
   path,
@@ -123,7 +123,7 @@ export function containersOf({
   return [...of("initContainers", true), ...of("containers", false)];
 }
 
-/** True where a selector picks pods with these labels; a selector that says nothing picks all. */
+/** True if a selector matches pods with these labels. An empty selector matches all. */
 export function selects({ matchLabels = {}, matchExpressions = [] }: Selector, labels: Labels): boolean {
   const equal = Object.entries(matchLabels).every(([key, value]) => labels[key] === value);
   return equal && matchExpressions.every((expression) => holds(expression, labels));
@@ -146,7 +146,7 @@ function holds(
   }
 }
 
-/** Writes a selector for people: `app=cart, tier in (a, b)`. */
+/** Formats a selector for people: `app=cart, tier In a b`. */
 export function formatSelector({ matchLabels = {}, matchExpressions = [] }: Selector): string {
   const equal = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
   const others = matchExpressions.map(({ key, operator, values }) =>
@@ -210,7 +210,7 @@ const sidecarPorts: ContainerPort[] = [
   { containerPort: 15020 },
 ];
 
-// Injection adds a container that no manifest shows.
+// Injection adds a container that is in no manifest.
 function withSidecar(graph: Graph, pods: Pods): Pods {
   const labels = graph.find("Namespace", pods.namespace)?.object.metadata.labels ?? {};
   const injected = labels["istio-injection"] === "enabled" || labels["istio.io/rev"] !== undefined;

@@ -8,10 +8,10 @@ import { describePorts, type ServicePort, servicesOf } from "./services.ts";
 export const portExists: Rule = {
   id: "port-exists",
   summary: "Every port that is referred to exists",
-  explanation: `A Service whose targetPort no container declares, a probe at a named port of another container, a monitor at a port that the
-Service does not have: all of them are accepted and never answer. Compared are the ports of Services with the pods they select, probes and
-lifecycle hooks with their container, monitors with the Services or pods they select, ports of a NetworkPolicy given by name, backends
-of an Ingress, and portLevelMtls of a PeerAuthentication. A sidecar's ports count in namespaces with injection.`,
+  explanation: `Kubernetes accepts a Service whose targetPort no container declares, a probe of a named port that its container lacks, and a monitor for a
+  port that the Service does not have, but none of them ever gets an answer. The rule compares the ports of Services with the pods that they
+  select, probes and lifecycle hooks with their container, monitors with the Services or pods that they select, named ports of a
+  NetworkPolicy, backends of an Ingress, and portLevelMtls of a PeerAuthentication. In namespaces with injection, a sidecar's ports count too.`,
   check: (graph) => [
     ...graph.own().flatMap((manifest) => portsOfObject(graph, manifest)),
     ...podsOf(graph).flatMap(({ source }) => (source && !source.manifest.foreign ? probes(source) : [])),
@@ -72,7 +72,7 @@ function portsOfObject(graph: Graph, manifest: Manifest): Problem[] {
           return [
             problem(
               ["spec", "ingress", rule, "ports", index, "port"],
-              `none of its pods has a port ${port}`,
+              `its pods have no port ${port}`,
               `write one of ${known}`,
             ),
           ];
@@ -99,7 +99,7 @@ function portsOfObject(graph: Graph, manifest: Manifest): Problem[] {
         .map((port) =>
           problem(
             ["spec", "portLevelMtls", port],
-            `none of its pods has a port ${port}`,
+            `its pods have no port ${port}`,
             `write a container's port: ${list(matched.flatMap(({ ports }) => ports))}`,
           ),
         );
@@ -110,13 +110,13 @@ function portsOfObject(graph: Graph, manifest: Manifest): Problem[] {
       );
       return ((spec.endpoints ?? []) as { port?: string }[]).flatMap(({ port }, index) => {
         if (!port || matched.length === 0) return [];
-        // One that lacks the port is not scraped, which may be meant: a headless Service beside another.
+        // A Service without the port is not scraped. That may be intended, for example for an additional headless Service.
         if (matched.some(({ ports }) => ports.some(({ name }) => name === port))) return [];
         const known = matched.map(describePorts).join("; ");
         return [
           problem(
             ["spec", "endpoints", index, "port"],
-            `no Service that it selects has a port named ${port}`,
+            `it selects no Service with a port named ${port}`,
             `name one: ${known}`,
           ),
         ];
@@ -135,7 +135,7 @@ function portsOfObject(graph: Graph, manifest: Manifest): Problem[] {
           return [
             problem(
               ["spec", "podMetricsEndpoints", index, "port"],
-              `none of its pods has a port ${wanted}`,
+              `its pods have no port ${wanted}`,
               `name one of ${known}`,
             ),
           ];

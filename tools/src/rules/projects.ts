@@ -35,10 +35,10 @@ export const projectAllows: Rule = {
   isOfArgocd: true,
   isOfClusters: true,
   summary: "The AppProject allows every kind, destination and source of its Applications",
-  explanation: `Argo CD refuses a whole sync for one object that the Application's project does not allow. Compared are the Application's own
-repository and destination, and of every rendered object its kind (clusterResourceWhitelist or namespaceResourceWhitelist, which take
-globs) and its namespace. A project without a namespaceResourceWhitelist allows all namespaced kinds. The project of an Application must
-exist where the repository has a layout; elsewhere it may stand in another one and is not looked at.`,
+  explanation: `Argo CD refuses a whole sync because of one object that the Application's project does not allow. The rule checks the Application's own
+  repository and destination, and for every rendered object its kind (clusterResourceWhitelist or namespaceResourceWhitelist, which accept
+  globs) and its namespace. A project without a namespaceResourceWhitelist allows all namespaced kinds. If the repository has a layout, the
+  project of an Application must exist; otherwise it may be in another repository and is not checked.`,
   check: (graph) => {
     const projects = [...graph.ofKind("AppProject"), ...(graph.input.projects ?? [])];
     if (projects.length === 0) return [];
@@ -47,7 +47,7 @@ exist where the repository has a layout; elsewhere it may stand in another one a
       if (!manifest || name === bootstrap) return [];
       const project = graph.projectOf(application);
       if (!project) {
-        // In another repository, or the project that Argo CD makes itself.
+        // The project is in another repository, or Argo CD makes it itself.
         if (!graph.layout) return [];
         const message = `Application ${name}: there is no AppProject ${manifest.object.spec?.project}`;
         return [
@@ -103,14 +103,14 @@ function ownProblems(
 
 const inCluster = { name: "in-cluster", server: "https://kubernetes.default.svc" };
 
-// A pattern that begins with an exclamation mark denies what it matches, whatever the others say.
+// A pattern that begins with an exclamation mark denies its matches, whatever the other patterns allow.
 function allowsRepository(patterns: string[], url: string): boolean {
   const matches = (pattern: string): boolean => pattern === "*" || urlGlob(normal(pattern), normal(url));
   const isDenied = patterns.some((pattern) => pattern.startsWith("!") && matches(pattern.slice(1)));
   return !isDenied && patterns.some(matches);
 }
 
-// As Argo CD compares URLs: with and without `.git`, in capitals or not, `git@host:path` as a URL.
+// Argo CD compares URLs like this: without `.git`, in lower case, and with `git@host:path` as a URL.
 const normal = (url: string): string =>
   url
     .trim()
@@ -119,7 +119,7 @@ const normal = (url: string): string =>
     .replace(/^ssh:\/\//, "")
     .replace(/\.git$/, "");
 
-// An asterisk of a URL matches no slash, two of them do.
+// In a URL, one asterisk does not match a slash, but two do.
 function urlGlob(pattern: string, text: string): boolean {
   const parts = pattern.split(/(\*+)/).map((part) => {
     if (part.startsWith("*")) return part.length > 1 ? ".*" : "[^/]*";
@@ -129,7 +129,7 @@ function urlGlob(pattern: string, text: string): boolean {
 }
 
 function allowsDestination(entries: Destination[], { server, name, namespace = "" }: Destination): boolean {
-  // Argo CD knows its own cluster under both; of others only one may be said, and the other stands in a Secret.
+  // Argo CD's own cluster has a known name and server. For others only one of them may be given; a Secret has the other.
   const own = server === inCluster.server || name === inCluster.name;
   const known = own ? inCluster : { server, name };
   const fits = (entry: Destination): boolean => {
@@ -166,7 +166,7 @@ function objectProblems(
   const problems: string[] = [];
   const open = scope === "namespaceResource" && spec.namespaceResourceWhitelist === undefined;
   if (listed(spec[`${scope}Blacklist`]))
-    problems.push(`take group "${entry.group}", kind ${entry.kind} out of its ${scope}Blacklist`);
+    problems.push(`remove group "${entry.group}", kind ${entry.kind} from its ${scope}Blacklist`);
   else if (!open && !listed(spec[`${scope}Whitelist`])) {
     problems.push(
       `add group "${entry.group}", kind ${entry.kind}${scope === "clusterResource" ? `, name ${name}` : ""} to its ${scope}Whitelist`,

@@ -1,4 +1,4 @@
-/** Whether an expression that has the form of PromQL also has its types: Prometheus refuses a rule that has not. */
+/** Checks the types in a PromQL expression whose syntax is right. Prometheus refuses a rule with wrong types. */
 import type { SyntaxNode, Tree } from "@lezer/common";
 import { RE2JS } from "re2js";
 import { regexFlaw } from "../schema/regex.ts";
@@ -11,15 +11,15 @@ const comparisons = ["Eql", "Neq", "Gtr", "Lss", "Gte", "Lte"];
 const sets = ["And", "Or", "Unless"];
 
 /**
- * What is wrong with the types of an expression.
- * @param isRule the expression is a rule's, whose result has to be a value and not a range
+ * Says what is wrong with the types of an expression; undefined if nothing is.
+ * @param isRule true for an expression of a rule, whose result must be a value and not a range
  */
 export function promqlFlaw(tree: Tree, text: string, isRule: boolean): string | undefined {
   const flaws: string[] = [];
   const top = tree.topNode.firstChild;
   const type = top ? typeOf(top, text, flaws) : undefined;
   if (isRule && (type === "matrix" || type === "string"))
-    flaws.push(`the result is a ${type === "matrix" ? "range" : "text"}, not a value`);
+    flaws.push(`the result is a ${type === "matrix" ? "range" : "string"}, not a value`);
   return flaws[0];
 }
 
@@ -78,7 +78,7 @@ function binary(node: SyntaxNode, text: string, [left, right]: Type[], flaws: st
   const sides = [left, right];
   const has = (names: string[]): boolean => names.some((name) => node.getChild(name));
   if (sides.includes("matrix") || sides.includes("string"))
-    flaws.push(`a range or a text is no side of an operator: ${part(node, text)}`);
+    flaws.push(`an operator does not accept a range or a string: ${part(node, text)}`);
   else if (has(sets) && sides.includes("scalar"))
     flaws.push(`and, or and unless need vectors on both sides: ${part(node, text)}`);
   else if (has(comparisons) && left === "scalar" && right === "scalar" && !/\bbool\b/.test(part(node, text)))
@@ -115,13 +115,13 @@ function matchers(node: SyntaxNode, text: string, flaws: string[]): void {
     }
     const value = part(literal, text).slice(1, -1);
     const isRegex = /Regex/.test(operation.name);
-    // An escape in a text between quotes is Go's to read, and is not looked into.
+    // Escapes in a quoted string follow Go's rules, and are not checked here.
     if (isRegex && value.includes("\\") && !part(literal, text).startsWith("`")) {
       isSelective = true;
       continue;
     }
     if (isRegex && regexFlaw(value) !== undefined) {
-      flaws.push(`${JSON.stringify(value)} is no regular expression of RE2`);
+      flaws.push(`${JSON.stringify(value)} is not a valid regular expression (RE2)`);
       return;
     }
     const takesEmpty = isRegex ? RE2JS.matches(value, "") : value === "";

@@ -10,7 +10,7 @@ export interface PolicyRule {
   nonResourceURLs?: string[];
 }
 
-/** Objects of some kinds that are this repository's own: not what a pinned module or a chart brings. */
+/** This repository's own objects of some kinds, without those of pinned modules and charts. */
 export const ownOf = (graph: Graph, kinds: string[]): Manifest[] =>
   kinds.flatMap((kind) => graph.ofKind(kind).filter(({ foreign }) => !foreign));
 
@@ -18,8 +18,8 @@ export const rbacWildcard: Rule = {
   id: "rbac-wildcard",
   isLocal: true,
   summary: "Roles name their groups, resources and verbs",
-  explanation: `An asterisk in a role also grants what does not exist yet. Looked at: Roles and ClusterRoles of this repository; those of upstream
-projects, such as Argo CD's controller, which must be able to create anything, are theirs.`,
+  explanation: `An asterisk in a role also grants things that do not exist yet. The rule checks Roles and ClusterRoles of this repository, but not those of
+  upstream projects, such as Argo CD's controller, which must be able to create anything.`,
   check: (graph) =>
     ownOf(graph, ["Role", "ClusterRole"]).flatMap((manifest) =>
       ((manifest.object.rules ?? []) as PolicyRule[]).flatMap((rule, index) =>

@@ -8,11 +8,11 @@ export const unlistedFile: Rule = {
   id: "unlisted-file",
   readsNoObjects: true,
   isOfClusters: true,
-  summary: "Every file of the rendered directories is reached from a cluster",
-  explanation: `A manifest that no kustomization lists looks like part of the platform and is not. Followed are the kustomizations that the layout
-in gitops.yaml names (root, install and clusters), the sources of all Applications, and from there what each
-kustomization lists; overlays count as used, for another cluster may use them. Markdown is left out, and so are the directories of
-charts and of plain manifests, which are read whole.`,
+  summary: "A cluster uses every file in the rendered directories",
+  explanation: `A manifest that no kustomization lists looks like part of the platform but is not. The rule follows the kustomizations that the layout
+  in gitops.yaml names (root, install and clusters) and the sources of all Applications, and from there everything that
+  each kustomization lists. Overlays count as used, because another cluster may use them. Markdown is exempt, and so are the directories of
+  charts and of plain manifests, which are read as a whole.`,
   check: ({ input }) => {
     const { repository } = input;
     const { layout } = configurationOf(repository);

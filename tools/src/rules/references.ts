@@ -13,7 +13,7 @@ interface Reference {
   key?: string;
 }
 
-// The controllers of Kubernetes and Istio put these into every namespace.
+// The controllers of Kubernetes and Istio create these objects in every namespace.
 const everywhere = new Set([
   "ConfigMap kube-root-ca.crt",
   "ConfigMap istio-ca-root-cert",
@@ -24,10 +24,11 @@ export const referenceResolves: Rule = {
   id: "reference-resolves",
   summary: "Objects that are referred to by name exist",
   explanation: `A pod whose ConfigMap, Secret, key, claim or ServiceAccount does not exist stays in CreateContainerConfigError or is never
-created. Compared are the references of pods (environment, volumes, projected volumes, claims, service account, pull secrets), roles and
-subjects of bindings, the Service of a StatefulSet, the target of a HorizontalPodAutoscaler, and Services and Secrets of an Ingress.
-References marked optional, built-in roles (system:*, cluster-admin, admin, edit, view) and what every namespace gets are left out. A
-Secret may also come from an ExternalSecret, a SealedSecret or a Certificate. What deploy.sh applies itself is not looked at: it makes Secrets too.`,
+  created. The rule checks the references of pods (environment, volumes, projected volumes, claims, service account, pull secrets), roles and
+  subjects of bindings, the Service of a StatefulSet, the target of a HorizontalPodAutoscaler, and Services and Secrets of an Ingress.
+  Optional references, built-in roles (system:*, cluster-admin, admin, edit, view) and objects that every namespace gets are exempt. A
+  Secret may also come from an ExternalSecret, a SealedSecret or a Certificate. Objects that deploy.sh applies are not checked, because it
+  also makes Secrets.`,
   check: (graph) => [
     ...podsOf(graph).flatMap(({ source }) =>
       source && !source.manifest.foreign && source.manifest.application !== bootstrap
@@ -73,12 +74,12 @@ function unresolved(graph: Graph, manifest: Manifest, references: Reference[]): 
 function madeByOthers(graph: Graph, kind: string, name: string, namespace: string): boolean {
   if (kind === "Service") return servicesOf(graph).has(`${namespace}/${name}`);
   if (kind === "ClusterRole") return /^(system:|cluster-admin$|admin$|edit$|view$)/.test(name);
-  // Of a namespace that is not rendered here nothing is known.
+  // The content of a namespace that is not rendered here is unknown.
   if (kind === "ServiceAccount") return graph.givenNamespaces().has(namespace);
   return kind === "Secret" && isSecretMade(graph, name, namespace);
 }
 
-/** True where a Secret is rendered, or made by an ExternalSecret, a SealedSecret or a Certificate. */
+/** True if a Secret is rendered, or made by an ExternalSecret, a SealedSecret or a Certificate. */
 export function isSecretMade(graph: Graph, name: string, namespace: string): boolean {
   return (
     graph.find("Secret", name, namespace) !== undefined ||
@@ -90,7 +91,7 @@ export function isSecretMade(graph: Graph, name: string, namespace: string): boo
   );
 }
 
-// Where in a pod's spec a name may stand, by the field that holds it; `name` is where the object's own name is.
+// Fields of a pod's spec that refer to an object: its kind, and the field with its name.
 const podFields: Record<string, { kind: string; name: string }> = {
   configMapKeyRef: { kind: "ConfigMap", name: "name" },
   configMapRef: { kind: "ConfigMap", name: "name" },
@@ -113,7 +114,7 @@ function podReferences({ object }: Manifest, spec: object, base: FieldPath): Ref
       const at = [...path, Array.isArray(value) ? Number(key) : key];
       const known = Array.isArray(value) ? undefined : podFields[key];
       const content = field as Record<string, unknown> | null;
-      // Within a projected volume a Secret's name stands in `name`.
+      // In a projected volume, the name of a Secret is in `name`.
       const nameField = known && content && known.name in content ? known.name : "name";
       const name = known && content?.[nameField];
       if (known && content && typeof name === "string" && content.optional !== true) {

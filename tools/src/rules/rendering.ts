@@ -9,8 +9,8 @@ export const renders: Rule = {
   isOfFiles: true,
   isLocal: true,
   summary: "Every Application's sources render",
-  explanation: `Argo CD shows a ComparisonError and deploys nothing while a source does not render: a missing file, a patch without a target,
-YAML that is none. The pinned kustomize renders each source here as Argo CD's repo-server does there; the message is kustomize's own.`,
+  explanation: `Argo CD shows a ComparisonError and deploys nothing while a source does not render, for example because of a missing file, a patch without
+  a target or invalid YAML. Here the pinned kustomize renders each source as Argo CD's repo-server does. The message comes from kustomize.`,
   check: (graph) =>
     graph.input.applications.flatMap(({ name, error, errorAt, manifest }): Problem[] => {
       if (!error) return [];
@@ -31,15 +31,15 @@ export const schema: Rule = {
   isOfArgocd: true,
   isOfFiles: true,
   isLocal: true,
-  summary: "Every object fits the schema of its kind",
-  explanation: `The schemas are those of the pinned Kubernetes, of the definitions in the pinned modules (tools/src/schema/sources.ts) and of the
-CustomResourceDefinitions that Applications render. An unknown kind, an unknown field, a wrong type and a missing field are findings: the API
-server refuses the first and the last two, and drops the second without a word. While an object lacks the shape of its kind (a wrong type, a
-missing field), rules that compare objects with each other wait: they would only name what follows from it.`,
+  summary: "Every object matches the schema of its kind",
+  explanation: `The schemas come from the pinned Kubernetes, from the definitions in the pinned modules (tools/src/schema/sources.ts) and from the
+  CustomResourceDefinitions that Applications render. An unknown kind, an unknown field, a wrong type and a missing field are findings: the
+  API server refuses all of them except an unknown field, which it drops silently. While an object lacks the shape of its kind (a wrong type, a
+  missing field), rules that compare objects with each other are not applied, because they would only report consequences.`,
   check: (graph) => defectsOf(graph, undefined),
 };
 
-/** The defects of all objects that a rule reports; undefined for those of the schema itself. */
+/** The defects of all objects that a rule reports. With undefined, these are the defects of the schema itself. */
 export function defectsOf({ input }: Graph, rule: CheckRule | undefined): Problem[] {
   return [...input.defects.values()]
     .flat()
@@ -59,8 +59,8 @@ export const leftOpen: Rule = {
   id: "placeholder",
   isLocal: true,
   summary: "Nothing is left for the cluster to fill in",
-  explanation: `A base writes set-by-cluster where each cluster has a value of its own. Where it is still there after rendering, a replacement
-or a patch is missing. Looked at: every text of every object.`,
+  explanation: `A base has set-by-cluster as the value of a field that each cluster sets. If that is still there after rendering, a replacement or a
+  patch is missing. The rule checks every string in every object.`,
   check: (graph) =>
     graph.own().flatMap((manifest) =>
       openTexts(manifest.object).map(({ path, text }) => ({
@@ -72,7 +72,7 @@ or a patch is missing. Looked at: every text of every object.`,
     ),
 };
 
-// An object that several graphs hold is walked once: definitions have tens of thousands of texts.
+// An object that is in several graphs is searched only once, because definitions have tens of thousands of strings.
 const remembered = new WeakMap<KubernetesObject, { path: FieldPath; text: string }[]>();
 
 function openTexts(object: KubernetesObject): { path: FieldPath; text: string }[] {

@@ -8,10 +8,10 @@ interface Subject {
   name: string;
 }
 
-/** Verbs by which whoever has them gives themselves any right. */
+/** Verbs with which a subject can give itself any right. */
 const widening = ["escalate", "bind", "impersonate"];
 
-/** What gives in every namespace what is in it: its Secrets, the identities of its pods, its processes. */
+/** Resources that, for all namespaces, give access to Secrets, to the identities of pods, or to processes. */
 const keys = [
   "secrets",
   "serviceaccounts/token",
@@ -26,12 +26,12 @@ const builtIn = (role: string): boolean =>
 
 export const rightsConfined: Rule = {
   id: "rights-confined",
-  summary: "No role widens itself, and nothing that reaches beyond a namespace comes from an Application",
-  explanation: `Whoever may push would otherwise be the cluster's administrator: one ClusterRoleBinding to cluster-admin is enough. Looked at are
-Roles, ClusterRoles and their bindings of this repository. A role has none of the verbs escalate, bind and impersonate, and no ClusterRole
-gives Secrets, tokens or the containers of all namespaces. A binding names a role of the repository, no role of Kubernetes itself, and
-ServiceAccounts only. ClusterRoles and ClusterRoleBindings are applied before Argo CD runs, not by what they confine.
-What upstream projects and charts bring is theirs; deploy.sh has admission policies for them.`,
+  summary: "No role can extend its own rights, and no Application delivers cluster-wide rights",
+  explanation: `Otherwise everybody who may push would be the cluster's administrator: one ClusterRoleBinding to cluster-admin is enough. The rule checks
+  Roles, ClusterRoles and their bindings of this repository. A role must not have the verbs escalate, bind or impersonate, and a ClusterRole
+  must not give access to Secrets, tokens or containers of all namespaces. A binding must name a role of the repository, not one of Kubernetes
+  itself, and only ServiceAccounts. ClusterRoles and ClusterRoleBindings are applied before Argo CD runs, and not by Argo CD, whose rights they
+  limit. Roles of upstream projects and charts are not checked; deploy.sh has admission policies for them.`,
   check: (graph) => [
     ...ownOf(graph, ["Role", "ClusterRole"]).flatMap(roleProblems),
     ...ownOf(graph, ["RoleBinding", "ClusterRoleBinding"]).flatMap(bindingProblems),
@@ -45,7 +45,7 @@ What upstream projects and charts bring is theirs; deploy.sh has admission polic
               manifest,
               path: ["kind"],
               message: `${describeObject(manifest.object)} is delivered by Application ${name}`,
-              fix: `move it to ${graph.layout?.projects ?? "what is applied beside Argo CD"}, which deploy.sh applies`,
+              fix: `move it to ${graph.layout?.projects ?? "the objects that are applied with Argo CD"}, which deploy.sh applies`,
             }),
           ),
       ),
@@ -72,7 +72,7 @@ function roleProblems(manifest: Manifest): Problem[] {
           say(
             at("resources"),
             `${resource} of every namespace`,
-            "give it by a Role in the namespaces that need it",
+            "grant it by a Role in the namespaces that need it",
           ),
         ),
     ];
@@ -93,7 +93,7 @@ function bindingProblems(manifest: Manifest): Problem[] {
             manifest,
             path: ["roleRef", "name"],
             message: `${who} binds to ${role}, a role of Kubernetes itself`,
-            fix: "bind to a role of this repository that lists what is used",
+            fix: "bind to a role of this repository that lists only what is used",
           },
         ]
       : []),
@@ -105,7 +105,7 @@ function bindingProblems(manifest: Manifest): Problem[] {
               manifest,
               path: ["subjects", index, "kind"],
               message: `${who} binds the ${subject.kind} ${subject.name}`,
-              fix: "bind ServiceAccounts: who people are is the cluster's to say",
+              fix: "bind ServiceAccounts: the cluster's owner decides about people",
             },
           ],
     ),

@@ -17,11 +17,11 @@ interface Route {
 export const routeResolves: Rule = {
   id: "route-resolves",
   summary: "Hosts, gateways, subsets and ports of the mesh exist",
-  explanation: `Istio accepts a VirtualService whose gateway, host, subset or port does not exist and answers 404 or 503. Looked at: the
-gateways of a VirtualService and whether one of their servers takes its hosts; each destination's host, subset and port; hosts of a
-VirtualService in the mesh; the host of a DestinationRule; two Gateways' servers with one port number and two protocols. Hosts are
-Services (also those of operators and of istioctl) and ServiceEntries. A host that ends in no known cluster name and has a ServiceEntry
-nowhere is a finding too: the mesh has no address for it.`,
+  explanation: `Istio accepts a VirtualService whose gateway, host, subset or port does not exist, and answers with 404 or 503. The rule checks the
+  gateways of a VirtualService and whether one of their servers accepts its hosts; the host, subset and port of each destination; hosts of
+  a VirtualService in the mesh; the host of a DestinationRule; and servers of two Gateways with the same port number but different protocols.
+  Hosts are Services (also those of operators and of istioctl) and ServiceEntries. A host that is neither a name in the cluster nor in any
+  ServiceEntry is also a finding, because the mesh has no address for it.`,
   check: (graph) => [
     ...mesh(graph, "VirtualService").flatMap((manifest) => virtualService(graph, manifest)),
     ...mesh(graph, "DestinationRule").flatMap((manifest) => {
@@ -80,7 +80,7 @@ function virtualService(graph: Graph, manifest: Manifest): Problem[] {
               graph
                 .ofKind("Gateway")
                 .map(({ object }) => `${object.metadata.namespace}/${object.metadata.name}`)
-                .join(" or ") || "the name of one that exists"
+                .join(" or ") || "the name of an existing one"
             }`,
           },
         ],
@@ -93,7 +93,7 @@ function virtualService(graph: Graph, manifest: Manifest): Problem[] {
       (server.hosts ?? []).map((entry) => entry.replace(/^[^/]*\//, "")),
     );
     if (found.some(Boolean) && !accepted.some((entry) => accepts(entry, host) || accepts(host, entry))) {
-      const message = `${own}: no server of its Gateways takes host ${host}`;
+      const message = `${own}: no server of its Gateways accepts host ${host}`;
       problems.push({
         manifest,
         path: ["spec", "hosts", index],
@@ -139,7 +139,7 @@ function destinationProblems(
       fix: `write one of its ports: ${describePorts(service)}`,
     });
   } else if (port === undefined && numbers.length > 1) {
-    const message = `${own}: ${host} has several ports and the destination names none`;
+    const message = `${own}: ${host} has several ports, but the destination names none`;
     problems.push({ manifest, path, message, fix: `add port.number: ${describePorts(service)}` });
   }
   if (subset !== undefined && !subsetsOf(graph, service).includes(subset)) {
@@ -169,7 +169,7 @@ function gatewayNamed(graph: Graph, name: string, namespace: string): Manifest |
     : graph.find("Gateway", second, first);
 }
 
-// `*` takes every host, `*.example` those that end in `.example`.
+// `*` accepts every host, and `*.example` those that end in `.example`.
 function accepts(pattern: string, host: string): boolean {
   if (pattern === "*" || pattern === host) return true;
   return pattern.startsWith("*.") && host.endsWith(pattern.slice(1));
@@ -192,7 +192,7 @@ function clashingServers(graph: Graph): Problem[] {
           manifest,
           path: ["spec", "servers", index, "port", "protocol"],
           message,
-          fix: "give the port one protocol",
+          fix: "give the port the same protocol in both",
         },
       ];
     });

@@ -2,28 +2,28 @@ import type { FieldPath, Manifest } from "../../../lib/object.ts";
 import type { Position } from "../../../lib/render/position.ts";
 import type { Graph } from "../graph.ts";
 
-/** What a rule says of a field of an object, or of a place in a file. */
+/** What a rule says about a field of an object, or about a place in a file. */
 export type Problem = { message: string; fix: string } & (
   | { manifest: Manifest; path: FieldPath }
   | { at: Position }
 );
 
-/** A pure check of everything a cluster gets. */
+/** A pure check of everything that a cluster gets. */
 export interface Rule {
   id: string;
-  /** What holds where the rule finds nothing. */
+  /** What is true if the rule finds nothing. */
   summary: string;
-  /** Why it matters, what exactly is compared and what is left out; shown by `validate --explain`. */
+  /** Says why it matters, what exactly is checked, and what is exempt; shown by `validate --explain`. */
   explanation: string;
-  /** It says what Argo CD, the API server and istiod refuse, whoever wrote the repository: it is in the preset `argocd`. */
+  /** It finds what Argo CD, the API server or istiod would refuse in any repository. It is in the preset `argocd`. */
   isOfArgocd?: true;
-  /** It judges each object by itself, so that it says nothing wrong where others are missing. */
+  /** It judges each object by itself, so that its findings are right even if other objects are missing. */
   isLocal?: true;
-  /** It looks at files one by one, so that it can be asked where an Application does not render. */
+  /** It looks at single files, so that it can be applied even if an Application does not render. */
   isOfFiles?: true;
-  /** It reads the repository's files and no object, so that an object in another form changes nothing. */
+  /** It reads the repository's files and no objects, so that another form of an object does not matter. */
   readsNoObjects?: true;
-  /** It is the business of a cluster, and not of an overlay that some cluster could take. */
+  /** It is for clusters, and not for an overlay that some cluster could use. */
   isOfClusters?: true;
   check(graph: Graph): Problem[];
 }

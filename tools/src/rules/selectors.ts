@@ -7,7 +7,7 @@ import { type KnownService, serviceOfHost, servicesOf } from "./services.ts";
 interface Use {
   path: FieldPath;
   selector: Selector;
-  /** What the selector is about: label sets to choose from, and their name in a message. */
+  /** The label sets from which the selector chooses. `what` is their name in a message. */
   candidates: () => Labels[];
   what: string;
 }
@@ -15,12 +15,12 @@ interface Use {
 export const selectorMatches: Rule = {
   id: "selector-matches",
   summary: "Every selector matches something",
-  explanation: `A selector that matches nothing is no error to Kubernetes: the Service has no endpoints, the budget and the policy protect
-nothing, the monitor scrapes nothing. Looked at: Service, PodDisruptionBudget, NetworkPolicy (its pods), the selector and the topology
-spread of workloads (against their own template), ServiceMonitor (against the labels of Services in the namespaces it looks in),
-PodMonitor, whether some Prometheus picks each monitor and rule, subsets of a DestinationRule (against the pods of its host), and Gateway,
-AuthorizationPolicy, PeerAuthentication, RequestAuthentication, Sidecar, EnvoyFilter and Telemetry. Pods are those of rendered workloads,
-of the Prometheus operator and of the gateways in an IstioOperator under bootstrap. An empty selector means all and is left out.`,
+  explanation: `Kubernetes accepts a selector that matches nothing: the Service has no endpoints, the budget and the policy protect nothing, the monitor
+  scrapes nothing. The rule checks Service, PodDisruptionBudget, NetworkPolicy (its pods), the selector and the topology spread of workloads
+  (with the labels of their own template), ServiceMonitor (with the labels of Services in its namespaces), PodMonitor, whether a Prometheus
+  selects each monitor and rule, subsets of a DestinationRule (with the pods of its host), and Gateway, AuthorizationPolicy,
+  PeerAuthentication, RequestAuthentication, Sidecar, EnvoyFilter and Telemetry. Pods are those of rendered workloads, of the Prometheus
+  operator and of the gateways in an IstioOperator under bootstrap. An empty selector matches everything and is exempt.`,
   check: (graph) =>
     graph.own().flatMap((manifest) => [
       ...usesOf(graph, manifest)
@@ -82,7 +82,7 @@ function usesOf(graph: Graph, manifest: Manifest): Use[] {
           path: ["spec", "selector"],
           selector: spec.selector ?? {},
           candidates: () => servicesSeen(graph, manifest).map(({ labels }) => labels),
-          what: "Service that it looks at",
+          what: "Service in its namespaces",
         },
       ];
     case "PodMonitor":
@@ -91,7 +91,7 @@ function usesOf(graph: Graph, manifest: Manifest): Use[] {
           path: ["spec", "selector"],
           selector: spec.selector ?? {},
           candidates: () => podsSeen(graph, manifest).map(({ labels }) => labels),
-          what: "pod that it looks at",
+          what: "pod in its namespaces",
         },
       ];
     default:
@@ -130,7 +130,7 @@ function subsetUses(graph: Graph, { object }: Manifest): Use[] {
   }));
 }
 
-/** Namespaces that a monitor looks in; undefined for all. */
+/** Namespaces in which a monitor finds its targets; undefined for all. */
 function namespacesSeen({ object }: Manifest): string[] | undefined {
   const { any, matchNames } = (object.spec?.namespaceSelector ?? {}) as {
     any?: boolean;
@@ -139,13 +139,13 @@ function namespacesSeen({ object }: Manifest): string[] | undefined {
   return any ? undefined : (matchNames ?? [object.metadata.namespace ?? ""]);
 }
 
-/** The Services that a ServiceMonitor may choose from. */
+/** The Services from which a ServiceMonitor can select. */
 export function servicesSeen(graph: Graph, monitor: Manifest): KnownService[] {
   const namespaces = namespacesSeen(monitor);
   return [...servicesOf(graph).values()].filter(({ namespace }) => namespaces?.includes(namespace) ?? true);
 }
 
-/** The pods that a PodMonitor may choose from. */
+/** The pods from which a PodMonitor can select. */
 export function podsSeen(graph: Graph, monitor: Manifest): ReturnType<typeof podsOf> {
   const namespaces = namespacesSeen(monitor);
   return namespaces ? namespaces.flatMap((namespace) => podsIn(graph, namespace)) : podsOf(graph);
@@ -159,7 +159,7 @@ const pickedBy: Record<string, string> = {
   ScrapeConfig: "scrapeConfig",
 };
 
-// A Prometheus whose selector is not set picks nothing; an empty one picks everything.
+// A Prometheus without a selector selects nothing. An empty selector selects everything.
 function unpicked(graph: Graph, manifest: Manifest): Problem[] {
   const { object } = manifest;
   const field = pickedBy[object.kind];
@@ -175,13 +175,13 @@ function unpicked(graph: Graph, manifest: Manifest): Problem[] {
   };
   if (servers.some(picks)) return [];
   const names = servers.map((server) => describeObject(server.object)).join(", ");
-  const message = `${describeObject(object)} is picked by no ${field}Selector: ${names}`;
+  const message = `${describeObject(object)} is not selected by any ${field}Selector: ${names}`;
   return [
     {
       manifest,
       path: ["metadata", "labels"],
       message,
-      fix: `give it the labels of ${field}Selector, or widen ${field}NamespaceSelector`,
+      fix: `give it the labels of ${field}Selector, or extend ${field}NamespaceSelector`,
     },
   ];
 }

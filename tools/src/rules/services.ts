@@ -1,4 +1,4 @@
-/** The Services of a cluster and how names lead to them. */
+/** Finds the Services of a cluster, and the Service that a host name means. */
 
 import { describeObject, type Manifest } from "../../../lib/object.ts";
 import type { Graph } from "../graph.ts";
@@ -9,7 +9,7 @@ export interface ServicePort {
   targetPort?: string | number;
 }
 
-/** A Service, or a name that something else makes resolvable. */
+/** A Service from a manifest, or one that an operator, istioctl or Kubernetes makes. */
 export interface KnownService {
   name: string;
   namespace: string;
@@ -20,7 +20,7 @@ export interface KnownService {
 
 const remembered = new WeakMap<Graph, Map<string, KnownService>>();
 
-/** Every Service that is rendered, that an operator makes or that istioctl installs, by `namespace/name`. */
+/** Every Service that is rendered, made by an operator or installed by istioctl, by `namespace/name`. */
 export function servicesOf(graph: Graph): Map<string, KnownService> {
   let services = remembered.get(graph);
   if (!services) {
@@ -87,13 +87,13 @@ function all(graph: Graph): KnownService[] {
   ];
 }
 
-/** The Service that a host of the mesh means, seen from a namespace; a host of several labels may be in no cluster at all. */
+/** The Service that a host in the mesh means, as seen from a namespace; undefined for hosts outside of the cluster. */
 export function serviceOfHost(graph: Graph, host: string, namespace: string): KnownService | undefined {
   const [, name, of] = /^([^.]+)(?:\.([^.]+)(?:\.svc(?:\.cluster\.local)?)?)?$/.exec(host) ?? [];
   return name ? servicesOf(graph).get(`${of ?? namespace}/${name}`) : undefined;
 }
 
-/** Names a Service for people, with its ports. */
+/** Describes a Service and its ports for people. */
 export function describePorts({ name, namespace, ports, manifest }: KnownService): string {
   const who = manifest ? describeObject(manifest.object) : `Service ${namespace}/${name}`;
   return `${who} has ${ports.map((port) => (port.name ? `${port.name} (${port.port})` : port.port)).join(", ") || "no ports"}`;

@@ -22,8 +22,8 @@ export const faultShare: Rule = {
   summary: "The share of delayed requests is a whole number from 0 to 100",
   isLocal: true,
   explanation: `Envoy reads x-envoy-fault-delay-request-percentage as a whole number and ignores anything else, and then every request is delayed: 7.5, 0,5,
-nothing and the letter O each mean 100 %. istiod takes them all. Looked at: the headers that a VirtualService sets or adds, with the delay
-and the abort beside the share. Where a .env file of the Application holds the value, the finding is there.`,
+  an empty value and the letter O each mean 100 %. istiod accepts all of them. The rule checks the headers that a VirtualService sets or adds,
+  including those with the delay and the abort. If the value comes from a .env file of the Application, the finding is there.`,
   check: (graph) =>
     graph
       .ofKind("VirtualService")
@@ -39,7 +39,7 @@ interface Setting {
   value: string;
 }
 
-/** The headers for the fault filter that a VirtualService writes, at routes and at their destinations. */
+/** The headers for the fault filter that a VirtualService sets on routes and on their destinations. */
 function settings({ spec }: KubernetesObject): Setting[] {
   const found: Setting[] = [];
   const walk = (value: unknown, path: FieldPath): void => {
@@ -70,7 +70,7 @@ function problemsOf(graph: Graph, manifest: Manifest, { path, name, value }: Set
   return [setting ? { at: setting, message, fix } : { manifest, path, message, fix }];
 }
 
-/** The line of a .env file of the Application from which a replacement takes a share. */
+/** The line in a .env file of the Application from which a replacement takes a share. */
 function settingOf(
   graph: Graph,
   manifest: Manifest,

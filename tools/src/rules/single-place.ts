@@ -10,12 +10,12 @@ export const singlePlace: Rule = {
   isOfFiles: true,
   isOfClusters: true,
   isLocal: true,
-  summary: "The repository's URL, its branch and each version stand in one file",
+  summary: "The repository's URL, its branch and each version occur in one file only",
   explanation: `A fork edits the source of its cluster and nothing else; a version is raised in one place and everything follows.
-Looked for are whole words: the URL in all files but documentation, the branch as targetRevision, the versions of versions.yaml and those
-that go.mod files pin, in YAML, TypeScript and Dockerfiles of the layout's versioned directories (gitops.yaml). The URL of a remote
-resource is left out: Argo CD reads it from Git, and the rule renders holds its version to that of the go.mod. A versions.yaml of which no
-version can be read is a finding too: nothing would be looked for.`,
+  The rule searches for whole words: the URL in all files except documentation, the branch as targetRevision, and the versions in versions.yaml
+  and in go.mod files, in YAML, TypeScript and Dockerfiles of the layout's versioned directories (gitops.yaml). The URL of a remote resource is
+  exempt, because Argo CD reads it from Git, and the rule renders compares its version with the go.mod. A versions.yaml without a readable
+  version is also a finding, because the rule would search for nothing.`,
   check: ({ input, layout }) => {
     if (!layout) return [];
     const lines = [...input.repository].flatMap(([file, text]) =>
@@ -31,7 +31,7 @@ version can be read is a finding too: nothing would be looked for.`,
             const match = remotesIn(line).length > 0 ? null : word.exec(line);
             if (!match) return [];
             const at = { file, line: index + 1, column: match.index + 1 };
-            return [{ at, message: `${name} ${value} is in ${home} already`, fix: "read it from there" }];
+            return [{ at, message: `${name} ${value} is already in ${home}`, fix: "read it from there" }];
           }),
         );
     });

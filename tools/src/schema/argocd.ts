@@ -1,4 +1,4 @@
-/** What Argo CD asks of its own objects and of the annotations that it reads, beyond what the API server does. */
+/** Checks what Argo CD requires of its own objects and of the annotations that it reads, and the API server does not. */
 import { isMapping, type KubernetesObject } from "../../../lib/object.ts";
 import { below, defect, isEmpty, list, mapping, texts, type Value } from "./read.ts";
 import { isGoDuration, scheduleFlaw, timeZoneFlaw } from "./schedules.ts";
@@ -10,7 +10,7 @@ const flaw = (path: Defect["path"], message: string, fix: string): Defect =>
 const group = "argocd.argoproj.io/";
 const truth = ["true", "false"];
 
-// What Argo CD compares options with, letter by letter: of any other it says nothing and does nothing.
+// Argo CD compares options with these names exactly. It silently ignores any other.
 const ofObjects: Record<string, string[]> = {
   ApplyOutOfSyncOnly: truth,
   ClientSideApplyMigration: truth,
@@ -49,7 +49,7 @@ const csv = (text: unknown): string[] =>
     .map((part) => part.trim())
     .filter(Boolean);
 
-/** What annotations say to Argo CD, on any object that it syncs. */
+/** Checks annotations for Argo CD, on any object that it syncs. */
 function annotations(object: KubernetesObject): Defect[] {
   return Object.entries(mapping(object.metadata.annotations)).flatMap(([key, text]) => {
     if (!key.startsWith(group)) return [];
@@ -57,12 +57,18 @@ function annotations(object: KubernetesObject): Defect[] {
     const among = (known: string[], what: string): Defect[] =>
       csv(text)
         .filter((part) => !known.includes(part))
-        .map((part) => flaw(at, `${part} is no ${what}`, `write one of ${known.join(", ")}`));
+        .map((part) => flaw(at, `${part} is not a known ${what}`, `write one of ${known.join(", ")}`));
     switch (key.slice(group.length)) {
       case "sync-wave":
         return /^[+-]?\d+$/.test(String(text))
           ? []
-          : [flaw(at, `${JSON.stringify(text)} is no wave: Argo CD takes it for 0`, "write a whole number")];
+          : [
+              flaw(
+                at,
+                `${JSON.stringify(text)} is not a number: Argo CD uses wave 0`,
+                "write a whole number",
+              ),
+            ];
       case "hook":
         return among(["PreSync", "Sync", "PostSync", "SyncFail", "PreDelete", "PostDelete", "Skip"], "hook");
       case "hook-delete-policy":
@@ -70,7 +76,7 @@ function annotations(object: KubernetesObject): Defect[] {
       case "sync-options":
         return csv(text).flatMap((option) => {
           const fix = optionFlaw(option, ofObjects);
-          return fix ? [flaw(at, `Argo CD knows no option ${option}`, fix)] : [];
+          return fix ? [flaw(at, `Argo CD has no option ${option}`, fix)] : [];
         });
       case "compare-options":
         return among(
@@ -83,7 +89,7 @@ function annotations(object: KubernetesObject): Defect[] {
   });
 }
 
-// As Argo CD reads them: a number is one of seconds.
+// Argo CD reads a number without a unit as seconds.
 const isDuration = (text: unknown): boolean => /^[+-]?\d+$/.test(String(text)) || isGoDuration(String(text));
 
 function source(value: Value, isOneOfMany: boolean): Defect[] {
@@ -100,11 +106,11 @@ function source(value: Value, isOneOfMany: boolean): Defect[] {
       ? [flaw(["path"], "is missing, and there is no chart", "write path or chart")]
       : []),
     ...(!isEmpty(chart) && isEmpty(targetRevision)
-      ? [flaw(["targetRevision"], "is missing, which a chart needs", "write the chart's version")]
+      ? [flaw(["targetRevision"], "is missing, but a chart needs it", "write the chart's version")]
       : []),
     ...(isAway ? [flaw(["path"], "leaves the repository", "write a path from the repository's root")] : []),
     ...(!isEmpty(ref) && !/^[A-Za-z0-9_-]+$/.test(String(ref))
-      ? [flaw(["ref"], `${JSON.stringify(ref)} is no name`, "write letters, digits, _ and -")]
+      ? [flaw(["ref"], `${JSON.stringify(ref)} is not a valid name`, "write letters, digits, _ and -")]
       : []),
   ];
 }
@@ -124,7 +130,7 @@ function application(spec: Value): Defect[] {
       ? below(["spec", "source"], source(spec.source, false))
       : []),
     ...(!isEmpty(server) && !isEmpty(name)
-      ? [flaw(["spec", "destination", "name"], "excludes server", "remove one of them")]
+      ? [flaw(["spec", "destination", "name"], "cannot be combined with server", "remove one of them")]
       : []),
     ...(isEmpty(server) && isEmpty(name)
       ? [flaw(["spec", "destination"], "names no cluster", "write server: https://kubernetes.default.svc")]
@@ -132,13 +138,13 @@ function application(spec: Value): Defect[] {
     ...texts(syncOptions).flatMap((option, index) => {
       const fix = optionFlaw(option, ofApplications);
       return fix
-        ? [flaw(["spec", "syncPolicy", "syncOptions", index], `Argo CD knows no option ${option}`, fix)]
+        ? [flaw(["spec", "syncPolicy", "syncOptions", index], `Argo CD has no option ${option}`, fix)]
         : [];
     }),
     ...["duration", "maxDuration"].flatMap((field) =>
       isEmpty(backoff[field]) || isDuration(backoff[field])
         ? []
-        : [flaw([...at, field], `${backoff[field]} is no duration`, "write one such as 5s or 3m")],
+        : [flaw([...at, field], `${backoff[field]} is not a duration`, "write a value such as 5s or 3m")],
     ),
     ...(Number(backoff.factor ?? 1) < 1 ? [flaw([...at, "factor"], "is below 1", "write 1 or more")] : []),
     ...list(ignoreDifferences).flatMap(({ jsonPointers }, index) =>
@@ -148,7 +154,7 @@ function application(spec: Value): Defect[] {
           : [
               flaw(
                 ["spec", "ignoreDifferences", index, "jsonPointers", place],
-                `${pointer} is no JSON pointer`,
+                `${pointer} is not a JSON pointer`,
                 `write /${pointer.replaceAll(".", "/")}`,
               ),
             ],
@@ -179,7 +185,7 @@ function project(spec: Value, name: string): Defect[] {
   const repositories = texts(spec.sourceRepos);
   const places = list(spec.destinations);
   const roles = list(spec.roles);
-  const again = (path: Defect["path"]): Defect => flaw(path, "is there already", "remove one of them");
+  const again = (path: Defect["path"]): Defect => flaw(path, "is already in the list", "remove one of them");
   return [
     ...repositories.flatMap((text, index) =>
       text === "!*" ? [flaw(["spec", "sourceRepos", index], "!* allows nothing", "remove it")] : [],
@@ -204,7 +210,7 @@ function project(spec: Value, name: string): Defect[] {
         : [
             flaw(
               ["spec", "roles", index, "name"],
-              `${role.name} is no name`,
+              `${role.name} is not a valid name`,
               "write letters, digits, - and _",
             ),
           ]),
@@ -233,15 +239,21 @@ function windowFlaws({ kind, schedule, duration, timeZone, ...chosen }: Value): 
     ...(wrong ? [flaw(["schedule"], `${JSON.stringify(schedule)} is refused`, wrong)] : []),
     ...(isGoDuration(String(duration))
       ? []
-      : [flaw(["duration"], `${duration} is no duration`, "write 1h30m")]),
+      : [flaw(["duration"], `${duration} is not a duration`, "write 1h30m")]),
     ...(zone ? [flaw(["timeZone"], `${timeZone} is refused`, zone)] : []),
     ...(["applications", "namespaces", "clusters"].every((field) => isEmpty(chosen[field]))
-      ? [flaw(["applications"], "is empty, as namespaces and clusters are", "write one of them, such as *")]
+      ? [
+          flaw(
+            ["applications"],
+            "is empty, and so are namespaces and clusters",
+            "write one of them, such as *",
+          ),
+        ]
       : []),
   ];
 }
 
-/** What Argo CD refuses in an object, or reads as if it were not there. */
+/** Finds what Argo CD refuses or ignores in an object. */
 export function argocdFlaws(object: KubernetesObject): Defect[] {
   const isOwn = object.apiVersion.startsWith("argoproj.io/");
   const spec = mapping(object.spec);

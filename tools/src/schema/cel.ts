@@ -1,4 +1,4 @@
-/** Rules in the Common Expression Language that definitions of custom resources hold: the API server evaluates them. */
+/** Evaluates the rules (Common Expression Language) in definitions of custom resources, as the API server does. */
 import { Environment } from "@marcbachmann/cel-js";
 
 export interface CelRule {
@@ -10,16 +10,14 @@ const environment = new Environment({ unlistedVariablesAreDyn: true });
 type Program = (context: Record<string, unknown>) => unknown;
 const programs = new Map<string, Program | undefined>();
 
-/** The rules that do not hold for a value. A rule about a change, or one that this library does not read, says nothing. */
+/** The rules that a value violates. Rules about changes, and rules that the library cannot parse, are ignored. */
 export function celFlaws(value: unknown, rules: CelRule[] = []): { message: string; rule: string }[] {
   if (!Array.isArray(rules)) return [];
   return rules.flatMap(({ rule, message }) => {
     if (typeof rule !== "string" || rule.includes("oldSelf")) return [];
     const program = programOf(rule);
     if (!program || holds(program, value, rule)) return [];
-    return [
-      { message: message ?? "a rule of its definition does not hold", rule: rule.replace(/\s+/g, " ") },
-    ];
+    return [{ message: message ?? "violates a rule of its definition", rule: rule.replace(/\s+/g, " ") }];
   });
 }
 
@@ -38,7 +36,7 @@ function holds(program: Program, value: unknown, rule: string): boolean {
   try {
     return program({ self: value }) !== false;
   } catch {
-    // What is no duration fails to become one, which is what the rule is there for.
+    // An invalid duration makes the evaluation fail, so such a rule is violated. Other failures are ignored.
     return !rule.includes("duration(self)");
   }
 }

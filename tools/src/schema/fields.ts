@@ -1,4 +1,4 @@
-/** What the API server asks of single fields, beyond their types: Kubernetes says it in validation.go, not in its schema. */
+/** Checks of single fields beyond their types. The API server makes them in validation.go, and its schema lacks them. */
 
 import type { Format } from "./formats.ts";
 import * as formats from "./formats.ts";
@@ -15,7 +15,7 @@ export type CheckRule =
   | "prometheus-valid"
   | "entry-once";
 
-/** What a field must hold: itself, each of its elements or values, or each of its keys. */
+/** A check of a field: of its value, of each of its elements or values, or of each of its keys. */
 export interface FieldCheck {
   rule: CheckRule;
   of: "value" | "elements" | "keys";
@@ -62,7 +62,7 @@ const timeZone: FieldCheck = {
   format: (value) => timeZoneFlaw(String(value)),
 };
 
-// By definition, without io.k8s.api. in front.
+// The names of the definitions lack the prefix io.k8s.api.
 const table: Fields = {
   "meta.v1.ObjectMeta": {
     labels,
@@ -223,16 +223,16 @@ function weight(value: unknown): string | undefined {
   return typeof value === "number" && (value < 1 || value > 100) ? "write a number from 1 to 100" : undefined;
 }
 
-/** A definition's name as these tables have it. */
+/** A definition's name without its prefix, as in these tables. */
 export const shortName = (definition: string): string =>
   definition.replace(/^io\.k8s\.(api\.|apimachinery\.pkg\.apis\.)/, "");
 
-/** What a field of a definition must hold. */
+/** The checks of a definition's field. */
 export function checksOf(definition: string, field: string): FieldCheck[] {
   return table[shortName(definition)]?.[field] ?? [];
 }
 
-// Kinds whose names are no DNS names of up to 253 letters, as most are.
+// Most names are DNS names of up to 253 characters. These kinds have other rules.
 const nameFormats: Record<string, Format> = {
   Namespace: formats.dnsLabel,
   Service: formats.dnsLabel,
@@ -244,7 +244,7 @@ const nameFormats: Record<string, Format> = {
   ClusterRoleBinding: formats.pathSegment,
 };
 
-/** What the name of a kind's objects must look like. */
+/** The format of the names of a kind's objects. */
 export function nameFormat(kind: string): Format {
   return nameFormats[kind] ?? formats.dnsSubdomain;
 }

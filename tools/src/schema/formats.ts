@@ -1,7 +1,7 @@
-/** What texts and numbers of the API have to look like: each check says what is wrong, or undefined. */
+/** Formats of strings and numbers in the API. Each check returns the fix for a wrong value, or undefined. */
 import { isIP } from "node:net";
 
-/** What a value has to be, for a person to read: `X is no …`. */
+/** Says what to write instead of a wrong value; undefined if the value is right. */
 export type Format = (value: unknown) => string | undefined;
 
 const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
@@ -71,7 +71,7 @@ export const environmentName = matches(
   "write printable ASCII characters, and no equals sign",
 );
 export const notEmpty = matches((text) => text !== "", "write a value");
-export const absolutePath = matches((text) => text.startsWith("/"), "begin it with a slash");
+export const absolutePath = matches((text) => text.startsWith("/"), "start it with a slash");
 export const base64 = matches(
   (text) => /^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text) && text.replace(/\s/g, "").length % 4 === 0,
   "encode the value as base64, or write it under stringData",
@@ -91,11 +91,11 @@ export const int32 = integer(-2_147_483_648, 2_147_483_647, "write a number that
 /** A port's number or its name. */
 export const port: Format = (value) => (typeof value === "number" ? portNumber(value) : portName(value));
 
-/** A count, or a share of one such as `25%`. */
+/** A count, or a percentage such as `25%`. */
 export const countOrShare: Format = (value) => {
   if (typeof value === "number") return notNegative(value);
   return typeof value === "string" && !/^[0-9]+%$/.test(value)
-    ? "write a number, or a share such as 25%"
+    ? "write a number, or a percentage such as 25%"
     : undefined;
 };
 
@@ -118,7 +118,7 @@ const suffixes: Record<string, number> = {
   Ei: 2 ** 60,
 };
 
-/** A quantity's amount, such as 1024 for `1Ki`; undefined where it is none. */
+/** A quantity's amount, such as 1024 for `1Ki`; undefined if it is not a quantity. */
 export function amountOf(quantity: unknown): number | undefined {
   const [, number = "", suffix = "", exponent] =
     /^([+-]?(?:\d+\.?\d*|\.\d+))(?:([numkMGTPE]|[KMGTPE]i)?|[eE]([+-]?\d+))$/.exec(String(quantity)) ?? [];
@@ -126,7 +126,7 @@ export function amountOf(quantity: unknown): number | undefined {
   return number === "" || factor === undefined ? undefined : Number(number) * factor;
 }
 
-/** A quantity that is not below nothing. */
+/** A quantity that is not negative. */
 export const amount: Format = (value) => ((amountOf(value) ?? 0) < 0 ? "write 0 or more" : undefined);
 
 /** A network such as 10.0.0.0/8. */

@@ -1,4 +1,4 @@
-/** What the API server asks of kinds beside the workloads: scaling, entry points, Secrets, quotas, storage and webhooks. */
+/** Checks of the API server for kinds other than workloads: scaling, entry points, Secrets, quotas, storage, webhooks. */
 import * as formats from "./formats.ts";
 import { amountOf } from "./formats.ts";
 import { below, defect, fieldFlaw, isEmpty, list, mapping, texts, type Value } from "./read.ts";
@@ -8,7 +8,7 @@ type Check = (value: Value) => Defect[];
 
 const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
 
-/** Of several fields that belong to the values of `type` the one that is meant is there, and no other. */
+/** Checks that of several fields only the one that belongs to the value of `type` is set. */
 function typed(value: Value, fields: string[]): Defect[] {
   const type = String(value.type ?? "");
   const wanted = /^[A-Z]/.test(type) ? lowerFirst(type) : "";
@@ -23,7 +23,7 @@ function typed(value: Value, fields: string[]): Defect[] {
     ];
   return [
     ...(isEmpty(value[wanted])
-      ? [defect([wanted], `is missing, which type ${value.type} needs`, `write ${wanted}`)]
+      ? [defect([wanted], `is missing, but type ${value.type} needs it`, `write ${wanted}`)]
       : []),
     ...others.map((field) => defect([field], `does not belong to type ${value.type}`, "remove it")),
   ];
@@ -32,7 +32,7 @@ function typed(value: Value, fields: string[]): Defect[] {
 function scaler({ minReplicas = 1, maxReplicas, behavior }: Value): Defect[] {
   const [least, most] = [Number(minReplicas), Number(maxReplicas)];
   return [
-    // That neither is below 1 is asked in fields.ts.
+    // fields.ts checks that neither is below 1.
     ...(most >= 1 && most < least
       ? [defect(["maxReplicas"], `is below minReplicas, ${least}`, "raise maxReplicas or lower minReplicas")]
       : []),
@@ -74,7 +74,7 @@ function scalingRules(rules: Value): Defect[] {
 
 const metricSources = ["object", "pods", "resource", "containerResource", "external"];
 
-// The target's fields that the source of a metric may set.
+// The fields of the target that each source of a metric may set.
 const targets: Record<string, string[]> = {
   object: ["value", "averageValue"],
   pods: ["averageValue"],
@@ -103,10 +103,10 @@ function metric(value: Value): Defect[] {
             ),
           ]),
       ...(set.length === 0
-        ? [defect(["target"], "says no amount", `write ${targets[source]?.join(" or ")}`)]
+        ? [defect(["target"], "states no amount", `write ${targets[source]?.join(" or ")}`)]
         : []),
       ...(set.length > 1
-        ? [defect(["target", set[1] ?? ""], `excludes ${set[0]}`, "remove one of them")]
+        ? [defect(["target", set[1] ?? ""], `cannot be combined with ${set[0]}`, "remove one of them")]
         : []),
       ...(/esource$/.test(source) && isEmpty(content.name)
         ? [defect(["name"], "is empty", "write the resource, such as cpu")]
@@ -121,7 +121,7 @@ function metric(value: Value): Defect[] {
   );
 }
 
-/** A host of an Ingress: a DNS name in lower case, or one that begins with an asterisk and a dot. */
+/** Checks a host of an Ingress: a DNS name in lower case, which may begin with an asterisk and a dot. */
 function hostFlaw(host: unknown): string | undefined {
   const text = String(host);
   if (text === "") return undefined;
@@ -152,19 +152,20 @@ function ingressPath({ path, pathType }: Value): Defect[] {
   const text = String(path ?? "");
   const odd =
     ["//", "/./", "/../", "%2f", "%2F"].find((part) => text.includes(part)) ?? /\/\.\.?$/.exec(text)?.[0];
-  // That another one begins with a slash is asked in fields.ts.
-  if (text === "") return [defect(["path"], "is empty", "begin it with a slash")];
-  return odd ? [defect(["path"], `contains ${odd}`, "write the path as clients ask for it")] : [];
+  // fields.ts checks that other paths begin with a slash.
+  if (text === "") return [defect(["path"], "is empty", "start it with a slash")];
+  return odd ? [defect(["path"], `contains ${odd}`, "write the path as clients request it")] : [];
 }
 
 function ingressBackend({ service, resource }: Value): Defect[] {
   if (service !== undefined && resource !== undefined)
-    return [defect(["resource"], "excludes service", "remove one of them")];
+    return [defect(["resource"], "cannot be combined with service", "remove one of them")];
   if (service === undefined && resource === undefined)
     return [defect(["service"], "is missing", "write service, or resource")];
   const { number, name } = mapping(mapping(service).port);
   if (service === undefined) return [];
-  if (!isEmpty(name) && number) return [defect(["service", "port", "name"], "excludes number", "remove one")];
+  if (!isEmpty(name) && number)
+    return [defect(["service", "port", "name"], "cannot be combined with number", "remove one")];
   return isEmpty(name) && !number
     ? [defect(["service", "port"], "is missing", "write port with a name or a number")]
     : below(["service"], fieldFlaw(mapping(service), "name", formats.dns1035));
@@ -191,7 +192,7 @@ function secret({ type, data, stringData, metadata }: Value): Defect[] {
     /^\.dockercfg$|^\.dockerconfigjson$/.test(key),
   );
   return [
-    ...(size > 1024 * 1024 ? [defect(["data"], "holds more than 1 MiB", "split it")] : []),
+    ...(size > 1024 * 1024 ? [defect(["data"], "has more than 1 MiB", "split it")] : []),
     ...missing.map((key) => defect(["type"], `needs the key ${key}`, `add ${key}, or write type: Opaque`)),
     ...(type === "kubernetes.io/basic-auth" &&
     content.username === undefined &&
@@ -215,7 +216,7 @@ function secret({ type, data, stringData, metadata }: Value): Defect[] {
           needed[String(type)]?.includes(key) &&
           !isJson(String(text)),
       )
-      .map(([key]) => defect(["stringData", key], "is no JSON", "write what docker login writes")),
+      .map(([key]) => defect(["stringData", key], "is not JSON", "write what docker login writes")),
   ];
 }
 
@@ -243,7 +244,11 @@ function quota({ hard, scopes }: Value): Defect[] {
       const amount = amountOf(quantity);
       if (!standardQuota.test(name) && !name.includes("/"))
         return [
-          defect(["hard", name], "is no resource", "write one such as requests.cpu, pods or count/KIND"),
+          defect(
+            ["hard", name],
+            "is not a resource",
+            "write a value such as requests.cpu, pods or count/KIND",
+          ),
         ];
       if (amount === undefined) return [];
       return amount < 0 || (counted.test(name) && !Number.isInteger(amount))
@@ -251,7 +256,7 @@ function quota({ hard, scopes }: Value): Defect[] {
             defect(
               ["hard", name],
               `${quantity} is refused`,
-              "write 0 or more, in whole numbers for what is counted",
+              "write 0 or more, and a whole number for things that are counted",
             ),
           ]
         : [];
@@ -261,7 +266,7 @@ function quota({ hard, scopes }: Value): Defect[] {
 
 function limit({ type, max, min, default: usual, defaultRequest, maxLimitRequestRatio }: Value): Defect[] {
   const names = [max, min, usual, defaultRequest].flatMap((field) => Object.keys(mapping(field)));
-  // Each must not be above those behind it.
+  // No value may be above one that follows it.
   const order = { min, defaultRequest, default: usual, max };
   const fields = Object.entries(order);
   return [
@@ -276,7 +281,7 @@ function limit({ type, max, min, default: usual, defaultRequest, maxLimitRequest
         )
       : []),
     ...(type === "PersistentVolumeClaim" && isEmpty(mapping(max).storage) && isEmpty(mapping(min).storage)
-      ? [defect(["max"], "says nothing of storage", "write max or min with storage")]
+      ? [defect(["max"], "does not limit storage", "write max or min with storage")]
       : []),
     ...[...new Set(names)].flatMap((name) =>
       fields.flatMap(([lower, low], index) =>
@@ -312,8 +317,8 @@ function persistentVolume(value: Value): Defect[] {
       : [
           defect(
             ["capacity"],
-            "has to say how much storage, and nothing else",
-            "write capacity.storage alone",
+            "must state the amount of storage, and nothing else",
+            "write only capacity.storage",
           ),
         ]),
     ...(sources.length === 1
@@ -328,7 +333,7 @@ function persistentVolume(value: Value): Defect[] {
           ),
         ]),
     ...(value.local !== undefined && isEmpty(value.nodeAffinity)
-      ? [defect(["nodeAffinity"], "is missing, which a local volume needs", "write the volume's node")]
+      ? [defect(["nodeAffinity"], "is missing, but a local volume needs it", "write the volume's node")]
       : []),
   ];
 }
@@ -336,7 +341,9 @@ function persistentVolume(value: Value): Defect[] {
 function claim({ accessModes }: Value): Defect[] {
   const alone = texts(accessModes).includes("ReadWriteOncePod") && texts(accessModes).length > 1;
   return [
-    ...(alone ? [defect(["accessModes"], "ReadWriteOncePod excludes every other", "remove the others")] : []),
+    ...(alone
+      ? [defect(["accessModes"], "ReadWriteOncePod cannot be combined with others", "remove the others")]
+      : []),
   ];
 }
 
@@ -345,10 +352,16 @@ function priorityClass({ value, metadata }: Value): Defect[] {
   const own = ["system-node-critical", "system-cluster-critical"].includes(name);
   return [
     ...(!own && name.startsWith("system-")
-      ? [defect(["metadata", "name"], "begins with system-, which is Kubernetes' own", "write another name")]
+      ? [
+          defect(
+            ["metadata", "name"],
+            "begins with system-, which belongs to Kubernetes",
+            "write another name",
+          ),
+        ]
       : []),
     ...(!own && Number(value) > 1_000_000_000
-      ? [defect(["value"], "is above 1000000000", "lower it: the rest is for Kubernetes' own")]
+      ? [defect(["value"], "is above 1000000000", "lower it: higher values belong to Kubernetes")]
       : []),
   ];
 }
@@ -377,10 +390,10 @@ function webhook(value: Value): Defect[] {
       ? [defect(["clientConfig"], "needs a url or a service, and not both", "write one of them")]
       : []),
     ...(url !== undefined && address?.protocol !== "https:"
-      ? [defect(["clientConfig", "url"], "is no URL of https", "write https://HOST/PATH")]
+      ? [defect(["clientConfig", "url"], "is not an https URL", "write https://HOST/PATH")]
       : []),
     ...(typeof path === "string" && path !== "" && !path.startsWith("/")
-      ? [defect(["clientConfig", "service", "path"], "is no absolute path", "begin it with a slash")]
+      ? [defect(["clientConfig", "service", "path"], "is not an absolute path", "start it with a slash")]
       : []),
     ...below(["clientConfig", "service"], fieldFlaw({ port }, "port", formats.portNumber)),
   ];
@@ -391,7 +404,7 @@ function webhookRule({ operations, resources, apiGroups, apiVersions }: Value): 
     ...Object.entries({ operations, resources, apiGroups, apiVersions }).flatMap(([field, values]) => [
       ...(isEmpty(values) ? [defect([field], "is empty", "write a value")] : []),
       ...(field !== "resources" && texts(values).includes("*") && texts(values).length > 1
-        ? [defect([field], "has * beside others", "write * alone")]
+        ? [defect([field], "combines * with others", "write only *")]
         : []),
     ]),
   ];
@@ -404,13 +417,13 @@ function job(value: Value): Defect[] {
   const { restartPolicy } = mapping(mapping(template).spec);
   return [
     ...(isIndexed && completions === undefined && value.parallelism !== undefined
-      ? [defect(["completions"], "is missing, which completionMode: Indexed needs", "write completions")]
+      ? [defect(["completions"], "is missing, but completionMode: Indexed needs it", "write completions")]
       : []),
     ...(isEmpty(selector) || manualSelector === true
       ? []
       : [defect(["selector"], "is made by Kubernetes", "remove it")]),
     ...(manualSelector === true && isEmpty(selector)
-      ? [defect(["selector"], "is missing, which manualSelector needs", "remove manualSelector")]
+      ? [defect(["selector"], "is missing, but manualSelector needs it", "remove manualSelector")]
       : []),
     ...Object.entries({ backoffLimitPerIndex, successPolicy })
       .filter(([, content]) => content !== undefined && !isIndexed)
@@ -427,13 +440,13 @@ function job(value: Value): Defect[] {
       if (onExitCodes === undefined) return [];
       if (isEmpty(values)) return [defect(at, "is empty", "write exit codes")];
       return operator === "In" && (values as unknown[]).includes(0)
-        ? [defect(at, "holds 0, which is no failure", "remove it")]
+        ? [defect(at, "contains 0, which is not a failure", "remove it")]
         : [];
     }),
   ];
 }
 
-/** What belongs to some types of Services alone. */
+/** Checks fields that are only for some types of Services. */
 function service(value: Value): Defect[] {
   const {
     type = "ClusterIP",
@@ -470,7 +483,9 @@ function service(value: Value): Defect[] {
       : []),
     ...["ipFamilies", "clusterIPs"].flatMap((field) =>
       texts(value[field]).flatMap((text, index, all) =>
-        all.indexOf(text) < index ? [defect([field, index], `${text} is there already`, "remove one")] : [],
+        all.indexOf(text) < index
+          ? [defect([field, index], `${text} is already in the list`, "remove one")]
+          : [],
       ),
     ),
     ...fieldFlaw(value, "trafficDistribution", (text) =>
@@ -481,7 +496,7 @@ function service(value: Value): Defect[] {
   ];
 }
 
-/** A selector of a workload against the labels of its own template, by expressions. */
+/** Checks that the expressions in a workload's selector match the labels of its own template. */
 function selected({ selector, template }: Value): Defect[] {
   const labels = mapping(mapping(mapping(template).metadata).labels);
   return list(mapping(selector).matchExpressions).flatMap(({ key, operator, values }, index) => {
@@ -511,7 +526,7 @@ const checks: Record<string, Check> = {
       (sum, [key, text]) => sum + key.length + String(text).length,
       0,
     ) > 262_144
-      ? [defect(["annotations"], "hold more than 256 KiB", "shorten them; server-side apply adds none")]
+      ? [defect(["annotations"], "have more than 256 KiB", "shorten them; server-side apply adds none")]
       : [],
   "apps.v1.DeploymentSpec": (value) => [
     ...selected(value),
@@ -581,7 +596,7 @@ const checks: Record<string, Check> = {
             defect(
               ["metadata", "labels", key],
               `there is no version ${text}`,
-              "write latest, or one such as v1.36",
+              "write latest, or a version such as v1.36",
             ),
           ]
         : [],
@@ -616,7 +631,7 @@ const checks: Record<string, Check> = {
   "batch.v1.JobSpec": job,
 };
 
-/** An exception of a network has to be a part of it. */
+/** Checks that the exceptions of a network are inside it. */
 function ipBlock({ cidr, except }: Value): Defect[] {
   const whole = networkOf(String(cidr));
   if (!whole) return [];
@@ -629,7 +644,7 @@ function ipBlock({ cidr, except }: Value): Defect[] {
         part.bits.startsWith(whole.bits.slice(0, whole.length)));
     return isInside
       ? []
-      : [defect(["except", index], `${text} is no part of ${cidr}`, "write a smaller network inside it")];
+      : [defect(["except", index], `${text} is not part of ${cidr}`, "write a smaller network inside it")];
   });
 }
 
@@ -647,7 +662,7 @@ const shortBits = (address: string): string =>
     .join("");
 
 function longBits(address: string): string {
-  // A URL writes it out in the one canonical form, in which at most one `::` stands for zeros.
+  // A URL has the canonical form, in which at most one `::` stands for zeros.
   const [head = "", tail = ""] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
   const [first, last] = [head, tail].map((side) => side.split(":").filter(Boolean));
   const zeros = Array.from({ length: 8 - (first?.length ?? 0) - (last?.length ?? 0) }, () => "0");
@@ -656,7 +671,7 @@ function longBits(address: string): string {
     .join("");
 }
 
-/** What is wrong with a value of a definition, from the value itself on. */
+/** Finds what is wrong with a value of a definition. Paths begin at the value. */
 export function kindFlaws(name: string, value: Value): Defect[] {
   return checks[name]?.(value) ?? [];
 }

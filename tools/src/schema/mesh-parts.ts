@@ -1,21 +1,21 @@
-/** What istiod's webhook asks of the parts of the mesh's objects that `mesh.ts` does not look at. */
+/** Checks of istiod's webhook for the parts of the mesh's objects that `mesh.ts` does not check. */
 import { isIP } from "node:net";
 import { labelKey, labelValue, network } from "./formats.ts";
 import { below, defect, isEmpty, list, mapping, texts, type Value } from "./read.ts";
 import { regexFlaw } from "./regex.ts";
 import type { Defect } from "./validator.ts";
 
-/** A defect that the rule `mesh-valid` tells. */
+/** A defect that the rule `mesh-valid` reports. */
 export const flaw = (path: Defect["path"], message: string, fix: string): Defect =>
   defect(path, message, fix, "mesh-valid");
 
-/** `exact`, `prefix` or `regex`. */
+/** Checks a match, which has `exact`, `prefix` or `regex`. */
 function matchFlaws(match: unknown, at: Defect["path"]): Defect[] {
   const { regex } = mapping(match);
   const wrong = typeof regex === "string" ? regexFlaw(regex) : undefined;
   return wrong === undefined
     ? []
-    : [flaw([...at, "regex"], `${JSON.stringify(regex)} is no regular expression of RE2`, wrong)];
+    : [flaw([...at, "regex"], `${JSON.stringify(regex)} is not a valid regular expression (RE2)`, wrong)];
 }
 
 const among = (field: string, value: unknown, least: number, most: number): Defect[] =>
@@ -32,7 +32,13 @@ function httpRoute(route: Value): Defect[] {
   return [
     ...others.flatMap(([field], index) =>
       isRouted || index > 0
-        ? [flaw([field], `excludes ${isRouted ? "route" : others[0]?.[0]}`, "keep one of them")]
+        ? [
+            flaw(
+              [field],
+              `cannot be combined with ${isRouted ? "route" : others[0]?.[0]}`,
+              "keep one of them",
+            ),
+          ]
         : [],
     ),
     ...(redirect === undefined ? [] : below(["redirect"], redirectFlaws(mapping(redirect)))),
@@ -63,26 +69,38 @@ function requestMatch(match: Value): Defect[] {
 function redirectFlaws({ uri, authority, port, derivePort, scheme, redirectCode }: Value): Defect[] {
   const says = [uri, authority, port, derivePort, scheme].some((content) => !isEmpty(content));
   return [
-    ...(says ? [] : [flaw([], "does not say where to", "write uri, authority, port or scheme")]),
+    ...(says ? [] : [flaw([], "has no target", "write uri, authority, port or scheme")]),
     ...(redirectCode === undefined ||
     redirectCode === 0 ||
     (Number(redirectCode) >= 300 && Number(redirectCode) < 400)
       ? []
-      : [flaw(["redirectCode"], `${redirectCode} is no redirect`, "write 301, 302, 303, 307 or 308")]),
+      : [
+          flaw(
+            ["redirectCode"],
+            `${redirectCode} is not a redirect status`,
+            "write 301, 302, 303, 307 or 308",
+          ),
+        ]),
   ];
 }
 
 function rewriteFlaws({ uri, authority, uriRegexRewrite }: Value): Defect[] {
   const { match, rewrite } = mapping(uriRegexRewrite);
   if ([uri, authority, uriRegexRewrite].every(isEmpty))
-    return [flaw([], "says nothing", "write uri, authority or uriRegexRewrite")];
+    return [flaw([], "has no settings", "write uri, authority or uriRegexRewrite")];
   if (uriRegexRewrite === undefined) return [];
-  if (!isEmpty(uri)) return [flaw(["uriRegexRewrite"], "excludes uri", "remove one of them")];
+  if (!isEmpty(uri)) return [flaw(["uriRegexRewrite"], "cannot be combined with uri", "remove one of them")];
   const wrong = regexFlaw(String(match ?? ""));
   if (isEmpty(match) || isEmpty(rewrite))
     return [flaw(["uriRegexRewrite"], "needs match and rewrite", "write both")];
   return wrong
-    ? [flaw(["uriRegexRewrite", "match"], `${JSON.stringify(match)} is no regular expression`, wrong)]
+    ? [
+        flaw(
+          ["uriRegexRewrite", "match"],
+          `${JSON.stringify(match)} is not a valid regular expression`,
+          wrong,
+        ),
+      ]
     : [];
 }
 
@@ -93,10 +111,16 @@ function corsFlaws({ allowOrigins, allowMethods, maxAge }: Value): Defect[] {
     ...texts(allowMethods).flatMap((method, index) =>
       methods.includes(method)
         ? []
-        : [flaw(["allowMethods", index], `${method} is no method`, `write one of ${methods.join(", ")}`)],
+        : [
+            flaw(
+              ["allowMethods", index],
+              `${method} is not an HTTP method`,
+              `write one of ${methods.join(", ")}`,
+            ),
+          ],
     ),
     ...(/\d(ms|us|ns)$/.test(String(maxAge)) && !/^(\d+000ms)$/.test(String(maxAge))
-      ? [flaw(["maxAge"], `${maxAge} is no whole number of seconds`, "write seconds")]
+      ? [flaw(["maxAge"], `${maxAge} is not a whole number of seconds`, "write seconds")]
       : []),
   ];
 }
@@ -110,7 +134,9 @@ const grpcStatuses = new Set(
 function faultFlaws({ delay, abort }: Value): Defect[] {
   const { httpStatus, grpcStatus, http2Error } = mapping(abort);
   return [
-    ...(delay === undefined && abort === undefined ? [flaw([], "says nothing", "write delay or abort")] : []),
+    ...(delay === undefined && abort === undefined
+      ? [flaw([], "has no settings", "write delay or abort")]
+      : []),
     ...(delay !== undefined && isEmpty(mapping(delay).fixedDelay)
       ? [flaw(["delay", "fixedDelay"], "is missing", "write a duration")]
       : []),
@@ -119,16 +145,22 @@ function faultFlaws({ delay, abort }: Value): Defect[] {
       : []),
     ...below(["abort"], among("httpStatus", httpStatus, 200, 600)),
     ...(typeof grpcStatus === "string" && !grpcStatuses.has(grpcStatus)
-      ? [flaw(["abort", "grpcStatus"], `there is no status ${grpcStatus}`, "write one such as UNAVAILABLE")]
+      ? [
+          flaw(
+            ["abort", "grpcStatus"],
+            `there is no status ${grpcStatus}`,
+            "write a value such as UNAVAILABLE",
+          ),
+        ]
       : []),
   ];
 }
 
-/** What is wrong with labels, such as those of a subset or of a match. */
+/** Finds what is wrong with labels, such as those of a subset or of a match. */
 export function labelFlaws(value: unknown, at: Defect["path"]): Defect[] {
   return Object.entries(mapping(value)).flatMap(([key, text]) => {
     const fix = labelKey(key) ?? labelValue(text);
-    return fix ? [flaw([...at, key], `${key}=${text} is no label`, fix)] : [];
+    return fix ? [flaw([...at, key], `${key}=${text} is not a valid label`, fix)] : [];
   });
 }
 
@@ -136,11 +168,12 @@ function visibility(value: unknown): Defect[] {
   const all = texts(value);
   const at = (index: number): Defect["path"] => ["spec", "exportTo", index];
   return all.flatMap((text, index) => {
-    if (all.indexOf(text) < index) return [flaw(at(index), `${text} is there already`, "remove one of them")];
-    if (text === "*" && all.length > 1) return [flaw(at(index), "* has others beside it", "write * alone")];
+    if (all.indexOf(text) < index)
+      return [flaw(at(index), `${text} is already in the list`, "remove one of them")];
+    if (text === "*" && all.length > 1) return [flaw(at(index), "* is combined with others", "write only *")];
     return /^([.~*]|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$/.test(text)
       ? []
-      : [flaw(at(index), `${JSON.stringify(text)} is no namespace`, "write a namespace, . or *")];
+      : [flaw(at(index), `${JSON.stringify(text)} is not a namespace`, "write a namespace, . or *")];
   });
 }
 
@@ -156,8 +189,8 @@ function virtualService(spec: Value): Defect[] {
             .map((text) =>
               flaw(
                 ["spec", kind, index, "match", place, "destinationSubnets"],
-                `${text} is no network`,
-                "write one such as 10.0.0.0/8",
+                `${text} is not a network`,
+                "write a value such as 10.0.0.0/8",
               ),
             ),
         ),
@@ -176,10 +209,12 @@ function clientTls({ mode, clientCertificate, privateKey, caCertificates, creden
     );
   if (mode !== "MUTUAL") return [];
   if (!isEmpty(credentialName))
-    return files.map(([field]) => flaw([field], "excludes credentialName", "remove one of them"));
+    return files.map(([field]) =>
+      flaw([field], "cannot be combined with credentialName", "remove one of them"),
+    );
   return Object.entries({ clientCertificate, privateKey })
     .filter(([, text]) => isEmpty(text))
-    .map(([field]) => flaw([field], "is missing, which mode MUTUAL needs", "write it, or credentialName"));
+    .map(([field]) => flaw([field], "is missing, but mode MUTUAL needs it", "write it, or credentialName"));
 }
 
 function policy(value: Value): Defect[] {
@@ -212,7 +247,7 @@ function locality({ distribute, failover, failoverPriority }: Value): Defect[] {
   const set = Object.entries({ distribute, failover }).filter(([, content]) => !isEmpty(content));
   return [
     ...(set.length > 1 || (!isEmpty(distribute) && !isEmpty(failoverPriority))
-      ? [flaw(["failover"], "excludes distribute", "remove one of them")]
+      ? [flaw(["failover"], "cannot be combined with distribute", "remove one of them")]
       : []),
     ...list(distribute).flatMap(({ to }, index) => {
       const sum = Object.values(mapping(to)).reduce((total: number, share) => total + Number(share), 0);
@@ -221,7 +256,9 @@ function locality({ distribute, failover, failoverPriority }: Value): Defect[] {
         : [flaw(["distribute", index, "to"], `has shares that sum to ${sum}`, "make them sum to 100")];
     }),
     ...list(failover).flatMap(({ from, to }, index) =>
-      from === to ? [flaw(["failover", index, "to"], "is where it comes from", "write another region")] : [],
+      from === to
+        ? [flaw(["failover", index, "to"], "is the region that it fails over from", "write another region")]
+        : [],
     ),
   ];
 }
@@ -268,7 +305,7 @@ function gateway({ servers }: Value): Defect[] {
     if ((least ?? 0) > 0 && (most ?? 0) > 0 && (least ?? 0) > (most ?? 0))
       found.push(flaw(["tls", "maxProtocolVersion"], "is below minProtocolVersion", "raise it"));
     if (!isEmpty(bind) && isIP(String(bind)) === 0 && !String(bind).startsWith("unix://"))
-      found.push(flaw(["bind"], `${bind} is no address`, "write an IP address"));
+      found.push(flaw(["bind"], `${bind} is not an address`, "write an IP address"));
     return below(["spec", "servers", index], found);
   });
 }
@@ -293,7 +330,7 @@ function serviceEntry({
           ? [
               flaw(
                 ["spec", "hosts", index],
-                `${host} is no name that DNS answers`,
+                `${host} cannot be resolved by DNS`,
                 "write endpoints, or resolution: NONE",
               ),
             ]
@@ -301,7 +338,7 @@ function serviceEntry({
         : [
             flaw(
               ["spec", "hosts", index],
-              `${JSON.stringify(host)} is no host`,
+              `${JSON.stringify(host)} is not a host`,
               "write a DNS name, or *.NAME",
             ),
           ],
@@ -314,17 +351,17 @@ function serviceEntry({
             flaw(
               ["spec", "ports", index, "protocol"],
               `there is no protocol ${protocol}`,
-              "write one such as HTTP or TLS",
+              "write a value such as HTTP or TLS",
             ),
           ]),
     ]),
     ...texts(addresses)
       .filter((text) => isIP(text) === 0 && network(text) !== undefined)
       .map((text) =>
-        flaw(["spec", "addresses"], `${text} is no address`, "write an IP address or a network"),
+        flaw(["spec", "addresses"], `${text} is not an address`, "write an IP address or a network"),
       ),
     ...(resolution === "STATIC" && all.length === 0 && workloadSelector === undefined
-      ? [flaw(["spec", "endpoints"], "is empty, which resolution STATIC needs", "write one")]
+      ? [flaw(["spec", "endpoints"], "is empty, but resolution STATIC needs it", "write one")]
       : []),
     ...(noneOf && all.length > 0
       ? [flaw(["spec", "endpoints"], "has no meaning with resolution NONE", "write STATIC or DNS")]
@@ -348,7 +385,11 @@ function serviceEntry({
         ...Object.keys(mapping(own))
           .filter((name) => !names.has(name))
           .map((name) =>
-            flaw([...at, "ports", name], "is no port of spec.ports", `write one of ${[...names].join(", ")}`),
+            flaw(
+              [...at, "ports", name],
+              "is not a port of spec.ports",
+              `write one of ${[...names].join(", ")}`,
+            ),
           ),
         ...labelFlaws(tags, [...at, "labels"]),
       ];
@@ -378,10 +419,10 @@ function pathTemplateFlaw(path: string): boolean {
 function authorization({ rules, action, provider }: Value): Defect[] {
   return [
     ...(action === "CUSTOM" && isEmpty(mapping(provider).name)
-      ? [flaw(["spec", "provider"], "is missing, which action CUSTOM needs", "write provider with its name")]
+      ? [flaw(["spec", "provider"], "is missing, but action CUSTOM needs it", "write provider with its name")]
       : []),
     ...(action !== "CUSTOM" && provider !== undefined
-      ? [flaw(["spec", "provider"], "belongs to action CUSTOM", "write it, or remove the provider")]
+      ? [flaw(["spec", "provider"], "is only for action CUSTOM", "write it, or remove the provider")]
       : []),
     ...(action === "DENY" || action === "CUSTOM" || action === "AUDIT"
       ? rules === undefined
@@ -409,8 +450,8 @@ function authorization({ rules, action, provider }: Value): Defect[] {
               .map((text) =>
                 flaw(
                   [...at, "from", place, "source", field],
-                  `${text} is no network`,
-                  "write one such as 10.0.0.0/8",
+                  `${text} is not a network`,
+                  "write a value such as 10.0.0.0/8",
                 ),
               ),
           ),
@@ -422,7 +463,7 @@ function authorization({ rules, action, provider }: Value): Defect[] {
               .map((text) =>
                 flaw(
                   [...at, "to", place, "operation", field],
-                  `${text} is no template`,
+                  `${text} is not a path template`,
                   "write {*} for a part and {**} at the end",
                 ),
               ),
@@ -436,7 +477,7 @@ function authorization({ rules, action, provider }: Value): Defect[] {
               flaw(
                 [...path, "key"],
                 `there is no ${key}`,
-                "write one such as request.headers[NAME] or source.ip",
+                "write a value such as request.headers[NAME] or source.ip",
               ),
             ];
           const check = /\.ip$/.test(String(key))
@@ -460,10 +501,10 @@ function tokens({ jwtRules }: Value): Defect[] {
     return [
       ...(isEmpty(jwksUri) || isUrl
         ? []
-        : [flaw([...at, "jwksUri"], `${jwksUri} is no URL`, "write https://HOST/PATH")]),
+        : [flaw([...at, "jwksUri"], `${jwksUri} is not a URL`, "write https://HOST/PATH")]),
       ...(isEmpty(jwks) || hasKeys(String(jwks))
         ? []
-        : [flaw([...at, "jwks"], "is no set of keys", 'write {"keys": [...]}')]),
+        : [flaw([...at, "jwks"], "is not a set of keys", 'write {"keys": [...]}')]),
     ];
   });
 }
@@ -502,7 +543,7 @@ function envoyFilter({ configPatches, workloadSelector }: Value): Defect[] {
       return [
         ...(wrong ? [flaw([...at, "match", wrong], `does not belong to ${applyTo}`, `write ${wanted}`)] : []),
         ...(patch !== undefined && isEmpty(operation)
-          ? [flaw([...at, "patch", "operation"], "is missing", "write one such as MERGE")]
+          ? [flaw([...at, "patch", "operation"], "is missing", "write a value such as MERGE")]
           : []),
         ...(patch !== undefined && operation !== "REMOVE" && value === undefined
           ? [flaw([...at, "patch", "value"], "is missing", "write it")]
@@ -511,7 +552,7 @@ function envoyFilter({ configPatches, workloadSelector }: Value): Defect[] {
           ? [
               flaw(
                 [...at, "match", "proxy", "proxyVersion"],
-                `${proxyVersion} is no regular expression`,
+                `${proxyVersion} is not a valid regular expression`,
                 regex,
               ),
             ]
@@ -529,7 +570,7 @@ function sidecar({ egress, ingress }: Value): Defect[] {
           ? [
               flaw(
                 ["spec", "egress", index, "hosts", place],
-                `${host} is there already`,
+                `${host} is already in the list`,
                 "remove one of them",
               ),
             ]
@@ -551,7 +592,7 @@ function sidecar({ egress, ingress }: Value): Defect[] {
   ];
 }
 
-/** What is looked at here, by kind. */
+/** The checks in this file, by kind. */
 export const partChecks: Record<string, (spec: Value) => Defect[]> = {
   VirtualService: virtualService,
   DestinationRule: destinationRule,

@@ -1,4 +1,4 @@
-/** What istiod's webhook asks of the mesh's objects beyond their schema. */
+/** Checks of istiod's webhook for the mesh's objects, beyond their schema. */
 import { isIP } from "node:net";
 import { isMapping, type KubernetesObject } from "../../../lib/object.ts";
 import { flaw, labelFlaws, partChecks } from "./mesh-parts.ts";
@@ -34,7 +34,7 @@ function hostFlaws(host: unknown, path: Path, allowed: (text: string) => boolean
     : [
         flaw(
           path,
-          `${JSON.stringify(host) ?? "nothing"} is no host`,
+          `${JSON.stringify(host) ?? "nothing"} is not a host`,
           "write a DNS name, such as app or *.example",
         ),
       ];
@@ -53,7 +53,7 @@ function namespacedHosts(hosts: unknown, path: Path): Defect[] {
       : [
           flaw(
             [...path, index],
-            `${JSON.stringify(host)} is no host of a namespace`,
+            `${JSON.stringify(host)} is not a host with a namespace`,
             "write NAMESPACE/HOST, such as ./* or shop/cart",
           ),
         ];
@@ -91,24 +91,26 @@ function gateway({ servers }: Value): Defect[] {
         found.push(
           flaw(
             [...at, "port", "name"],
-            `another server's port is named ${name} already`,
-            "give it a name of its own",
+            `another server's port is already named ${name}`,
+            "give it another name",
           ),
         );
       names.add(String(name));
       if (typeof number !== "number" || number < 1 || number > 65_535)
-        found.push(flaw([...at, "port", "number"], `${number} is no port`, "write a number from 1 to 65535"));
+        found.push(
+          flaw([...at, "port", "number"], `${number} is not a port`, "write a number from 1 to 65535"),
+        );
       if (!protocols.has(String(protocol).toUpperCase()))
         found.push(
           flaw(
             [...at, "port", "protocol"],
-            `${protocol} is no protocol`,
+            `${protocol} is not a protocol`,
             `write one of ${[...protocols].join(", ")}`,
           ),
         );
       const isSecure = /^(HTTPS|TLS)$/i.test(String(protocol));
       if (isSecure && isEmpty(tls))
-        found.push(flaw([...at, "tls"], `is missing, which ${protocol} needs`, "write tls with a mode"));
+        found.push(flaw([...at, "tls"], `is missing, but ${protocol} needs it`, "write tls with a mode"));
       if (texts(hosts).length === 0) found.push(flaw([...at, "hosts"], "is empty", 'write a host, or "*"'));
       texts(hosts).forEach((host, place) => {
         const [first = "", second] = host.split("/");
@@ -133,7 +135,7 @@ function virtualService(spec: Value): Defect[] {
     ),
     ...hosts.flatMap((host, index) =>
       hosts.indexOf(host) < index
-        ? [flaw(["spec", "hosts", index], `${host} is there already`, "remove one of them")]
+        ? [flaw(["spec", "hosts", index], `${host} is already in the list`, "remove one of them")]
         : [],
     ),
     ...texts(spec.gateways).flatMap((name, index) => {
@@ -144,7 +146,7 @@ function virtualService(spec: Value): Defect[] {
         : [
             flaw(
               ["spec", "gateways", index],
-              `${JSON.stringify(name)} is no name of a Gateway`,
+              `${JSON.stringify(name)} is not the name of a Gateway`,
               "write NAME or NAMESPACE/NAME",
             ),
           ];
@@ -162,7 +164,7 @@ function virtualService(spec: Value): Defect[] {
       ? [
           flaw(
             ["spec", "hosts", hosts.indexOf("*")],
-            "* is no host of the mesh",
+            "* is not a host in the mesh",
             "write hosts, or name a Gateway under gateways",
           ),
         ]
@@ -211,7 +213,7 @@ function routeFlaws(kind: string, value: Value, at: Path): Defect[] {
     found.push(
       flaw(
         [...at, "retries"],
-        "has settings for no attempts",
+        "has settings but no attempts",
         "raise attempts, or remove perTryTimeout and retryOn",
       ),
     );
@@ -226,21 +228,25 @@ function routeFlaws(kind: string, value: Value, at: Path): Defect[] {
 function destinationFlaws({ host, subset, port }: Value, at: Path): Defect[] {
   const found = hostFlaws(host, [...at, "host"], (text) => isName(text) || isHost(text));
   if (typeof host === "string" && host === "*")
-    found.push(flaw([...at, "host"], "* is no destination", "write the name of a Service"));
+    found.push(flaw([...at, "host"], "* is not a destination", "write the name of a Service"));
   if (typeof subset === "string" && subset !== "" && !isSubset(subset))
     found.push(
-      flaw([...at, "subset"], `${JSON.stringify(subset)} is no name`, "write letters, digits and dashes"),
+      flaw(
+        [...at, "subset"],
+        `${JSON.stringify(subset)} is not a valid name`,
+        "write letters, digits and dashes",
+      ),
     );
   const { number } = mapping(port);
   if (typeof number === "number" && (number < 1 || number > 65_535))
-    found.push(flaw([...at, "port", "number"], `${number} is no port`, "write a number from 1 to 65535"));
+    found.push(flaw([...at, "port", "number"], `${number} is not a port`, "write a number from 1 to 65535"));
   return found;
 }
 
 const isSubset = (text: string): boolean =>
   text.length <= 63 && /^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/.test(text);
 
-// https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on, and of gRPC.
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on, also for gRPC
 const retryConditions = new Set(
   "5xx gateway-error reset reset-before-request connect-failure envoy-ratelimited retriable-4xx refused-stream retriable-status-codes retriable-headers http3-post-connect-failure cancelled deadline-exceeded internal resource-exhausted unavailable".split(
     " ",
@@ -256,7 +262,7 @@ function retryFlaws(text: string, path: Path): Defect[] {
     .map((condition) =>
       flaw(
         path,
-        `${JSON.stringify(condition)} is no condition to retry on`,
+        `${JSON.stringify(condition)} is not a retry condition`,
         "write one of Envoy's retry-on conditions, or a status",
       ),
     );
@@ -269,7 +275,7 @@ function faultFlaws({ delay, abort }: Value, at: Path): Defect[] {
     return [value, percent]
       .filter((number) => typeof number === "number" && (number < 0 || number > 100))
       .map((number) =>
-        flaw([...at, field, "percentage"], `${number} is no share`, "write a number from 0 to 100"),
+        flaw([...at, field, "percentage"], `${number} is not a percentage`, "write a number from 0 to 100"),
       );
   });
 }
@@ -282,7 +288,7 @@ function headerFlaws(headers: unknown, at: Path): Defect[] {
         .map((name) =>
           flaw(
             [...at, side, field, name],
-            `${JSON.stringify(name)} is no name of a header`,
+            `${JSON.stringify(name)} is not a header name`,
             "correct the name",
           ),
         ),
@@ -299,7 +305,7 @@ function matchFlaws(match: Value, at: Path): Defect[] {
     return fields.flatMap(([name, condition]) => {
       const path = [...at, field, ...(name ? [name] : [])];
       if (field === "headers" && !/^[-!#$%&'*+.^_`|~0-9A-Za-z:]+$/.test(name))
-        return [flaw(path, `${JSON.stringify(name)} is no name of a header`, "correct the name")];
+        return [flaw(path, `${JSON.stringify(name)} is not a header name`, "correct the name")];
       const { prefix } = mapping(condition);
       if (prefix === "") return [flaw([...path, "prefix"], "is empty", "write a prefix")];
       return [];
@@ -314,7 +320,11 @@ function policyFlaws(policy: Value, at: Path): Defect[] {
     const share = mapping(outlierDetection)[field];
     if (typeof share === "number" && (share < 0 || share > 100))
       found.push(
-        flaw([...at, "outlierDetection", field], `${share} is no share`, "write a number from 0 to 100"),
+        flaw(
+          [...at, "outlierDetection", field],
+          `${share} is not a percentage`,
+          "write a number from 0 to 100",
+        ),
       );
   }
   for (const [protocol, settings] of Object.entries(mapping(connectionPool)))
@@ -324,7 +334,7 @@ function policyFlaws(policy: Value, at: Path): Defect[] {
           flaw([...at, "connectionPool", protocol, field], `${count} is below 0`, "write 0 or more"),
         );
   if (isMapping(connectionPool) && connectionPool.tcp === undefined && connectionPool.http === undefined)
-    found.push(flaw([...at, "connectionPool"], "says nothing", "write tcp or http, or remove it"));
+    found.push(flaw([...at, "connectionPool"], "has no settings", "write tcp or http, or remove it"));
   for (const [index, settings] of list(policy.portLevelSettings).entries())
     found.push(...policyFlaws(settings, [...at, "portLevelSettings", index]));
   return found;
@@ -340,12 +350,14 @@ function destinationRule(spec: Value): Defect[] {
       const found = policyFlaws(mapping(trafficPolicy), [...at, "trafficPolicy"]);
       if (!isSubset(String(name ?? "")))
         found.push(
-          flaw([...at, "name"], `${JSON.stringify(name)} is no name`, "write letters, digits and dashes"),
+          flaw(
+            [...at, "name"],
+            `${JSON.stringify(name)} is not a valid name`,
+            "write letters, digits and dashes",
+          ),
         );
       if (names.has(String(name)))
-        found.push(
-          flaw([...at, "name"], `another subset is named ${name} already`, "give it a name of its own"),
-        );
+        found.push(flaw([...at, "name"], `another subset is already named ${name}`, "give it another name"));
       names.add(String(name));
       return [...found, ...labelFlaws(labels, [...at, "labels"])];
     }),
@@ -359,7 +371,7 @@ function sidecar(spec: Value): Defect[] {
     ...(["egress", "ingress", "outboundTrafficPolicy", "inboundConnectionPool"].every(
       (field) => spec[field] === undefined,
     )
-      ? [flaw(["spec"], "says nothing", "write egress or ingress")]
+      ? [flaw(["spec"], "has no settings", "write egress or ingress")]
       : []),
     ...(listeners.length === 0 && list(ingress).length === 0 && egress !== undefined
       ? [flaw(["spec", "egress"], "is empty", "write a listener with hosts")]
@@ -372,7 +384,7 @@ function sidecar(spec: Value): Defect[] {
         ? [
             flaw(
               ["spec", "egress", index, "port"],
-              "is missing, in a listener that is not the last",
+              "is missing, but only the last listener may omit it",
               "write a port, or put it last",
             ),
           ]
@@ -399,7 +411,7 @@ function envoyFilter({ configPatches }: Value): Defect[] {
   });
 }
 
-// A typed_config says by its URL what it is; what the type has is Envoy's to know.
+// The URL of a typed_config names its type. Only Envoy knows the fields of the type.
 function typeFlaws(value: unknown, at: Path): Defect[] {
   if (typeof value !== "object" || value === null) return [];
   return Object.entries(value).flatMap(([key, content]) => {
@@ -414,7 +426,7 @@ function typeFlaws(value: unknown, at: Path): Defect[] {
         ? [
             flaw(
               [...path, "@type"],
-              `${JSON.stringify(url) ?? "nothing"} is no type`,
+              `${JSON.stringify(url) ?? "nothing"} is not a type`,
               "write type.googleapis.com/ and the type's name",
             ),
           ]
@@ -423,12 +435,12 @@ function typeFlaws(value: unknown, at: Path): Defect[] {
         ? [
             flaw(
               path,
-              `${JSON.stringify(content)} is no share of Envoy's`,
+              `${JSON.stringify(content)} is not a percentage that Envoy reads`,
               "write numerator, and denominator: HUNDRED",
             ),
           ]
         : []),
-      ...(isText ? [flaw(path, `${JSON.stringify(content)} is no name`, "write a text")] : []),
+      ...(isText ? [flaw(path, `${JSON.stringify(content)} is not a valid name`, "write a text")] : []),
       ...typeFlaws(content, path),
     ];
   });
@@ -447,7 +459,7 @@ function authorization({ rules }: Value): Defect[] {
           const content = mapping(entry[inner]);
           const path = [...at, field, place, inner];
           if (isEmpty(content))
-            found.push(flaw(path, `${inner} is empty`, "say what it allows, or remove it"));
+            found.push(flaw(path, `${inner} is empty`, "write what it allows, or remove it"));
           for (const [name, values] of Object.entries(content)) {
             if (Array.isArray(values) && (values.length === 0 || values.includes("")))
               found.push(
@@ -457,13 +469,15 @@ function authorization({ rules }: Value): Defect[] {
               /^(notP|p)orts$/.test(name) &&
               texts(values).some((port) => !(Number(port) >= 1 && Number(port) <= 65_535))
             )
-              found.push(flaw([...path, name], "holds what is no port", "write numbers from 1 to 65535"));
+              found.push(
+                flaw([...path, name], "contains a value that is not a port", "write numbers from 1 to 65535"),
+              );
           }
         });
       }
       list(when).forEach(({ key, values, notValues }, place) => {
         if (isEmpty(values) && isEmpty(notValues))
-          found.push(flaw([...at, "when", place], "compares with nothing", "write values"));
+          found.push(flaw([...at, "when", place], "has nothing to compare with", "write values"));
         if (key === undefined || key === "")
           found.push(flaw([...at, "when", place, "key"], "is missing", "write a key"));
       });
@@ -491,7 +505,7 @@ const checks: Record<string, (spec: Value) => Defect[]> = {
   PeerAuthentication: peers,
 };
 
-/** What istiod refuses in an object of the mesh. */
+/** Finds what istiod refuses in an object of the mesh. */
 export function meshFlaws({ apiVersion, kind, spec }: KubernetesObject): Defect[] {
   if (!/^(networking|security)\.istio\.io\//.test(apiVersion)) return [];
   return [checks, partChecks].flatMap((table) => table[kind]?.(mapping(spec)) ?? []);

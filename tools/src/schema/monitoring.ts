@@ -1,4 +1,4 @@
-/** What the Prometheus operator's webhook and Prometheus itself ask of rules and monitors beyond their schema. */
+/** Checks of the Prometheus operator's webhook and of Prometheus for rules and monitors, beyond their schema. */
 import type { KubernetesObject } from "../../../lib/object.ts";
 import { below, defect, isEmpty, list, mapping, texts, type Value } from "./read.ts";
 import { regexFlaw } from "./regex.ts";
@@ -19,24 +19,22 @@ function rule(value: Value): Defect[] {
     ...(String(expr ?? "").trim() === "" ? [flaw(["expr"], "is empty", "write an expression")] : []),
     ...(isAlert || metricName.test(String(record))
       ? []
-      : [flaw(["record"], `${JSON.stringify(record)} is no metric`, "write letters, digits, _ and :")]),
+      : [flaw(["record"], `${JSON.stringify(record)} is not a metric`, "write letters, digits, _ and :")]),
     ...(isAlert
       ? []
       : ["for", "keep_firing_for", "annotations"]
           .filter((field) => !isEmpty(value[field]))
-          .map((field) => flaw([field], "belongs to an alert", "remove it"))),
+          .map((field) => flaw([field], "is only for alerts", "remove it"))),
     ...Object.keys(mapping(labels))
       .filter((name) => !labelName.test(name) || name === "__name__")
-      .map((name) => flaw(["labels", name], "is no name of a label", "write letters, digits and _")),
+      .map((name) => flaw(["labels", name], "is not a label name", "write letters, digits and _")),
     ...Object.keys(mapping(annotations))
       .filter((name) => !labelName.test(name))
-      .map((name) =>
-        flaw(["annotations", name], "is no name of an annotation", "write letters, digits and _"),
-      ),
+      .map((name) => flaw(["annotations", name], "is not an annotation name", "write letters, digits and _")),
     ...Object.entries({ labels, annotations }).flatMap(([field, all]) =>
       Object.entries(mapping(all)).flatMap(([name, text]) => {
         const wrong = typeof text === "string" && isAlert ? templateFlaw(text) : undefined;
-        return wrong ? [flaw([field, name], `is no template: ${wrong}`, "correct it")] : [];
+        return wrong ? [flaw([field, name], `is not a valid template: ${wrong}`, "correct it")] : [];
       }),
     ),
   ];
@@ -44,7 +42,7 @@ function rule(value: Value): Defect[] {
 
 const action = /\{\{-?((?:"(?:[^"\\\n]|\\.)*"|`[^`]*`|[^"`}]|\}(?!\}))*?)-?\}\}/gs;
 
-// Of Go's text/template and of Prometheus' own.
+// These are the functions of Go's text/template and of Prometheus.
 const functions = new Set(
   "and or not len index slice print printf println html js urlquery call eq ne lt le gt ge query first value label strvalue args reReplaceAll safeHtml match title toUpper toLower graphLink tableLink sortByLabel stripPort stripDomain humanize humanize1024 humanizeDuration humanizePercentage humanizeTimestamp toTime toDuration now pathPrefix externalURL parseDuration urlQueryEscape tmpl true false nil".split(
     " ",
@@ -63,7 +61,7 @@ const words = new Set([
   "continue",
 ]);
 
-/** What is wrong with a template of an alert; undefined where nothing is found. */
+/** Says what is wrong with a template of an alert; undefined if nothing is found. */
 export function templateFlaw(text: string): string | undefined {
   const rest = text.replace(action, "");
   if (rest.includes("{{")) return "{{ without }}";
@@ -99,24 +97,28 @@ function relabeling(value: Value): Defect[] {
   const wrong = typeof regex === "string" ? regexFlaw(regex) : undefined;
   const isTarget = what === "replace" ? /^([a-zA-Z_]|\$\{?\w+\}?)(\w|\$\{?\w+\}?)*$/ : labelName;
   return [
-    ...(actions.has(what) ? [] : [flaw(["action"], `there is no action ${named}`, "write one such as keep")]),
-    ...(wrong ? [flaw(["regex"], `${JSON.stringify(regex)} is no regular expression of RE2`, wrong)] : []),
+    ...(actions.has(what)
+      ? []
+      : [flaw(["action"], `there is no action ${named}`, "write a value such as keep")]),
+    ...(wrong
+      ? [flaw(["regex"], `${JSON.stringify(regex)} is not a valid regular expression (RE2)`, wrong)]
+      : []),
     ...(needsTarget && isEmpty(targetLabel)
-      ? [flaw(["targetLabel"], `is missing, which action ${named} needs`, "write it")]
+      ? [flaw(["targetLabel"], `is missing, but action ${named} needs it`, "write it")]
       : []),
     ...(needsTarget && !isEmpty(targetLabel) && !isTarget.test(String(targetLabel))
-      ? [flaw(["targetLabel"], `${targetLabel} is no name of a label`, "write letters, digits and _")]
+      ? [flaw(["targetLabel"], `${targetLabel} is not a label name`, "write letters, digits and _")]
       : []),
     ...(what === "hashmod" && !modulus
-      ? [flaw(["modulus"], "is missing, which action hashmod needs", "write 1 or more")]
+      ? [flaw(["modulus"], "is missing, but action hashmod needs it", "write 1 or more")]
       : []),
     ...texts(sourceLabels)
       .filter((name) => !labelName.test(name))
-      .map((name) => flaw(["sourceLabels"], `${name} is no name of a label`, "write letters, digits and _")),
+      .map((name) => flaw(["sourceLabels"], `${name} is not a label name`, "write letters, digits and _")),
   ];
 }
 
-/** Seconds of a duration as Prometheus writes it, such as 1m30s. */
+/** The seconds of a duration in Prometheus' format, such as 1m30s. */
 function secondsOf(text: unknown): number | undefined {
   if (typeof text !== "string" || !/^(\d+(ms|[smhdwy]))+$/.test(text)) return undefined;
   const sizes: Record<string, number> = {
@@ -140,7 +142,7 @@ function endpoint(value: Value): Defect[] {
   return [
     ...(most > every ? [flaw(["scrapeTimeout"], `is above interval, ${interval}`, "lower it")] : []),
     ...(typeof targetPort === "number" && (targetPort < 1 || targetPort > 65_535)
-      ? [flaw(["targetPort"], `${targetPort} is no port`, "write a number from 1 to 65535")]
+      ? [flaw(["targetPort"], `${targetPort} is not a port`, "write a number from 1 to 65535")]
       : []),
     ...["relabelings", "metricRelabelings"].flatMap((field) =>
       list(value[field]).flatMap((one, index) => below([field, index], relabeling(one))),
@@ -148,7 +150,7 @@ function endpoint(value: Value): Defect[] {
   ];
 }
 
-/** What is wrong with a rule or a monitor of the Prometheus operator. */
+/** Finds what is wrong with a rule or a monitor of the Prometheus operator. */
 export function monitoringFlaws({ apiVersion, kind, spec }: KubernetesObject): Defect[] {
   if (!apiVersion.startsWith("monitoring.coreos.com/")) return [];
   const { groups, endpoints, podMetricsEndpoints } = mapping(spec);
@@ -158,7 +160,7 @@ export function monitoringFlaws({ apiVersion, kind, spec }: KubernetesObject): D
       ...list(rules).flatMap((one, place) => [
         ...below(["spec", "groups", index, "rules", place], rule(one)),
         ...(list(rules).findIndex((other) => sameRule(one, other)) < place
-          ? [flaw(["spec", "groups", index, "rules", place], "is there already", "remove one of them")]
+          ? [flaw(["spec", "groups", index, "rules", place], "is already in the list", "remove one of them")]
           : []),
       ]),
     ]);
@@ -168,7 +170,7 @@ export function monitoringFlaws({ apiVersion, kind, spec }: KubernetesObject): D
   );
 }
 
-// Prometheus compares these three, and records or alerts under one name twice where they are equal.
+// Prometheus identifies a rule by these fields and its labels, and refuses a group that has the same rule twice.
 const sameRule = (one: Value, other: Value): boolean =>
   ["alert", "record", "expr"].every((field) => String(one[field]) === String(other[field])) &&
   JSON.stringify(Object.entries(mapping(one.labels)).sort()) ===

@@ -1,14 +1,14 @@
-/** Fields that say nothing. */
+/** Removes fields without a value. */
 
-/** Where a name with nothing behind it is a name all the same: what is in these is not the schema's to say. */
+/** Mappings with free keys, in which a key without a value still counts. The schema does not define their content. */
 const open = new Set([
   ...["annotations", "binaryData", "data", "labels", "matchLabels", "nodeSelector", "parameters"],
   ...["stringData", "values", "valuesObject"],
 ]);
 
 /**
- * Takes the fields without a value out of an object, as the API server does: `env:` with nothing behind it is the same as
- * none. An element of a list stays, for nobody could say which one would be meant.
+ * Removes fields without a value from an object, as the API server does: an empty `env:` means the same as no `env`. Empty
+ * elements of lists are kept, because it is unclear what they mean.
  */
 export function removeNulls(value: unknown): void {
   if (typeof value !== "object" || value === null) return;

@@ -1,4 +1,4 @@
-/** What the API server asks of several fields together, by the definition that has them. */
+/** Checks of the API server for several fields together, by the definition that has them. */
 import { shortName } from "./fields.ts";
 import { amountOf } from "./formats.ts";
 import { kindFlaws } from "./kinds.ts";
@@ -8,7 +8,7 @@ import type { Defect } from "./validator.ts";
 
 type Check = (value: Value) => Defect[];
 
-/** Elements whose key is another's before them. */
+/** Elements with the same key as an earlier element. */
 function repeated(
   elements: Value[],
   keyOf: (element: Value) => string | undefined,
@@ -44,14 +44,14 @@ function pod(value: Value): Defect[] {
   ];
   return [
     ...needs(value, "containers", "pod-valid"),
-    // Within each of the two lists names are told apart by the schema, see entry-once.
+    // The schema checks for duplicates inside each of the two lists, see entry-once.
     ...containers.flatMap(({ name }, index) =>
       first.some((other) => other.name === name)
         ? [
             defect(
               ["containers", index, "name"],
-              `an init container is named ${name} already`,
-              "give it a name of its own",
+              `an init container is already named ${name}`,
+              "give it another name",
               "pod-valid",
             ),
           ]
@@ -95,7 +95,7 @@ function pod(value: Value): Defect[] {
   ];
 }
 
-// Volumes that a StatefulSet makes of its claims stand beside the pod; `stateful` puts their names here.
+// A StatefulSet makes volumes from its claims, which are outside of the pod. `togetherFlaws` puts their names here.
 const claimNames = new WeakMap<object, Set<string>>();
 const claims = (spec: object): Set<string> => claimNames.get(spec) ?? new Set();
 
@@ -119,7 +119,7 @@ function containerKeeps(container: Value, path: Defect["path"]): Defect[] {
         ? [
             defect(
               [...at, "terminationGracePeriodSeconds"],
-              "belongs to a liveness or startup probe",
+              "is only for liveness and startup probes",
               "remove it",
               "pod-valid",
             ),
@@ -132,15 +132,15 @@ function containerKeeps(container: Value, path: Defect["path"]): Defect[] {
 function container(value: Value): Defect[] {
   const { allowPrivilegeEscalation, capabilities } = mapping(value.securityContext);
   const added = mapping(capabilities).add;
-  // A privileged container is the business of pod-security, everywhere.
+  // The rule pod-security checks privileged containers.
   const gains = Array.isArray(added) && added.includes("SYS_ADMIN");
   return [
     ...needs(value, "image", "pod-valid"),
     ...repeated(list(value.ports), ({ name }) => name as string | undefined).map(({ index, key }) =>
       defect(
         ["ports", index, "name"],
-        `another port is named ${key} already`,
-        "give it a name of its own",
+        `another port is already named ${key}`,
+        "give it another name",
         "pod-valid",
       ),
     ),
@@ -188,7 +188,7 @@ function resources({ requests, limits }: Value): Defect[] {
         .map((name) =>
           defect(
             [field, name],
-            "is no resource",
+            "is not a resource",
             "write cpu, memory, ephemeral-storage or DOMAIN/NAME",
             "pod-valid",
           ),
@@ -204,7 +204,7 @@ function environment(value: Value): Defect[] {
   return [
     ...(isEmpty(value.value)
       ? []
-      : [defect(["value"], "excludes valueFrom", "remove one of them", "pod-valid")]),
+      : [defect(["value"], "cannot be combined with valueFrom", "remove one of them", "pod-valid")]),
     ...exactlyOne(
       mapping(value.valueFrom),
       ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"],
@@ -237,7 +237,7 @@ function mount({ subPath, subPathExpr }: Value): Defect[] {
       );
   }
   if (!isEmpty(subPath) && !isEmpty(subPathExpr))
-    found.push(defect(["subPathExpr"], "excludes subPath", "remove one of them", "pod-valid"));
+    found.push(defect(["subPathExpr"], "cannot be combined with subPath", "remove one of them", "pod-valid"));
   return found;
 }
 
@@ -260,7 +260,7 @@ function toleration({ key, operator = "Equal", value, effect, tolerationSeconds 
       ? [
           defect(
             ["effect"],
-            "is not NoExecute, which tolerationSeconds needs",
+            "is not NoExecute, but tolerationSeconds needs it",
             "write effect: NoExecute",
             "pod-valid",
           ),
@@ -272,7 +272,7 @@ function toleration({ key, operator = "Equal", value, effect, tolerationSeconds 
 function requirement({ operator, values }: Value): Defect[] {
   const isSet = operator === "In" || operator === "NotIn";
   if (isSet && isEmpty(values))
-    return [defect(["values"], `is empty, which ${operator} needs`, "write values")];
+    return [defect(["values"], `is empty, but ${operator} needs it`, "write values")];
   const isThere = operator === "Exists" || operator === "DoesNotExist";
   if (isThere && !isEmpty(values))
     return [defect(["values"], `has no meaning with operator ${operator}`, "remove it")];
@@ -283,7 +283,7 @@ function requirement({ operator, values }: Value): Defect[] {
 
 const podOf = (spec: Value): Value => mapping(mapping(spec.template).spec);
 
-/** A workload that keeps pods running: a selector that picks something, and pods that are started again. */
+/** Checks a workload that keeps pods running: its selector must match its pods, which must be restarted. */
 function keeper(value: Value): Defect[] {
   const selector = mapping(value.selector);
   const { restartPolicy = "Always", activeDeadlineSeconds } = podOf(value);
@@ -315,7 +315,9 @@ function keeper(value: Value): Defect[] {
         ]),
     ...(activeDeadlineSeconds === undefined
       ? []
-      : [defect(["template", "spec", "activeDeadlineSeconds"], "belongs to Jobs", "remove it", "pod-valid")]),
+      : [
+          defect(["template", "spec", "activeDeadlineSeconds"], "is only for Jobs", "remove it", "pod-valid"),
+        ]),
   ];
 }
 
@@ -333,7 +335,7 @@ function rollingUpdate(value: Value, path: Defect["path"]): Defect[] {
       ? [
           defect(
             [...path, "maxUnavailable"],
-            "is 0 as maxSurge is, so that nothing could be replaced",
+            "is 0, and so is maxSurge: no pod could be replaced",
             "raise one of them",
           ),
         ]
@@ -369,7 +371,7 @@ function daemons(value: Value): Defect[] {
       ? [
           defect(
             ["updateStrategy", "rollingUpdate", "maxSurge"],
-            "is above 0 as maxUnavailable is",
+            "is above 0, and so is maxUnavailable",
             "set one of them to 0",
           ),
         ]
@@ -405,16 +407,22 @@ function service(value: Value): Defect[] {
       ? [defect(["ports"], "is empty", "write at least one port")]
       : []),
     ...(type === "ExternalName" && isEmpty(externalName)
-      ? [defect(["externalName"], "is empty, which type ExternalName needs", "write it")]
+      ? [defect(["externalName"], "is empty, but type ExternalName needs it", "write it")]
       : []),
     ...(isHeadless && type !== "ClusterIP" && type !== "ExternalName"
-      ? [defect(["clusterIP"], `is None, which type ${type} cannot be`, "remove one of them")]
+      ? [defect(["clusterIP"], `is None, but type ${type} cannot be headless`, "remove one of them")]
       : []),
     ...(withoutName >= 0
-      ? [defect(["ports", withoutName, "name"], "is missing, with several ports", "give each port a name")]
+      ? [
+          defect(
+            ["ports", withoutName, "name"],
+            "is missing, but several ports need names",
+            "give each port a name",
+          ),
+        ]
       : []),
     ...repeated(ports, ({ name }) => name as string | undefined).map(({ index, key }) =>
-      defect(["ports", index, "name"], `another port is named ${key} already`, "give it a name of its own"),
+      defect(["ports", index, "name"], `another port is already named ${key}`, "give it another name"),
     ),
     ...ports.flatMap(({ nodePort }, index) => {
       if (nodePort === undefined || nodePort === 0) return [];
@@ -422,13 +430,13 @@ function service(value: Value): Defect[] {
       if (type === "ClusterIP" || type === "ExternalName")
         return [defect(at, `has no meaning with type ${type}`, "write type: NodePort, or remove it")];
       return Number(nodePort) < 30_000 || Number(nodePort) > 32_767
-        ? [defect(at, "is outside of the range of node ports", "write a number from 30000 to 32767")]
+        ? [defect(at, "is outside the range of node ports", "write a number from 30000 to 32767")]
         : [];
     }),
     ...repeated(ports, ({ nodePort, protocol = "TCP" }) =>
       nodePort ? `${nodePort}/${protocol}` : undefined,
     ).map(({ index, key }) =>
-      defect(["ports", index, "nodePort"], `another port has ${key} already`, "write another number"),
+      defect(["ports", index, "nodePort"], `another port already has ${key}`, "write another number"),
     ),
   ];
 }
@@ -439,8 +447,8 @@ function configMap({ data, binaryData }: Value): Defect[] {
     .flatMap((field) => Object.entries(mapping(field)))
     .reduce((sum, [key, text]) => sum + key.length + Buffer.byteLength(String(text)), 0);
   return [
-    ...both.map((key) => defect(["binaryData", key], "is a key of data too", "remove one of them")),
-    ...(size > 1024 * 1024 ? [defect(["data"], "holds more than 1 MiB", "split it")] : []),
+    ...both.map((key) => defect(["binaryData", key], "is also a key of data", "remove one of them")),
+    ...(size > 1024 * 1024 ? [defect(["data"], "has more than 1 MiB", "split it")] : []),
   ];
 }
 
@@ -449,13 +457,7 @@ function claim(value: Value): Defect[] {
   return [
     ...needs(value, "accessModes"),
     ...(storage === undefined || (amountOf(storage) ?? 1) <= 0
-      ? [
-          defect(
-            ["resources", "requests", "storage"],
-            "is missing, or is nothing",
-            "write how much is needed",
-          ),
-        ]
+      ? [defect(["resources", "requests", "storage"], "is missing or 0", "write how much is needed")]
       : []),
   ];
 }
@@ -463,7 +465,7 @@ function claim(value: Value): Defect[] {
 function budget({ minAvailable, maxUnavailable }: Value): Defect[] {
   const found: Defect[] = [];
   if (minAvailable !== undefined && maxUnavailable !== undefined)
-    found.push(defect(["maxUnavailable"], "excludes minAvailable", "remove one of them"));
+    found.push(defect(["maxUnavailable"], "cannot be combined with minAvailable", "remove one of them"));
   for (const [field, value] of Object.entries({ minAvailable, maxUnavailable }))
     if (typeof value === "string" && share(value) > 100)
       found.push(defect([field], "is above 100%", "write at most 100%"));
@@ -479,7 +481,7 @@ function roleReference({ apiGroup, kind }: Value): Defect[] {
       : [defect(["apiGroup"], `is not ${rbacGroup}`, `write ${rbacGroup}`)]),
     ...(kind === "Role" || kind === "ClusterRole"
       ? []
-      : [defect(["kind"], "is no kind of role", "write Role or ClusterRole")]),
+      : [defect(["kind"], "is not a kind of role", "write Role or ClusterRole")]),
   ];
 }
 
@@ -492,10 +494,10 @@ function subject({ kind, apiGroup }: Value): Defect[] {
     return apiGroup === rbacGroup || apiGroup === undefined
       ? []
       : [defect(["apiGroup"], `is not ${rbacGroup}`, `write ${rbacGroup}`)];
-  return [defect(["kind"], "is no kind of subject", "write ServiceAccount, User or Group")];
+  return [defect(["kind"], "is not a kind of subject", "write ServiceAccount, User or Group")];
 }
 
-// In a namespace a ServiceAccount without one is of the same namespace.
+// In a RoleBinding a ServiceAccount needs no namespace: it is in the same one.
 function clusterBinding(value: Value): Defect[] {
   return list(value.subjects).flatMap(({ kind, namespace }, index) =>
     kind === "ServiceAccount" && isEmpty(namespace)
@@ -525,7 +527,9 @@ function policyRule(value: Value): Defect[] {
   if (!isEmpty(nonResourceURLs))
     return [
       ...needs(value, "verbs"),
-      ...(isEmpty(named) ? [] : [defect(["nonResourceURLs"], "excludes resources", "write two rules")]),
+      ...(isEmpty(named)
+        ? []
+        : [defect(["nonResourceURLs"], "cannot be combined with resources", "write two rules")]),
     ];
   return [...needs(value, "verbs"), ...needs(value, "apiGroups"), ...needs(value, "resources")];
 }
@@ -540,22 +544,18 @@ function role(value: Value): Defect[] {
 
 function policyPort({ port, endPort }: Value): Defect[] {
   return endPort !== undefined && (typeof port !== "number" || Number(endPort) < port)
-    ? [
-        defect(
-          ["endPort"],
-          "is below port, or there is no port that is a number",
-          "write a port and an endPort above it",
-        ),
-      ]
+    ? [defect(["endPort"], "is below port, or port is not a number", "write a port and an endPort above it")]
     : [];
 }
 
 function policyPeer({ ipBlock, podSelector, namespaceSelector }: Value): Defect[] {
   const others = podSelector !== undefined || namespaceSelector !== undefined;
   if (ipBlock !== undefined && others)
-    return [defect(["ipBlock"], "excludes podSelector and namespaceSelector", "write two peers")];
+    return [
+      defect(["ipBlock"], "cannot be combined with podSelector and namespaceSelector", "write two peers"),
+    ];
   return ipBlock === undefined && !others
-    ? [defect([], "a peer says nothing", "write a podSelector, a namespaceSelector or an ipBlock")]
+    ? [defect([], "a peer is empty", "write a podSelector, a namespaceSelector or an ipBlock")]
     : [];
 }
 
@@ -569,8 +569,8 @@ const checks: Record<string, Check> = {
       : [
           defect(
             ["fieldPath"],
-            `${path} is no field that a pod may read`,
-            "write one such as metadata.name or status.podIP",
+            `${path} is not a field that a pod can read`,
+            "write a value such as metadata.name or status.podIP",
             "pod-valid",
           ),
         ],
@@ -600,7 +600,7 @@ const checks: Record<string, Check> = {
       ? [
           defect(
             ["localhostProfile"],
-            "belongs to type Localhost, and only to it",
+            "is required for type Localhost, and allowed only there",
             "correct one of them",
             "pod-valid",
           ),
@@ -632,7 +632,7 @@ const checks: Record<string, Check> = {
   "networking.v1.NetworkPolicyPeer": policyPeer,
 };
 
-/** What is wrong with a value of a definition, from the value itself on. */
+/** Finds what is wrong with a value of a definition. Paths begin at the value. */
 export function togetherFlaws(definition: string, value: Value): Defect[] {
   const name = shortName(definition);
   if (name === "apps.v1.StatefulSetSpec") {

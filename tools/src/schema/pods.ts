@@ -1,4 +1,4 @@
-/** What the API server asks of pods beyond `objects.ts`: what people set once in a hundred manifests. */
+/** More checks of the API server for pods, besides those in `objects.ts`: for fields that people rarely set. */
 import * as formats from "./formats.ts";
 import { below, defect, fieldFlaw, isEmpty, list, mapping, texts, type Value } from "./read.ts";
 import type { Defect } from "./validator.ts";
@@ -25,11 +25,11 @@ function pod(value: Value): Defect[] {
   const grace = Number(terminationGracePeriodSeconds ?? 30);
   return [
     ...(dnsPolicy === "None" && isEmpty(mapping(dnsConfig).nameservers)
-      ? [refused(["dnsConfig", "nameservers"], "is empty, which dnsPolicy None needs", "write one")]
+      ? [refused(["dnsConfig", "nameservers"], "is empty, but dnsPolicy None needs it", "write one")]
       : []),
     ...ports.flatMap(({ key, path }, index) =>
       ports.findIndex((other) => other.key === key) < index
-        ? [refused(path, `${key} of the host is taken already`, "write another port")]
+        ? [refused(path, `${key} of the host is already taken`, "write another port")]
         : [],
     ),
     ...list(initContainers).flatMap((container, index) =>
@@ -53,7 +53,7 @@ function pod(value: Value): Defect[] {
         ? [
             refused(
               [],
-              `container ${name} sleeps ${seconds} s before it ends, of ${grace} s that the pod has`,
+              `container ${name} sleeps ${seconds} s before it ends, but the pod has only ${grace} s`,
               "write 0 to terminationGracePeriodSeconds",
             ),
           ]
@@ -61,14 +61,14 @@ function pod(value: Value): Defect[] {
     }),
     ...(isEmpty(value.ephemeralContainers)
       ? []
-      : [refused(["ephemeralContainers"], "are added to running pods alone", "remove them")]),
+      : [refused(["ephemeralContainers"], "can only be added to running pods", "remove them")]),
     ...fieldFlaw(mapping(value.os), "name", (name) =>
       ["linux", "windows"].includes(String(name)) ? undefined : "write linux or windows",
     ).map((found) => ({ ...found, path: ["os", ...found.path] })),
   ];
 }
 
-/** A container that runs first: to its end, unless restartPolicy: Always makes it one that stays beside the others. */
+/** Checks an init container, which runs to completion unless restartPolicy: Always makes it a sidecar. */
 function initial(value: Value): Defect[] {
   const stays = value.restartPolicy === "Always";
   return ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"]
@@ -76,7 +76,7 @@ function initial(value: Value): Defect[] {
     .map((field) =>
       refused(
         [field],
-        "has no meaning for a container that runs to its end",
+        "has no meaning for a container that runs to completion",
         "write restartPolicy: Always, or remove it",
       ),
     );
@@ -93,7 +93,7 @@ function spread({ minDomains, whenUnsatisfiable, labelSelector, matchLabelKeys }
   ];
 }
 
-/** Terms of a node's labels; their operators Gt and Lt compare one number. */
+/** Checks a term for node labels. The operators Gt and Lt need exactly one number. */
 function nodeTerm({ matchExpressions, matchFields }: Value): Defect[] {
   return [
     ...list(matchExpressions).flatMap(({ operator, values }, index) => {
@@ -101,18 +101,18 @@ function nodeTerm({ matchExpressions, matchFields }: Value): Defect[] {
       if (operator !== "Gt" && operator !== "Lt") return [];
       return texts(values).length === 1
         ? []
-        : [refused(at, `does not hold one number, which ${operator} needs`, "write one number")];
+        : [refused(at, `is not exactly one number, but ${operator} needs that`, "write one number")];
     }),
     ...list(matchFields).flatMap(({ key, operator, values }, index) => [
       ...(key === "metadata.name"
         ? []
-        : [refused(["matchFields", index, "key"], `${key} is no field of a node`, "write metadata.name")]),
+        : [refused(["matchFields", index, "key"], `${key} is not a field of a node`, "write metadata.name")]),
       ...((operator === "In" || operator === "NotIn") && texts(values).length === 1
         ? []
         : [
             refused(
               ["matchFields", index],
-              "does not compare with one name",
+              "must compare with exactly one name",
               "write In or NotIn, and one name",
             ),
           ]),
@@ -132,7 +132,7 @@ function dns({ nameservers, searches, options }: Value): Defect[] {
       const name = text.replace(/\.$/, "").replaceAll("_", "a");
       return text === "." || formats.dnsSubdomain(name) === undefined
         ? []
-        : [refused(["searches", index], `${JSON.stringify(text)} is no DNS name`, "write one")];
+        : [refused(["searches", index], `${JSON.stringify(text)} is not a DNS name`, "write one")];
     }),
     ...list(options).flatMap(({ name }, index) =>
       isEmpty(name) ? [refused(["options", index, "name"], "is empty", "write it")] : [],
@@ -154,10 +154,16 @@ function sources({ sources: all }: Value): Defect[] {
     for (const path of paths) seen.add(path);
     return [
       ...(names.length > 1
-        ? [refused(["sources", index, names[1] ?? ""], `excludes ${names[0]}`, "write two sources")]
+        ? [
+            refused(
+              ["sources", index, names[1] ?? ""],
+              `cannot be combined with ${names[0]}`,
+              "write two sources",
+            ),
+          ]
         : []),
       ...taken.map((path) =>
-        refused(["sources", index], `the path ${path} is taken already`, "write another"),
+        refused(["sources", index], `the path ${path} is already taken`, "write another"),
       ),
     ];
   });
@@ -174,8 +180,8 @@ function downwardFile({ fieldRef, resourceFieldRef }: Value): Defect[] {
     : [
         refused(
           ["fieldRef", "fieldPath"],
-          `${fieldPath} is no field of a file`,
-          "write one such as metadata.labels",
+          `${fieldPath} is not a field for a file`,
+          "write a value such as metadata.labels",
         ),
       ];
 }
@@ -189,10 +195,11 @@ const divisors: Record<string, RegExp> = {
 function resourceField({ resource, divisor = "0" }: Value): Defect[] {
   const [, name = ""] = /^(?:limits|requests)\.(.+)$/.exec(String(resource)) ?? [];
   const known = divisors[name.startsWith("hugepages-") ? "memory" : name];
-  if (!known) return [refused(["resource"], `there is no ${resource}`, "write one such as limits.memory")];
+  if (!known)
+    return [refused(["resource"], `there is no ${resource}`, "write a value such as limits.memory")];
   return known.test(String(divisor))
     ? []
-    : [refused(["divisor"], `${divisor} is refused`, "write 1, 1m for cpu, or 1Mi and its like")];
+    : [refused(["divisor"], `${divisor} is refused`, "write 1, 1m for cpu, or a unit such as 1Mi")];
 }
 
 function resources({ requests, limits }: Value): Defect[] {
@@ -207,10 +214,10 @@ function resources({ requests, limits }: Value): Defect[] {
     if (name === "storage")
       return [refused([field, name], "is the resource of a volume", "write ephemeral-storage")];
     if (name.startsWith("hugepages-"))
-      return alone ? [refused([field, name], "needs cpu or memory beside it", "add one of them")] : [];
+      return alone ? [refused([field, name], "needs cpu or memory as well", "add one of them")] : [];
     if (!isExtended) return [];
     if (!Number.isInteger(amount))
-      return [refused([field, name], `${value} is no whole number`, "write a whole number")];
+      return [refused([field, name], `${value} is not a whole number`, "write a whole number")];
     if (most[name] === undefined)
       return [refused(["requests", name], "has no limit", "write the same number under limits")];
     return wanted[name] !== undefined && formats.amountOf(wanted[name]) !== amount
@@ -226,8 +233,10 @@ function podSecurity({ sysctls }: Value): Defect[] {
     const isRight = sysctl.test(String(name)) && String(name).length <= 253;
     const first = list(sysctls).findIndex((other) => other.name === name);
     if (!isRight)
-      return [refused(["sysctls", index, "name"], `${JSON.stringify(name)} is no name`, "correct it")];
-    return first < index ? [refused(["sysctls", index], `${name} is there already`, "remove one")] : [];
+      return [
+        refused(["sysctls", index, "name"], `${JSON.stringify(name)} is not a valid name`, "correct it"),
+      ];
+    return first < index ? [refused(["sysctls", index], `${name} is already in the list`, "remove one")] : [];
   });
 }
 
@@ -243,7 +252,13 @@ const checks: Record<string, Check> = {
   "core.v1.PodSecurityContext": podSecurity,
   "core.v1.AppArmorProfile": ({ type, localhostProfile }) =>
     (type === "Localhost") === isEmpty(localhostProfile)
-      ? [refused(["localhostProfile"], "belongs to type Localhost, and only to it", "correct one of them")]
+      ? [
+          refused(
+            ["localhostProfile"],
+            "is required for type Localhost, and allowed only there",
+            "correct one of them",
+          ),
+        ]
       : [],
   "core.v1.NFSVolumeSource": (value) => fieldFlaw(value, "path", formats.absolutePath, "pod-valid"),
   "core.v1.EphemeralVolumeSource": ({ volumeClaimTemplate }) =>
@@ -259,7 +274,7 @@ const checks: Record<string, Check> = {
     ),
 };
 
-/** What is wrong with a value of a definition, from the value itself on. */
+/** Finds what is wrong with a value of a definition. Paths begin at the value. */
 export function podFlaws(name: string, value: Value): Defect[] {
   return checks[name]?.(value) ?? [];
 }

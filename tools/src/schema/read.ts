@@ -1,10 +1,10 @@
-/** How checks of several fields read a value whose shape has been looked at, but for what is not there. */
+/** Helpers with which checks read a value. Its shape is already checked, but fields may be missing. */
 import { isMapping } from "../../../lib/object.ts";
 import type { Defect } from "./validator.ts";
 
 export type Value = Record<string, unknown>;
 
-/** A defect at a path below the value that is looked at. */
+/** A defect at a path below the value that is checked. */
 export const defect = (
   path: Defect["path"],
   message: string,
@@ -12,7 +12,7 @@ export const defect = (
   rule: NonNullable<Defect["rule"]> = "value-valid",
 ): Defect => ({ path, message, fix, rule });
 
-/** The mappings of a list; none where it is missing. */
+/** The mappings in a list; none if it is missing. */
 export const list = (value: unknown): Value[] => (Array.isArray(value) ? value.filter(isMapping) : []);
 export const texts = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : []);
 export const mapping = (value: unknown): Value => (isMapping(value) ? value : {});
@@ -23,11 +23,11 @@ export const isEmpty = (value: unknown): boolean =>
   (Array.isArray(value) && value.length === 0) ||
   (isMapping(value) && Object.keys(value).length === 0);
 
-/** Defects of a part of a value, with the part's place in front. */
+/** Defects in a part of a value, with the part's path added in front. */
 export const below = (path: Defect["path"], defects: Defect[]): Defect[] =>
   defects.map((found) => ({ ...found, path: [...path, ...found.path] }));
 
-/** What a format says of a field, where it is there. */
+/** The defect that a format finds in a field, if the field is set. */
 export function fieldFlaw(
   value: Value,
   field: string,

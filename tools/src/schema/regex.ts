@@ -1,7 +1,7 @@
-/** Regular expressions as Go, Envoy and Prometheus read them. */
+/** Checks regular expressions for Go, Envoy and Prometheus. */
 import { RE2JS } from "re2js";
 
-/** What is wrong with a regular expression of RE2, which knows no look-around and no back-references. */
+/** Says what is wrong with a regular expression in RE2, which has no look-around and no back-references. */
 export function regexFlaw(text: string): string | undefined {
   try {
     RE2JS.compile(text);

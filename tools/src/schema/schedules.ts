@@ -1,4 +1,4 @@
-/** Schedules and time zones of CronJobs, as Kubernetes' own parser (robfig/cron, five fields) reads them. */
+/** Checks schedules and time zones of CronJobs as Kubernetes' parser (robfig/cron, five fields) does. */
 
 interface Field {
   name: string;
@@ -18,9 +18,9 @@ const fields: Field[] = [
 ];
 const descriptors = /^@(yearly|annually|monthly|weekly|daily|midnight|hourly)$/;
 
-/** What is wrong with a schedule; undefined for one that is right. */
+/** Says what is wrong with a schedule; undefined for a valid one. */
 export function scheduleFlaw(text: string): string | undefined {
-  if (/TZ/.test(text)) return "it names a time zone: write that in timeZone";
+  if (/TZ/.test(text)) return "it contains a time zone: write that in timeZone";
   if (text.startsWith("@every "))
     return isGoDuration(text.slice(7)) ? undefined : "@every needs a duration such as 1h30m";
   if (text.startsWith("@")) return descriptors.test(text) ? undefined : `there is no ${text}`;
@@ -60,15 +60,15 @@ function numberOf(text: string, { words }: Field): number | undefined {
   return text !== "" && index >= 0 ? index : undefined;
 }
 
-/** True for a duration as Go writes it: `1h30m`, `500ms`, `0`. */
+/** True for a duration in Go's format: `1h30m`, `500ms`, `0`. */
 export const isGoDuration = (text: string): boolean =>
   /^[+-]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)$/.test(text);
 
-/** What is wrong with the name of a time zone; undefined where the machine's list has it. */
+/** Says what is wrong with the name of a time zone; undefined if the machine's list has it. */
 export function timeZoneFlaw(name: string): string | undefined {
-  const unknown = `there is no time zone ${name || "without a name"}: write one such as Europe/Berlin`;
+  const unknown = `there is no time zone ${name || "without a name"}: write a value such as Europe/Berlin`;
   if (name === "UTC") return undefined;
-  // Intl takes any case and offsets, Kubernetes the names of the tz database alone.
+  // Intl accepts any case and also offsets, but Kubernetes accepts only names from the tz database.
   if (!/^[A-Z][A-Za-z0-9_+-]*(\/[A-Z][A-Za-z0-9_+-]*)*$/.test(name) || /^local$/i.test(name)) return unknown;
   try {
     const canonical = new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone;

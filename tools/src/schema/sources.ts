@@ -18,23 +18,23 @@ import { ownCode } from "../../../lib/render/own-code.ts";
 import { type OpenApiSchema, strictDefinition, strictSchema } from "./strict.ts";
 import type { CompiledSchemas, Definition, Validator } from "./validator.ts";
 
-/** A pinned module whose source holds CustomResourceDefinitions: one file, or a directory of files that end in a suffix. */
+/** A pinned module whose source has CustomResourceDefinitions, in one file or in all files of a directory with a suffix. */
 interface DefinitionSource {
   module: PinnedModule;
   path: string;
   suffix?: string;
 }
 
-/** Where the definitions of custom resources come from that no Application renders. A new kind of resource is one more line. */
+/** The sources of definitions that no Application renders. A new kind of resource needs one more line. */
 const definitionSources: DefinitionSource[] = [
   { module: argocd, path: "manifests/crds", suffix: "-crd.yaml" },
   { module: certManager, path: "deploy/crds", suffix: ".yaml" },
   { module: istio, path: "manifests/charts/base/files/crd-all.gen.yaml" },
-  // Of a cluster whose chart brings them, and is not at hand here.
+  // On another cluster a chart has these definitions, and it is not available here.
   { module: prometheusOperator, path: "example/prometheus-operator-crd", suffix: ".yaml" },
 ];
 
-/** Names the schemas that `platformValidator` would make. */
+/** The cache key of the schemas that `platformValidator` would make. */
 export function platformSchemasKey(checkout: string): string {
   const modules = [kubernetes, ...definitionSources.map(({ module }) => module)];
   return digest(
@@ -45,7 +45,7 @@ export function platformSchemasKey(checkout: string): string {
 
 const loaded = new Map<string, Promise<Validator>>();
 
-/** A validator for everything the platform uses: the pinned Kubernetes, and the definitions of the pinned modules. */
+/** A validator for everything that the platform uses: the pinned Kubernetes and the definitions in pinned modules. */
 export async function platformValidator(checkout: string, cache?: Cache): Promise<Validator> {
   const key = platformSchemasKey(checkout);
   const validator = loaded.get(key) ?? load(checkout, key, cache);
@@ -55,7 +55,7 @@ export async function platformValidator(checkout: string, cache?: Cache): Promis
 
 async function load(checkout: string, key: string, cache?: Cache): Promise<Validator> {
   const known = cache?.get<CompiledSchemas>("schemas", key);
-  // Ajv takes a tenth of a second to load, which a run that finds everything in the cache does not need.
+  // Ajv takes a tenth of a second to load. A run that finds everything in the cache does not need it.
   const { Validator } = await import("./validator.ts");
   if (known) return new Validator(known);
   const packaged = join(checkout, packagedSchemas);
@@ -66,10 +66,10 @@ async function load(checkout: string, key: string, cache?: Cache): Promise<Valid
   return new Validator(schemas);
 }
 
-/** Where a package has its schemas, from its root: it is used on machines without the modules that they come from. */
+/** The path of the schemas in a package, which is used on machines without the modules. */
 export const packagedSchemas = "schemas.json.gz";
 
-/** Reads the schemas of everything the platform uses from the sources of the pinned modules. */
+/** Reads the schemas of everything that the platform uses from the sources of the pinned modules. */
 export async function compileSchemas(checkout: string): Promise<CompiledSchemas> {
   const [api, ...definitions] = await Promise.all([
     kubernetesApi(checkout),
@@ -115,8 +115,8 @@ const withoutDefault = new Set([
 ]);
 
 /**
- * Adds to definitions the values that a field may have. The published description has none; the code that it is generated
- * from has them, one function for each definition and one indented block for each field.
+ * Adds the allowed values of fields to definitions. The published description lacks them, but the code from which it is
+ * generated has them: one function for each definition, and one indented block for each field.
  */
 export function addEnumerations(definitions: Record<string, OpenApiSchema>, code: string): void {
   for (const body of code.split(/^func schema_/m).slice(1)) {
@@ -129,14 +129,14 @@ export function addEnumerations(definitions: Record<string, OpenApiSchema>, code
       const values = [...listed.matchAll(/"([^"]*)"/g)].map(([, value = ""]) => value);
       const place = indent.length > 7 ? field?.items : field;
       const name = block.slice(0, block.indexOf('"'));
-      // Nothing is what the server fills in with its default, where it has one.
+      // An empty value is allowed if the server replaces it by a default.
       const nothing = place === field && !withoutDefault.has(name) ? [""] : [];
       if (place && values.length > 0) place.enum = [...new Set([...values, ...nothing])];
     }
   }
 }
 
-// In the description of a type it is a list, in that of a request one entry.
+// The description of a type has a list here, and that of a request a single entry.
 function kindsOf(schema: OpenApiSchema): string[] {
   const entries = [schema["x-kubernetes-group-version-kind"] ?? []].flat() as Record<string, string>[];
   return entries.map(({ group, version, kind }) => `${group ? `${group}/${version}` : version} ${kind}`);
@@ -155,11 +155,11 @@ async function definitionsOf(
   return files.flatMap((file) => parseObjects(readFileSync(file, "utf8")).flatMap(readDefinition));
 }
 
-/** What of a CustomResourceDefinition is needed to check its resources: a schema per version served. */
+/** The schemas of a CustomResourceDefinition, one for each version, with which its resources are checked. */
 export function readDefinition({ kind, spec }: KubernetesObject): Definition[] {
   if (kind !== "CustomResourceDefinition") return [];
   const { group, names, scope, versions } = spec ?? {};
-  // One of a wrong shape defines nothing; its own schema says what is wrong with it.
+  // A definition with the wrong shape defines nothing. Its own schema reports what is wrong.
   if (!Array.isArray(versions)) return [];
   return (versions as { name: string; schema?: { openAPIV3Schema?: OpenApiSchema } }[])
     .filter(isMapping)
@@ -168,7 +168,7 @@ export function readDefinition({ kind, spec }: KubernetesObject): Definition[] {
       const { properties, ...rest } = isMapping(given)
         ? given
         : { "x-kubernetes-preserve-unknown-fields": true };
-      // `metadata` is Kubernetes' own, whatever the definition says of it.
+      // Kubernetes itself defines `metadata`, whatever the definition says about it.
       const own = Object.fromEntries(
         Object.entries(properties ?? {}).filter(([field]) => field !== "metadata"),
       );

@@ -12,7 +12,7 @@ export interface OpenApiSchema {
   [keyword: string]: unknown;
 }
 
-// What JSON Schema understands as it stands; descriptions, defaults and Kubernetes' own keywords are left behind.
+// JSON Schema understands these keywords. Descriptions, defaults and Kubernetes' own keywords are dropped.
 const kept = [
   "$ref",
   "type",
@@ -31,7 +31,7 @@ const kept = [
   "oneOf",
   "allOf",
   "not",
-  // Evaluated by themselves, see cel.ts.
+  // cel.ts evaluates these.
   "x-kubernetes-validations",
   "x-kubernetes-list-type",
   "x-kubernetes-list-map-keys",
@@ -39,12 +39,12 @@ const kept = [
 
 const int32 = { minimum: -(2 ** 31), maximum: 2 ** 31 - 1 };
 
-/** Turns an OpenAPI schema into a JSON Schema under which a field that the schema does not list is an error. */
+/** Turns an OpenAPI schema into a JSON Schema in which unlisted fields are errors. */
 export function strictSchema(schema: OpenApiSchema): object {
-  // A definition of a wrong shape allows everything here; its own schema says what is wrong with it.
+  // A definition with the wrong shape allows everything here. Its own schema reports what is wrong.
   if (!isMapping(schema)) return {};
   if (schema["x-kubernetes-int-or-string"] || schema.format === "int-or-string") {
-    // A pattern is about texts alone.
+    // A pattern applies only to strings.
     const pattern =
       typeof schema.pattern === "string" && isRegExp(schema.pattern) ? { pattern: schema.pattern } : {};
     return { type: ["integer", "string"], ...pattern };
@@ -69,7 +69,7 @@ export function strictSchema(schema: OpenApiSchema): object {
   return result;
 }
 
-// Definitions are written for Go's expressions: `(?i)` is none here. The API server still checks what is left out.
+// Definitions use Go's expressions, and JavaScript does not accept `(?i)`. The API server still checks those.
 function isRegExp(pattern: string): boolean {
   try {
     new RegExp(pattern);
@@ -79,7 +79,7 @@ function isRegExp(pattern: string): boolean {
   }
 }
 
-// These take values that their one-word type in the API description does not say.
+// These accept more than their type in the API description says.
 const specialTypes: Record<string, object> = {
   "io.k8s.apimachinery.pkg.util.intstr.IntOrString": { type: ["integer", "string"], ...int32 },
   "io.k8s.apimachinery.pkg.api.resource.Quantity": {

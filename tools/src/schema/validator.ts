@@ -5,7 +5,7 @@ import { flawsOf } from "./walk.ts";
 
 const objectMeta = "schema:kubernetes#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
-/** The groups that the API server has had by itself; the last of them were removed with all their kinds. */
+/** The groups of the API server itself, now or in the past. Kinds in groups that were removed are unknown. */
 const builtInGroups = new Set([
   ...["", "admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "apps"],
   ...["authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io"],
@@ -22,42 +22,42 @@ export interface Definition {
   schema: object;
 }
 
-/** Strict JSON Schemas, as they are kept between runs. */
+/** Strict JSON Schemas, which are kept between runs. */
 export interface CompiledSchemas {
-  /** By name, as Kubernetes' OpenAPI description has them. */
+  /** Schemas by their name in Kubernetes' OpenAPI description. */
   kubernetes: Record<string, object>;
-  /** From `apps/v1 Deployment` to a name in `kubernetes`. */
+  /** Maps a kind such as `apps/v1 Deployment` to a name in `kubernetes`. */
   kinds: Record<string, string>;
-  /** The kinds among them that live in namespaces. */
+  /** The namespaced kinds among them. */
   namespaced: string[];
   definitions: Definition[];
 }
 
-/** What is wrong with an object, and where in it. */
+/** What is wrong with an object, and where. */
 export interface Defect {
   path: FieldPath;
   message: string;
   fix: string;
-  /** The object has not the shape of its kind: what rules take for a list may be a text, or missing. */
+  /** The object lacks the shape of its kind: where rules expect a list there may be a string, or nothing. */
   isShape?: true;
-  /** Nobody here defines the kind, so that nothing of the object was compared with a schema. */
+  /** The kind is unknown, so that the object was not compared with a schema. */
   isUnknownKind?: true;
-  /** The rule that reports it, where that is not `schema`. */
+  /** The rule that reports it, if that is not `schema`. */
   rule?: CheckRule;
 }
 
 /** Checks objects against the schemas of their kinds: an unknown kind, an unknown field and a wrong type are defects. */
 export class Validator {
   readonly #ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false, unicodeRegExp: false });
-  /** From `apps/v1 Deployment` to the name of the schema. */
+  /** Maps a kind such as `apps/v1 Deployment` to the name of its schema. */
   readonly #kinds = new Map<string, string>();
-  /** Further definitions of a kind, by the name of the first: a repository may have one for each cluster. */
+  /** Further definitions of a kind, by the name of the first one. A repository may have one for each cluster. */
   readonly #others = new Map<string, string[]>();
   readonly #known = new Set<string>();
   readonly #namespaced: Set<string>;
   readonly #schemas: CompiledSchemas;
   readonly #definitions: Record<string, object>;
-  /** Definitions that are no schemas, with the reason. */
+  /** Definitions that are not valid schemas, with the reason. */
   readonly #broken = new Map<string, string>();
   #fallback: Validator | undefined;
 
@@ -73,7 +73,7 @@ export class Validator {
     for (const definition of definitions) this.#add(definition);
   }
 
-  /** A validator that knows further kinds, or other definitions of the same; this one stays as it is. */
+  /** A new validator that also knows the given kinds, or other definitions of known kinds. This one stays unchanged. */
   extendedBy(definitions: Definition[]): Validator {
     if (definitions.length === 0) return this;
     const extended = new Validator({ ...this.#schemas, kinds: {}, namespaced: [], definitions });
@@ -85,7 +85,7 @@ export class Validator {
     const first = `schema:${kind.replace(" ", "/")}`;
     const { properties } = schema as { properties?: object };
     const text = `${kind} ${JSON.stringify(schema)}`;
-    // One that is rendered stands in its file, too, and in as many copies as there are charts with it.
+    // The same definition may occur several times: in its file, as a rendered object, and in several charts.
     if (this.#known.has(text)) return;
     this.#known.add(text);
     const others = this.#others.get(first) ?? [];
@@ -104,18 +104,18 @@ export class Validator {
     if (namespaced) this.#namespaced.add(kind);
   }
 
-  /** True for objects that live in a namespace; undefined where the kind is not known. */
+  /** True for namespaced objects; undefined if the kind is unknown. */
   isNamespaced({ apiVersion, kind }: Pick<KubernetesObject, "apiVersion" | "kind">): boolean | undefined {
     const name = `${apiVersion} ${kind}`;
     if (this.#kinds.has(name)) return this.#namespaced.has(name);
     return this.#fallback?.isNamespaced({ apiVersion, kind });
   }
 
-  /** Finds what the API server would refuse or drop. */
+  /** Finds everything that the API server would refuse or drop. */
   check(object: KubernetesObject): Defect[] {
     const { name, generateName } = object.metadata ?? {};
     if ((typeof name !== "string" || name === "") && typeof generateName !== "string") {
-      const message = `${object.kind} without a name`;
+      const message = `${object.kind} has no name`;
       return [{ path: [], message, fix: "set metadata.name", isShape: true }];
     }
     const schema = this.#kinds.get(`${object.apiVersion} ${object.kind}`);
@@ -128,7 +128,7 @@ export class Validator {
         ...this.#metadataDefects(object),
       ];
     }
-    // Which cluster has which definition is not known: what one of them takes is right somewhere.
+    // It is unknown which cluster has which definition, so an object is right if one of them accepts it.
     const found = [schema, ...(this.#others.get(schema) ?? [])].map((one) => this.#against(one, object));
     return found.reduce((least, other) => (other.length < least.length ? other : least));
   }
@@ -142,9 +142,9 @@ export class Validator {
     const validate = this.#compiled(schema);
     if (!validate) return this.#broken.has(schema) ? this.#against(schema, object) : [];
     const defects = validate(object) ? [] : alternativesAsOne(validate.errors ?? []);
-    // What follows reads lists and mappings where the schema has them.
+    // The checks below rely on the lists and mappings of the schema.
     if (defects.some(({ isShape }) => isShape)) return defects;
-    // A definition may leave open what rules read; the pinned one of the same kind says what shape that has.
+    // A definition may not define fields that rules read. Then the pinned definition of the kind says what shape they have.
     const open = this.#fallback?.check(object).filter(({ isShape }) => isShape) ?? [];
     if (open.length > 0) return [...defects, ...open];
     return [
@@ -157,13 +157,13 @@ export class Validator {
     try {
       return this.#ajv.getSchema(schema);
     } catch (error) {
-      // Fields of a definition that say nothing together, such as a $ref to nowhere, show only now.
+      // Some errors in a definition, such as a $ref without a target, are found only when it is compiled.
       this.#broken.set(schema, (error as Error).message);
       return undefined;
     }
   }
 
-  // Of a kind that nobody defines the metadata is Kubernetes' all the same, and rules read it.
+  // Even the metadata of an unknown kind is defined by Kubernetes, and rules read it.
   #metadataDefects({ metadata }: KubernetesObject): Defect[] {
     const validate = this.#ajv.getSchema(objectMeta);
     if (!validate || validate(metadata)) return [];
@@ -172,7 +172,7 @@ export class Validator {
       .map((defect) => ({ ...defect, path: ["metadata", ...defect.path] }));
   }
 
-  // A kind whose group Kubernetes has, or that is known in another version: then it is this one that is wrong.
+  // If Kubernetes has the group, or the kind is known in another version, then this object is wrong.
   #defines(object: KubernetesObject): boolean {
     const group = groupOf(object);
     if (builtInGroups.has(group)) return true;
@@ -191,7 +191,7 @@ export class Validator {
   }
 }
 
-// A field that fits none of its alternatives is one defect, not one for each of them.
+// A field that matches none of its alternatives is one defect, and not one for each alternative.
 function alternativesAsOne(all: ErrorObject[]): Defect[] {
   const errors = all.filter(({ keyword }) => keyword !== "if");
   const choices = errors.filter(({ keyword }) => keyword === "oneOf" || keyword === "anyOf");

@@ -1,4 +1,4 @@
-/** Walks an object along its schema and asks of each part what the API server asks of it. */
+/** Walks through an object along its schema, and makes the checks of the API server for each part. */
 import { isMapping, type KubernetesObject } from "../../../lib/object.ts";
 import { argocdFlaws } from "./argocd.ts";
 import { celFlaws } from "./cel.ts";
@@ -18,7 +18,7 @@ interface Node {
   "x-kubernetes-list-map-keys"?: string[];
 }
 
-/** What is wrong with an object that has the shape of its schema. */
+/** Finds what is wrong with an object that has the shape of its schema. */
 export function flawsOf(
   object: KubernetesObject,
   schema: Node,
@@ -47,7 +47,7 @@ export function flawsOf(
       }
     }
   };
-  // A custom resource's own schema is no definition of Kubernetes', and has no checks there.
+  // The schema of a custom resource is not one of Kubernetes' definitions, and there are no checks for it.
   const { $ref = "", ...fields } = schema;
   const name = $ref.slice($ref.lastIndexOf("/") + 1);
   if (definitions[name]) defects.push(...flawsHere(name, object, []));
@@ -68,10 +68,10 @@ function flawsHere(definition: string, value: Record<string, unknown>, path: Def
   return [...single, ...together];
 }
 
-// What tells the entries of a list apart, where a definition names several fields and one of them has a default.
+// Default values of fields that distinguish the entries of a list.
 const defaults: Record<string, string> = { protocol: "TCP" };
 
-/** Entries of a list that are one: of these the API server refuses some, and of the others one overwrites the other. */
+/** Finds duplicate entries in a list. The API server refuses some of them; of others, one overwrites the other. */
 function repeatedEntries(value: unknown, node: Node, path: Defect["path"]): Defect[] {
   const type = node["x-kubernetes-list-type"];
   const keys = node["x-kubernetes-list-map-keys"] ?? [];
@@ -93,7 +93,7 @@ function repeatedEntries(value: unknown, node: Node, path: Defect["path"]): Defe
     return [
       {
         path: [...path, index],
-        message: `${what} is in the list already`,
+        message: `${what} is already in the list`,
         fix: "remove one of them",
         rule: "entry-once",
       },
