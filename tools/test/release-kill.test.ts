@@ -1,11 +1,12 @@
+// @module-tag slow
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { afterEach, beforeEach, expect } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { until } from "../../lib/failure.ts";
 import { checkout } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
-import { amount, sweep } from "../../lib/test/long.ts";
+import { amount } from "../../lib/test/long.ts";
 import { type Clone, kustomization, Shop } from "./shop.ts";
 
 // In the place of git and of the builder stands a script that kills its parent at the step it is told.
@@ -88,7 +89,7 @@ const ways = [
   ["step after step, which ended with it", false, 1, stride],
   ["step after step, which went on without it", true, amount(3, 1), stride],
 ] as const;
-sweep(ways, 1)(
+test.each(ways)(
   "killed at %s, the next run completes the release",
   async (_, goesOn, firstStep, stride) => {
     await clone.change("ours\n", "ours.ts");

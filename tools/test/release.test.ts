@@ -39,7 +39,7 @@ describe("a release", () => {
     );
   });
 
-  test("of sources that are released already does nothing, but pushes what is not pushed", async () => {
+  test("of sources that are released already does nothing, but pushes what is not pushed", slow, async () => {
     await clone.change("one\n");
     const first = await release(clone.options());
     expect(await release(clone.options())).toMatchObject({ outcome: "unchanged", commit: first.commit });
@@ -55,7 +55,7 @@ describe("a release", () => {
     expect(await shop.bare.run("rev-parse", "main")).toBe(first.commit);
   });
 
-  test("builds nothing where the registry has the tag", async () => {
+  test("builds nothing where the registry has the tag", slow, async () => {
     const asked: string[] = [];
     const server: Server = createServer((request, response) => {
       asked.push(`${request.method} ${request.url}`);
@@ -73,7 +73,7 @@ describe("a release", () => {
     }
   });
 
-  test("moves the branch that is checked out, also where a tag has its name", async () => {
+  test("moves the branch that is checked out, also where a tag has its name", slow, async () => {
     await clone.person("tag", "main");
     await clone.change("one\n");
     const { commit } = await release(clone.options());
@@ -98,7 +98,7 @@ describe("a release", () => {
     expect(shop.built()).toEqual([]);
   });
 
-  test("whose result is not valid is not committed", async () => {
+  test("whose result is not valid is not committed", slow, async () => {
     await clone.change("one\n");
     const check = async (): Promise<void> => {
       throw new Error("not valid");
@@ -137,7 +137,7 @@ describe("a release", () => {
     },
   );
 
-  test("stops when a newer one has superseded it", async () => {
+  test("stops when a newer one has superseded it", slow, async () => {
     await clone.change("one\n");
     await clone.git.run("push", "--quiet", "origin", "HEAD:main");
     const newer = await shop.clone("newer");

@@ -1,3 +1,4 @@
+// @module-tag slow
 /** What the embedded cluster says is next where a machine is in trouble, done in that trouble, on a machine of its own. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync } from "node:fs";

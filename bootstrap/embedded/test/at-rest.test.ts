@@ -1,3 +1,4 @@
+// @module-tag slow
 /** What lies in etcd and what comes out of it, with the real etcd and API server, in a network of their own. */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

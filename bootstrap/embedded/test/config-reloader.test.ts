@@ -1,3 +1,4 @@
+// @module-tag slow
 /** The real reloader, as Prometheus' pod starts it, beside a program that stands for Prometheus. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,3 +1,4 @@
+// @module-tag slow
 /** The collector's encoding of ours writes what the collector's own encoding writes: its tests in Go. */
 import { join } from "node:path";
 import { execa } from "execa";
