@@ -11,12 +11,14 @@ export interface SlowFiles {
   part: string[];
 }
 
-/** The files with slow tests: the first lines of a file say so of all of it, what it imports of some. */
+/** The files with slow tests: a comment says so of all of a file, wherever vitest finds one, what it imports of some. */
 export function slowFiles(directory: string): SlowFiles {
   const ignore = ["**/node_modules/**", "tools/templates/**", "services/**", "e2e/**", "**/*.long.test.ts"];
   const files = globSync("**/*.test.ts", { cwd: directory, ignore }).sort();
   const texts = files.map((file) => ({ file, text: readFileSync(join(directory, file), "utf8") }));
-  const whole = texts.filter(({ text }) => /^\/\/ @module-tag slow$/m.test(text)).map(({ file }) => file);
+  const whole = texts
+    .filter(({ text }) => /(\/\/|\*)\s*@module-tag\s+slow\b/.test(text))
+    .map(({ file }) => file);
   const part = texts
     .filter(({ text }) => /^import \{[^}]*\b(slow|sweep)\b[^}]*\} from "[^"]*\/long\.ts";$/m.test(text))
     .map(({ file }) => file)

@@ -212,7 +212,7 @@ describe("work that is under way is not ended", () => {
     ["a cherry-pick", "git cherry-pick side"],
     ["a rebase", "git rebase side"],
   ] as const;
-  sweep(kinds, 1)("%s", async (what, command) => {
+  sweep(kinds, 0)("%s", async (what, command) => {
     await clone.person("checkout", "--quiet", "-b", "side");
     clone.write("notes.txt", "side\n");
     await clone.commit("side");

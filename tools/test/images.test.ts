@@ -78,7 +78,7 @@ describe("the list", () => {
     if (!process.env.HELM_CHARTS) expect(skipped).toEqual([expect.stringContaining(chart)]);
   });
 
-  it("of the embedded cluster has what its own manifests run", async () => {
+  it("of the embedded cluster has what its own manifests run", slow, async () => {
     const { images, skipped } = await list("embedded");
     const names = images.map(({ image }) => parseImage(image).name);
     for (const name of [

@@ -82,10 +82,9 @@ async function expectReleased(): Promise<void> {
   expect((await clone.git.run("worktree", "list")).split("\n")).toHaveLength(1);
 }
 
-// A few steps before a commit; of both ways together every second one after it, of each every one in `npm run test:long`.
+// Of both ways together every second step, of each every one in `npm run test:long`.
 const stride = amount(4, 1);
 const ways = [
-  ["a few steps, which ended with it", false, 9, 18],
   ["step after step, which ended with it", false, 1, stride],
   ["step after step, which went on without it", true, amount(3, 1), stride],
 ] as const;

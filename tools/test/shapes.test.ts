@@ -1,3 +1,4 @@
+// @module-tag slow
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { isMapping, type KubernetesObject } from "../../lib/object.ts";
 import { readRepository } from "../../lib/repository.ts";
 import { TestCache } from "../../lib/test/cache.ts";
-import { amount, slow, sweep } from "../../lib/test/long.ts";
+import { amount } from "../../lib/test/long.ts";
 import { MutableCluster } from "../mutations/cluster.ts";
 import { mistake, mutate, wrongShape } from "../mutations/mutations.ts";
 import { numbers, oneOf } from "../mutations/random.ts";
@@ -250,14 +251,14 @@ const early: [string, string, (string | number)[], unknown][] = [
 ];
 
 describe("a field of a wrong shape is a finding with its file:", () => {
-  sweep(misshapen, 3)("%s", async (_, file, path, value, field) => {
+  test.each(misshapen)("%s", async (_, file, path, value, field) => {
     edit(file, path, value);
     const found = (await findings()).filter((finding) => finding.includes(file));
     expect(found).not.toEqual([]);
     expect(found.some((finding) => finding.includes(field))).toBe(true);
   });
 
-  sweep(early, 2)("%s", async (_, file, path, value) => {
+  test.each(early)("%s", async (_, file, path, value) => {
     edit(file, path, value);
     const found = await findings();
     expect(found).not.toEqual([]);
@@ -306,25 +307,29 @@ test(
   coldStart,
 );
 
-test("no mutation of a file crashes validate", { ...slow, timeout: coldStart }, async () => {
-  const repository = await readRepository(sample.directory);
-  const files = [...repository.keys()].filter((file) => /\.ya?ml$/.test(file));
-  const random = numbers(21);
-  for (let index = 0; index < count / 20; index++) {
-    const file = oneOf(files, random);
-    const document = loadAll(repository.get(file) ?? "")[0];
-    if (!isMapping(document)) continue;
-    const mutation = wrongShape(document as KubernetesObject, random);
-    writeFileSync(
-      join(sample.directory, file),
-      dump(mutate(document as KubernetesObject, mutation), { noRefs: true }),
-    );
-    const what = `${file} ${JSON.stringify(mutation)}`;
-    const found = await validate(sample.directory, { cache }).then(
-      (result) => result.findings.map((finding) => formatFindings([finding])),
-      (error: Error) => [`${what}: ${error.stack}`],
-    );
-    for (const finding of found) expect(finding).toMatch(/^[\w./-]+:\d+:\d+: /);
-    writeFileSync(join(sample.directory, file), repository.get(file) ?? "");
-  }
-});
+test(
+  "no mutation of a file crashes validate",
+  async () => {
+    const repository = await readRepository(sample.directory);
+    const files = [...repository.keys()].filter((file) => /\.ya?ml$/.test(file));
+    const random = numbers(21);
+    for (let index = 0; index < count / 20; index++) {
+      const file = oneOf(files, random);
+      const document = loadAll(repository.get(file) ?? "")[0];
+      if (!isMapping(document)) continue;
+      const mutation = wrongShape(document as KubernetesObject, random);
+      writeFileSync(
+        join(sample.directory, file),
+        dump(mutate(document as KubernetesObject, mutation), { noRefs: true }),
+      );
+      const what = `${file} ${JSON.stringify(mutation)}`;
+      const found = await validate(sample.directory, { cache }).then(
+        (result) => result.findings.map((finding) => formatFindings([finding])),
+        (error: Error) => [`${what}: ${error.stack}`],
+      );
+      for (const finding of found) expect(finding).toMatch(/^[\w./-]+:\d+:\d+: /);
+      writeFileSync(join(sample.directory, file), repository.get(file) ?? "");
+    }
+  },
+  coldStart,
+);

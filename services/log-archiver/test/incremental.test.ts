@@ -108,7 +108,7 @@ describe("bytes that were dropped before an archive had them", () => {
   const settings = { MAX_FILE_BYTES: "1024", KEPT_FILES: "1" };
   const dropped = (): (number | undefined)[] => newest().sources.map(({ droppedBytes }) => droppedBytes);
 
-  test("are counted, of a pod exactly", async () => {
+  test("are counted, of a pod exactly", slow, async () => {
     const pod = await platform.startPod("app-a", settings);
     await platform.startStore("store-1");
     await post(pod, "first", "id-0");
