@@ -3,6 +3,7 @@ import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Failure } from "../../lib/failure.ts";
 import { checkout } from "../../lib/repository.ts";
+import { slow } from "../../lib/test/long.ts";
 import { EmbeddedCluster } from "../embedded/src/embedded.ts";
 import { ExistingCluster } from "../existing/src/existing.ts";
 import { resolveTarget } from "../existing/src/target.ts";
@@ -135,7 +136,7 @@ describe("a run of stages", () => {
     expect(began).toBe(false);
   });
 
-  it("says that it was interrupted, and ends with 1", async () => {
+  it("says that it was interrupted, and ends with 1", slow, async () => {
     const script = `
       import { runStages } from "./bootstrap/src/cli.ts";
       await runStages([["Waiting", () => new Promise(() => setInterval(() => console.log("waits"), 100))]]);`;

@@ -3,6 +3,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Failure, FinalFailure, until } from "../failure.ts";
+import { slow } from "./long.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -84,7 +85,7 @@ describe("a wait", () => {
 });
 
 describe("a peer that hangs up without an answer", () => {
-  it("does not end the process in the middle of a wait", async () => {
+  it("does not end the process in the middle of a wait", slow, async () => {
     vi.useRealTimers();
     const server = createServer((socket) => socket.end()).listen(0, "127.0.0.1");
     await once(server, "listening");

@@ -98,7 +98,7 @@ test("what equals Git patches nothing", async () => {
   expect(rootApplication(await root(same)).spec.source).not.toHaveProperty("kustomize");
 });
 
-test("a registry changes the images of services, keeps their tags, and leaves the others", async () => {
+test("a registry changes the images of services, keeps their tags, and leaves the others", slow, async () => {
   const [now, then] = await Promise.all(
     [{}, { registry: "localhost:5001/mine" }].map(async (overrides) =>
       (await render(child(await childrenUnder(overrides), "logging"))).flatMap(imagesIn),

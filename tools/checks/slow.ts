@@ -11,12 +11,14 @@ export interface SlowFiles {
   part: string[];
 }
 
-/** The files with slow tests. The first lines of a file mark all its tests as slow, and its imports mark some of them. */
+/** The files with slow tests. A comment marks all tests of a file, wherever vitest finds one; an import marks some of them. */
 export function slowFiles(directory: string): SlowFiles {
   const ignore = ["**/node_modules/**", "tools/templates/**", "services/**", "e2e/**", "**/*.long.test.ts"];
   const files = globSync("**/*.test.ts", { cwd: directory, ignore }).sort();
   const texts = files.map((file) => ({ file, text: readFileSync(join(directory, file), "utf8") }));
-  const whole = texts.filter(({ text }) => /^\/\/ @module-tag slow$/m.test(text)).map(({ file }) => file);
+  const whole = texts
+    .filter(({ text }) => /(\/\/|\*)\s*@module-tag\s+slow\b/.test(text))
+    .map(({ file }) => file);
   const part = texts
     .filter(({ text }) => /^import \{[^}]*\b(slow|sweep)\b[^}]*\} from "[^"]*\/long\.ts";$/m.test(text))
     .map(({ file }) => file)

@@ -3,10 +3,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Environment } from "@marcbachmann/cel-js";
 import { load } from "js-yaml";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { KubernetesObject } from "../../lib/object.ts";
 import { renderObjects } from "../../lib/render/kustomize.ts";
 import { checkout } from "../../lib/repository.ts";
+import { slow } from "../../lib/test/long.ts";
 
 interface Policy {
   spec: {
@@ -66,15 +67,20 @@ const sources = [
   "gitops/platform/monitoring/overlays/upstream",
   "gitops/platform/monitoring/stack/embedded",
 ];
-let objects: KubernetesObject[];
-beforeAll(async () => {
-  objects = (await Promise.all(sources.map((source) => renderObjects(join(checkout, source))))).flat();
-}, 900_000);
+let rendered: Promise<KubernetesObject[]> | undefined;
+/** All that they render, which takes seconds: once, and only where it is looked at. */
+const objectsOfAll = async (): Promise<KubernetesObject[]> => {
+  rendered ??= Promise.all(sources.map((source) => renderObjects(join(checkout, source)))).then((of) =>
+    of.flat(),
+  );
+  return rendered;
+};
 
 describe("what Argo CD writes", () => {
   const delivery = policy("delivery");
 
-  test("is all that the repository has", () => {
+  test("is all that the repository has", { ...slow, timeout: 900_000 }, async () => {
+    const objects = await objectsOfAll();
     expect(objects.length).toBeGreaterThan(100);
     const refused = objects.flatMap((object) =>
       refusals(delivery, object, requestFor(object)).map(
@@ -172,7 +178,8 @@ describe("what a pod of the platform has of its node", () => {
     return refusals(node, pod, requestFor(pod, "system:serviceaccount:kube-system:replicaset-controller"));
   };
 
-  test("is what the repository's workloads ask for", () => {
+  test("is what the repository's workloads ask for", { ...slow, timeout: 900_000 }, async () => {
+    const objects = await objectsOfAll();
     const templates = objects.flatMap(({ kind, metadata, spec }) => {
       const template = kind === "CronJob" ? spec.jobTemplate.spec.template : spec?.template;
       return template?.spec?.containers

@@ -37,7 +37,7 @@ async function gitops(
 const at = (...args: string[]): string[] => [...args, "--directory", clone.directory, "--no-validate"];
 
 describe("the same command", () => {
-  test("with --push pushes what was committed, with the options that were given", async () => {
+  test("with --push pushes what was committed, with the options that were given", slow, async () => {
     const said = await gitops(...at("fault", "33", "--remote", "origin"));
     expect(said).toMatchObject({ exitCode: 0, next: expect.stringMatching(/--remote origin .*--push$/) });
     expect(await clone.follow(said)).toMatchObject({ exitCode: 0 });
@@ -223,7 +223,7 @@ test("a rollback that has nothing to go back to shows the history of its file", 
   expect((await clone.follow(failure)).all).toContain("a shop");
 });
 
-test("an environment that is not there is one of those that are named", async () => {
+test("an environment that is not there is one of those that are named", slow, async () => {
   clone.write(overlay("staging"), entry("1"));
   await clone.commit("staging");
   const failure = await failureOf(release({ ...clone.options(), environment: "stagign" }));
@@ -287,7 +287,7 @@ test("a rule that is not there is looked for in the list", async () => {
   expect((await clone.follow(said)).all).toContain("image-pinned");
 });
 
-test("a builder that is not there is installed", async () => {
+test("a builder that is not there is installed", slow, async () => {
   vi.stubEnv("IMAGE_BUILDER", undefined);
   const bin = join(shop.directory, "none");
   mkdirSync(bin);
@@ -301,7 +301,7 @@ test("a builder that is not there is installed", async () => {
   });
 });
 
-test("Git that is not there is installed", async () => {
+test("Git that is not there is installed", slow, async () => {
   vi.stubEnv("PATH", "/nonexistent");
   const failure = await failureOf(setFault(3, clone.options()));
   vi.unstubAllEnvs();
@@ -349,7 +349,7 @@ esac
     expect(await clone.git.run("show", "HEAD:new.txt")).toBe("mine");
   });
 
-  test("pushes what is not pushed", async () => {
+  test("pushes what is not pushed", slow, async () => {
     const tag = await clone.change("one\n");
     expect(await clone.follow({ next: await remedy("unpushed commits") })).toMatchObject({ exitCode: 0 });
     expect(await shop.bare.run("rev-parse", "main:services/cart")).toContain(tag);
@@ -387,7 +387,7 @@ esac
     expect(shop.built().at(-1)).toBe("--context mine -n argocd logs deploy/argocd-repo-server --tail=20");
   });
 
-  test("waits for what Argo CD does not run yet, on the cluster that is meant", async () => {
+  test("waits for what Argo CD does not run yet, on the cluster that is meant", slow, async () => {
     const next = await remedy("what Argo CD runs");
     expect(next).toBe("KUBE_CONTEXT=mine npm run wait -- origin/main");
     // The revision is that of the checkout the tool is in.

@@ -225,7 +225,7 @@ async function report(root: string, cache: Cache, base = "HEAD"): Promise<string
 }
 
 describe("what was rendered before is not taken for what would be rendered now, by way of", () => {
-  sweep(Object.entries(ways), 3)("%s", async (_, { files, links = {}, edit: edited, from, to }) => {
+  sweep(Object.entries(ways), 2)("%s", async (_, { files, links = {}, edit: edited, from, to }) => {
     const isPlain = !Object.keys(files).some((file) => /^kustomization|^Kustomization/.test(file));
     if (!isPlain) put("configmap.yaml", configMap);
     for (const [file, content] of Object.entries(files)) put(file, content);
@@ -257,22 +257,21 @@ async function renderedBy(cache: Cache): Promise<string> {
   );
 }
 
-test(
-  "a validation is not kept beyond a file that Git does not have",
-  async () => {
-    const cache = new Cache(kept);
-    const findings = async (): Promise<string> =>
-      formatFindings((await validate(directory, { cache })).findings);
-    const labels = "  labels: {app.kubernetes.io/name: a, app.kubernetes.io/part-of: a}\n";
-    put("configmap.yaml", configMap.replace("metadata:\n", `metadata:\n${labels}`));
-    put("../../../.gitignore", "ignored.yaml\n");
-    expect(await findings()).toBe("");
-    // A plain directory is read whole, and this file is in no listing of Git's.
-    put("ignored.yaml", configMap.replace("name: odd", "name: more"));
-    expect(await findings()).toContain("gitops/apps/odd/ignored.yaml");
-  },
-  coldStart,
-);
+test("a validation is not kept beyond a file that Git does not have", {
+  ...slow,
+  timeout: coldStart,
+}, async () => {
+  const cache = new Cache(kept);
+  const findings = async (): Promise<string> =>
+    formatFindings((await validate(directory, { cache })).findings);
+  const labels = "  labels: {app.kubernetes.io/name: a, app.kubernetes.io/part-of: a}\n";
+  put("configmap.yaml", configMap.replace("metadata:\n", `metadata:\n${labels}`));
+  put("../../../.gitignore", "ignored.yaml\n");
+  expect(await findings()).toBe("");
+  // A plain directory is read whole, and this file is in no listing of Git's.
+  put("ignored.yaml", configMap.replace("name: odd", "name: more"));
+  expect(await findings()).toContain("gitops/apps/odd/ignored.yaml");
+});
 
 describe("HELM_CHARTS", () => {
   let bin: string;
@@ -318,7 +317,7 @@ printf 'apiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: odd, namespace: shop
     ["charts", "."],
     ["../charts", "gitops"],
     ["./gitops/../charts", "."],
-  ])("may be a relative path, and what is found has a file: %s from %s", async (place, from) => {
+  ])("may be a relative path, and what is found has a file: %s from %s", slow, async (place, from) => {
     const { stdout } = await gitops(from, place);
     expect(stdout).not.toContain("does not render");
     expect(stdout).not.toContain("not looked at");

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cache } from "../../lib/render/cache.ts";
 import { checkout } from "../../lib/repository.ts";
 import { TestCache } from "../../lib/test/cache.ts";
-import { sweep } from "../../lib/test/long.ts";
+import { slow, sweep } from "../../lib/test/long.ts";
 import { formatFindings } from "../src/finding.ts";
 import { rules } from "../src/rules/index.ts";
 import { validate } from "../src/validate.ts";
@@ -36,16 +36,12 @@ describe("a repository that is right", () => {
     coldStart,
   );
 
-  test(
-    "has no findings: this one",
-    async () => {
-      const { findings, applications, objects } = await validate(checkout);
-      expect(formatFindings(findings)).toBe("");
-      expect(applications).toBeGreaterThanOrEqual(2);
-      expect(objects).toBeGreaterThan(50);
-    },
-    coldStart,
-  );
+  test("has no findings: this one", { ...slow, timeout: coldStart }, async () => {
+    const { findings, applications, objects } = await validate(checkout);
+    expect(formatFindings(findings)).toBe("");
+    expect(applications).toBeGreaterThanOrEqual(2);
+    expect(objects).toBeGreaterThan(50);
+  });
 });
 
 test("every rule has a mistake that it finds", () => {
@@ -68,7 +64,7 @@ describe.each(cases())("$rule", ({ rule, found }) => {
   });
 });
 
-test("what is found is the same with and without what earlier runs left", async () => {
+test("what is found is the same with and without what earlier runs left", slow, async () => {
   const mistake = cases().find(({ rule }) => rule === "port-exists")?.found[0];
   if (!mistake) throw new Error("no case for port-exists");
   try {

@@ -9,6 +9,7 @@ import { bridge, podCIDR, serviceCIDR } from "../../bootstrap/embedded/src/layou
 import { deployCommand } from "../../lib/cluster/kubectl.ts";
 import { checkout } from "../../lib/repository.ts";
 import { follow } from "../../lib/test/follow.ts";
+import { sweep } from "../../lib/test/long.ts";
 
 // deploy.sh itself runs, as a copy, with everything that it starts replaced by programs that only write down what they were asked.
 // Of contexts there is one, mine.
@@ -139,7 +140,7 @@ describe("the command line", () => {
     for (const code of [0, 1, 2, 3]) expect(stdout).toMatch(new RegExp(`^  ${code}  `, "m"));
   });
 
-  it.each([
+  const refused: [string[], string][] = [
     [["bootsrap"], "unknown argument: bootsrap"],
     [["--force"], "unknown argument: --force"],
     [["destroy", "all"], "unknown argument: all"],
@@ -182,7 +183,8 @@ describe("the command line", () => {
     [["restore", "b", "--context", "mine"], "restore belongs to the cluster on this machine"],
     [["--context", "other"], "the kubeconfig has no context other (kubectl config get-contexts lists them)"],
     [["--context", "mine", "--cluster", "none"], "gitops/clusters has no cluster named none"],
-  ])("is refused where it is %j, before anything is done", async (args, message) => {
+  ];
+  sweep(refused, 8)("is refused where it is %j, before anything is done", async (args, message) => {
     const { exitCode, stdout, stderr } = await deploy(args);
     expect({ exitCode, stdout, stderr }).toEqual({
       exitCode: 2,
@@ -193,7 +195,7 @@ describe("the command line", () => {
     expect(await calls()).toEqual([]);
   });
 
-  it.each([
+  const said = [
     deployCommand(),
     deployCommand("status"),
     deployCommand("doctor"),
@@ -201,7 +203,8 @@ describe("the command line", () => {
     deployCommand("--repo URL"),
     deployCommand("--repo URL", "--repo-credentials FILE"),
     deployCommand("--registry HOST/PATH"),
-  ])("takes what other programs say is next: %s", async (line) => {
+  ];
+  sweep(said, 2)("takes what other programs say is next: %s", async (line) => {
     expect(await next(`${line} --context mine`)).toMatchObject({ exitCode: 0 });
     expect((await calls())[0]).toMatch(/^(bootstrap|status|doctor) .*--context=mine/);
   });
@@ -222,7 +225,7 @@ describe("the command line", () => {
 describe("the machine", () => {
   const commands = ["bootstrap", "status", "env", "doctor", "backup", "restore /b.tar.gz", "destroy"];
 
-  it.each(commands)("has to give root for %s", async (command) => {
+  sweep(commands, 2)("has to give root for %s", async (command) => {
     await replace("id", "echo 1000");
     const { exitCode, stdout, stderr } = await deploy(command.split(" "));
     expect([exitCode, stdout]).toEqual([3, ""]);
@@ -241,7 +244,7 @@ describe("the machine", () => {
     expect((await calls()).map((call) => call.split(" ")[0])).toEqual([command.split(" ")[0]]);
   });
 
-  it.each(["git", "node", "npm", "go"])("has to have %s", async (name) => {
+  sweep(["git", "node", "npm", "go"], 1)("has to have %s", async (name) => {
     await rm(path("bin", name));
     const { exitCode, stderr } = await deploy([]);
     expect(exitCode).toBe(3);
@@ -385,7 +388,7 @@ describe("the other commands", () => {
     expect(await deploy(["env"])).toMatchObject({ stdout: "export APP_URL=here", stderr: "" });
   });
 
-  it.each(["status", "doctor", "destroy"])("%s fails where its process does", async (command) => {
+  sweep(["status", "doctor", "destroy"], 1)("%s fails where its process does", async (command) => {
     expect(await deploy([command], { FAILS: command })).toMatchObject({ exitCode: 7 });
   });
 
@@ -436,7 +439,7 @@ describe("an existing cluster", () => {
     expect((await calls()).map(sorted)).toEqual([`${expected} -- ${stages.existing}`]);
   });
 
-  it.each(["go", "git", "kubectl", "node", "npm"])("has to have %s", async (name) => {
+  sweep(["kubectl", "go", "git", "node", "npm"], 1)("has to have %s", async (name) => {
     await rm(path("bin", name));
     const { exitCode, stderr } = await asUser(["--context", "mine"]);
     expect(exitCode).toBe(3);
@@ -540,14 +543,15 @@ describe("what the shell hands down", () => {
     expect([exitCode, stderr]).toEqual([0, ""]);
   });
 
-  it.each([
+  const variables = [
     ["KUBE_CONTEXT", "other"],
     ["GIT_DIR", "/elsewhere/.git"],
     ["GIT_WORK_TREE", "/elsewhere"],
     ["GIT_INDEX_FILE", "/elsewhere/index"],
     ["BASH_ENV", "/dev/null"],
     ["TAR_OPTIONS", "--verbose"],
-  ])("of %s no stage hears", async (name, value) => {
+  ] as const;
+  sweep(variables, 2)("of %s no stage hears", async (name, value) => {
     expect(await told(`is \${${name}-unset}`, { [name]: value })).toBe("is unset");
   });
 
@@ -585,7 +589,7 @@ describe("what the shell hands down", () => {
     expect((await calls()).at(-1)).toBe(`${path("state")} ${directory}/./cache ${path("log/deploy.log")}`);
   });
 
-  it.each(["gone", "file"])(
+  sweep(["gone", "file"], 1)(
     "of a TMPDIR %s that nothing can be written to nobody hears, but once",
     async (name) => {
       const TMPDIR = path(name);
@@ -609,7 +613,7 @@ describe("what the shell hands down", () => {
     expect(await told("$PATH", {})).toMatch(/:\/usr\/sbin:\/sbin$/);
   });
 
-  it.each(["077", "027", "0777"])("of the umask %s what is written can be read by others", async (umask) => {
+  sweep(["077", "027", "0777"], 1)("of the umask %s what is written can be read by others", async (umask) => {
     await replace("node", `${node}\necho > "${path("written")}"`);
     await execa("sh", ["-c", `umask ${umask}; exec bash "$0" status`, path("deploy.sh")], {
       env: {
@@ -634,7 +638,7 @@ describe("a proxy", () => {
     return ((await calls()).at(-1) ?? "").split(" ");
   };
 
-  it.each(["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"])(
+  sweep(["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"], 1)(
     "that %s names is not for the cluster on this machine",
     async (name) => {
       const [capitals = "", small] = await exceptions({ [name]: "http://proxy.example:3128" });
@@ -643,13 +647,14 @@ describe("a proxy", () => {
     },
   );
 
-  it.each([
+  const lists: Record<string, string>[][] = [
     [{ NO_PROXY: "localhost,127.0.0.1" }],
     [{ no_proxy: "localhost, 127.0.0.1, intranet.example" }],
     [{ NO_PROXY: ".corp.example", no_proxy: "localhost" }],
     [{ NO_PROXY: "*" }],
     [{ NO_PROXY: "10.250.0.0/24,10.250.0.1", no_proxy: "10.250.0.0/24,10.250.0.1" }],
-  ])("keeps its exceptions %j, each once", async (given) => {
+  ];
+  sweep(lists, 2)("keeps its exceptions %j, each once", async (given) => {
     const [list = ""] = await exceptions({ HTTPS_PROXY: "http://proxy.example:3128", ...given });
     const entries = list.split(",");
     expect(entries).toEqual(expect.arrayContaining(own));
@@ -694,20 +699,23 @@ describe("a checkout", () => {
     expect(await deploy(["--context", "mine"])).toMatchObject({ exitCode: 0 });
   });
 
-  it.each([[["bootstrap"]], [["--dry-run"]], [["--context", "mine"]], [["--context", "mine", "--dry-run"]]])(
-    "that Git does not read is refused by %j with Git's own words",
-    async (args) => {
-      await replace("git", `echo "${words}" >&2; exit 128`);
-      const { exitCode, stderr } = await deploy(args);
-      expect(exitCode).toBe(1);
-      expect(stderr).toBe(
-        `${words}\nGit does not read ${directory} (next: do what Git says, then ./deploy.sh ${args.join(" ")})`,
-      );
-      expect(await calls()).toEqual([]);
-    },
-  );
+  const commands = [
+    [["bootstrap"]],
+    [["--dry-run"]],
+    [["--context", "mine"]],
+    [["--context", "mine", "--dry-run"]],
+  ];
+  sweep(commands, 1)("that Git does not read is refused by %j with Git's own words", async (args) => {
+    await replace("git", `echo "${words}" >&2; exit 128`);
+    const { exitCode, stderr } = await deploy(args);
+    expect(exitCode).toBe(1);
+    expect(stderr).toBe(
+      `${words}\nGit does not read ${directory} (next: do what Git says, then ./deploy.sh ${args.join(" ")})`,
+    );
+    expect(await calls()).toEqual([]);
+  });
 
-  it.each(["#", "?", "%41", "#?%41 &;'$x", "a\\b"])("may have %s in its path", async (name) => {
+  sweep(["#?%41 &;'$x", "#", "?", "%41", "a\\b"], 1)("may have %s in its path", async (name) => {
     // The loader that Node is given as a URL, and the program, found where they are.
     await replace(
       "node",
@@ -773,13 +781,10 @@ describe("programs that a run stands on", () => {
     expect((await calls())[0]).toBe("apt-get install --yes util-linux");
   });
 
-  it.each([["status"], ["doctor"], ["env"], ["--dry-run"]])(
-    "flock is not asked for by %s",
-    async (command) => {
-      await rm(path("machine", "flock"));
-      expect(await deploy([command])).toMatchObject({ exitCode: 0 });
-    },
-  );
+  sweep(["status", "doctor", "env", "--dry-run"], 1)("flock is not asked for by %s", async (command) => {
+    await rm(path("machine", "flock"));
+    expect(await deploy([command])).toMatchObject({ exitCode: 0 });
+  });
 
   it("a lock that cannot be had says why, and does not speak of another run", async () => {
     await replace("flock", 'echo "flock: 9: No locks available" >&2; exit 71');

@@ -5,6 +5,7 @@ import { load } from "js-yaml";
 import { expect, test } from "vitest";
 import type { KubernetesObject } from "../../lib/object.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
+import { sweep } from "../../lib/test/long.ts";
 import { platformValidator } from "../src/schema/sources.ts";
 
 const files = await readRepository(checkout);
@@ -41,7 +42,8 @@ test.each(documents)("%s names files that there are", (path, text) => {
   expect(files.filter((file) => !existsSync(join(checkout, file)))).toEqual([]);
 });
 
-test.each(documents)(
+// The schemas alone take seconds.
+sweep(documents, 0)(
   "%s shows objects that fit their schemas",
   async (_, text) => {
     const blocks = [...text.matchAll(/```yaml\n(.*?)```/gs)].map(([, block = ""]) => load(block));

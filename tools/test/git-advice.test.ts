@@ -36,7 +36,7 @@ describe("nothing is in the way where only the index is old", () => {
     expect(clone.read("notes.txt")).toBe("a\n");
   });
 
-  test("because the file was touched", async () => {
+  test("because the file was touched", slow, async () => {
     touch(kustomization);
     const { commit } = await release(clone.options({ push: true }));
     expect([await head(), await main()]).toEqual([commit, commit]);
@@ -102,7 +102,7 @@ describe("a checkout that does not move is told how to keep what is there", () =
     expect(await clone.git.run("log", "-1", "--format=%s", "other")).toBe("mine");
   });
 
-  test("a change of the file that a release writes", async () => {
+  test("a change of the file that a release writes", slow, async () => {
     await clone.change("one\n");
     clone.write(kustomization, `${clone.read(kustomization)}# mine\n`);
     const failure = await failureOf(release(clone.options({ push: true })));
@@ -122,7 +122,7 @@ describe("a checkout that does not move is told how to keep what is there", () =
     expect(await clone.git.run("stash", "show", "--patch")).toContain('newTag: "mine"');
   });
 
-  test.each(["ignored", "merely new"])(
+  sweep(["ignored", "merely new"], 0)(
     "a file that is %s here, and that somebody else has committed",
     async (what) => {
       if (what === "ignored") clone.write(".git/info/exclude", "their file.txt\n");
@@ -148,7 +148,7 @@ describe("Git's own words are shown", () => {
       /nonexistent|sign/,
     ],
   ];
-  sweep(unable, 1)("%s, where the remote has moved", async (_, settings, said) => {
+  sweep(unable, 0)("%s, where the remote has moved", async (_, settings, said) => {
     await clone.change("one\n");
     await shop.move();
     for (const [key, value] of Object.entries(settings))
@@ -186,21 +186,25 @@ describe("Git's own words are shown", () => {
   });
 });
 
-test("a commit that conflicts with the branch is brought there by what is next, with what is not committed", async () => {
-  clone.write("theirs.txt", "ours\n");
-  await clone.commit("docs: ours");
-  clone.write("notes.txt", "not committed\n");
-  const theirs = await shop.move();
-  const failure = await failureOf(setFault(20, clone.options({ push: true })));
-  expect(failure.message).toContain('"docs: ours" conflicts with origin/main in theirs.txt');
-  expect((await follow(failure)).all).toContain("CONFLICT");
-  clone.write("theirs.txt", "both\n");
-  await clone.person("add", "theirs.txt");
-  await clone.person("rebase", "--continue");
-  expect(await contains(theirs)).toBe(true);
-  expect(await clone.git.run("log", "-1", "--format=%s")).toBe("docs: ours");
-  expect(clone.read("notes.txt")).toBe("not committed\n");
-});
+test(
+  "a commit that conflicts with the branch is brought there by what is next, with what is not committed",
+  slow,
+  async () => {
+    clone.write("theirs.txt", "ours\n");
+    await clone.commit("docs: ours");
+    clone.write("notes.txt", "not committed\n");
+    const theirs = await shop.move();
+    const failure = await failureOf(setFault(20, clone.options({ push: true })));
+    expect(failure.message).toContain('"docs: ours" conflicts with origin/main in theirs.txt');
+    expect((await follow(failure)).all).toContain("CONFLICT");
+    clone.write("theirs.txt", "both\n");
+    await clone.person("add", "theirs.txt");
+    await clone.person("rebase", "--continue");
+    expect(await contains(theirs)).toBe(true);
+    expect(await clone.git.run("log", "-1", "--format=%s")).toBe("docs: ours");
+    expect(clone.read("notes.txt")).toBe("not committed\n");
+  },
+);
 
 describe("work that is under way is not ended", () => {
   const kinds = [
@@ -208,7 +212,7 @@ describe("work that is under way is not ended", () => {
     ["a cherry-pick", "git cherry-pick side"],
     ["a rebase", "git rebase side"],
   ] as const;
-  sweep(kinds, 1)("%s", async (what, command) => {
+  sweep(kinds, 0)("%s", async (what, command) => {
     await clone.person("checkout", "--quiet", "-b", "side");
     clone.write("notes.txt", "side\n");
     await clone.commit("side");
@@ -226,7 +230,7 @@ describe("work that is under way is not ended", () => {
 });
 
 describe("what is next of a release", () => {
-  test("whose sources are not committed commits them and nothing else", async () => {
+  test("whose sources are not committed commits them and nothing else", slow, async () => {
     clone.write("services/cart/new.ts", "export {};\n");
     clone.write("notes.txt", "staged\n");
     await clone.person("add", "notes.txt");

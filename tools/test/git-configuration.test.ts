@@ -36,7 +36,7 @@ describe("a release is made and pushed on top of what others pushed", () => {
     ["a remote that mirrors", { "remote.origin.mirror": "true" }],
     ["a strategy that keeps one side", { "pull.twohead": "ours" }],
   ];
-  sweep(alone, 1)("with %s", async (_, settings) => {
+  sweep(alone, 0)("with %s", async (_, settings) => {
     await configure(settings);
     await releases();
   });
@@ -96,7 +96,7 @@ describe("a release is made and pushed on top of what others pushed", () => {
     await releases();
   });
 
-  test("with an environment of which nothing is meant for the tool", async () => {
+  test("with an environment of which nothing is meant for the tool", slow, async () => {
     const given = {
       GIT_TRACE: "1",
       GIT_TRACE2_EVENT: "2",
@@ -120,7 +120,7 @@ describe("a release is made and pushed on top of what others pushed", () => {
     await releases();
   });
 
-  test("with commits that are signed, and signatures shown", async () => {
+  test("with commits that are signed, and signatures shown", slow, async () => {
     const key = join(shop.directory, "key");
     await execa("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]);
     await configure({
@@ -149,7 +149,7 @@ describe("a release is made and pushed on top of what others pushed", () => {
     expect(await shop.remote(kustomization)).toContain(tag);
   });
 
-  test("from a hook, whose environment names another repository", async () => {
+  test("from a hook, whose environment names another repository", slow, async () => {
     const other = await shop.clone("elsewhere");
     const before = await refs(other.git);
     const tag = await clone.change("one\n");
@@ -188,7 +188,7 @@ describe("sources that were rolled back are refused", () => {
     ["a command for a trailer", { "trailer.image.key": "Image: ", "trailer.image.command": "echo forged" }],
     ["a place for trailers", { "trailer.where": "start", "trailer.ifmissing": "doNothing" }],
   ];
-  sweep(habits, 1)("with %s", async (_, settings) => {
+  sweep(habits, 0)("with %s", async (_, settings) => {
     await clone.change("one\n");
     await release(clone.options());
     const two = await clone.change("two\n");
@@ -227,7 +227,7 @@ describe("no ref moves but those that are meant", () => {
     expect(await refs(clone.git)).toBe(before);
   });
 
-  test("and tags stay on either side", async () => {
+  test("and tags stay on either side", slow, async () => {
     await configure({ "push.followTags": "true", "fetch.prune": "true", "fetch.pruneTags": "true" });
     await clone.change("one\n");
     await clone.person("tag", "--annotate", "--message", "mine", "mine");
@@ -238,7 +238,7 @@ describe("no ref moves but those that are meant", () => {
   });
 });
 
-test("what is built has the bytes of the commit, not those of this checkout", async () => {
+test("what is built has the bytes of the commit, not those of this checkout", slow, async () => {
   await configure({ "core.autocrlf": "true", "core.eol": "crlf" });
   clone.write(".git/info/attributes", "");
   writeFileSync(
@@ -282,7 +282,7 @@ test("no other file starts Git", async () => {
 });
 
 describe("what only this clone pretends", () => {
-  test("of the sources is not what is tagged", async () => {
+  test("of the sources is not what is tagged", slow, async () => {
     await clone.change("one\n");
     const [now, before] = await Promise.all(
       ["HEAD", "HEAD~1"].map((commit) => clone.git.run("rev-parse", `${commit}:services/cart`)),
@@ -296,7 +296,7 @@ describe("what only this clone pretends", () => {
     ["a replaced commit", (commit) => clone.person("replace", "--graft", commit)],
     ["a graft", async (commit) => clone.write(".git/info/grafts", `${commit}\n`)],
   ];
-  sweep(pretences, 1)("of the history by %s does not make it forget a rollback", async (_, pretend) => {
+  sweep(pretences, 0)("of the history by %s does not make it forget a rollback", async (_, pretend) => {
     await clone.change("one\n");
     await release(clone.options());
     const two = await clone.change("two\n");

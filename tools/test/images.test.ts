@@ -5,6 +5,7 @@ import { formatImage, imagesIn, parseImage } from "../../lib/images/names.ts";
 import { manifestURL, parseChallenge, resolveDigest } from "../../lib/images/registry.ts";
 import { Cache } from "../../lib/render/cache.ts";
 import { cacheDirectory, checkout, readRepository } from "../../lib/repository.ts";
+import { slow } from "../../lib/test/long.ts";
 import { printed } from "../src/cli/images.ts";
 import { clusterImages, type ImageList, overlayImages } from "../src/images/list.ts";
 
@@ -77,7 +78,7 @@ describe("the list", () => {
     if (!process.env.HELM_CHARTS) expect(skipped).toEqual([expect.stringContaining(chart)]);
   });
 
-  it("of the embedded cluster has what its own manifests run", async () => {
+  it("of the embedded cluster has what its own manifests run", slow, async () => {
     const { images, skipped } = await list("embedded");
     const names = images.map(({ image }) => parseImage(image).name);
     for (const name of [
@@ -90,7 +91,7 @@ describe("the list", () => {
     expect(argocd?.by).toEqual(["embedded: deploy.sh"]);
   });
 
-  it("of overlays has those that no cluster uses", async () => {
+  it("of overlays has those that no cluster uses", slow, async () => {
     const { images } = await overlayImages(checkout, await readRepository(checkout));
     const proxy = images.find(({ image }) => image.includes("/haproxy:"));
     expect(proxy?.by).toEqual(["overlay gitops/platform/argocd/overlays/ha"]);

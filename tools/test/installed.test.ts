@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkout } from "../../lib/repository.ts";
+import { slow, sweep } from "../../lib/test/long.ts";
 
 interface Package {
   scripts: Record<string, string>;
@@ -80,7 +81,7 @@ describe("with the packages of the repository", () => {
     ).toEqual([]);
   });
 
-  it.each(["archive", "restore", "import", "logs"])("%s runs", async (name) => {
+  sweep(["logs", "archive", "restore", "import"], 1)("%s runs", async (name) => {
     const { exitCode, stdout, stderr } = await runIn(rootOnly, name, "--help");
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
     expect(stdout).toMatch(/^(Usage|log-archiver)/);
@@ -92,7 +93,7 @@ describe("with the packages of the repository", () => {
   });
 });
 
-it("after what is next the command runs", async () => {
+it("after what is next the command runs", slow, async () => {
   const clone = join(root, "followed");
   const write = (file: string, text: string): void => {
     mkdirSync(join(clone, file, ".."), { recursive: true });

@@ -15,6 +15,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { configurationOf } from "../../lib/configuration.ts";
 import { readRepository } from "../../lib/repository.ts";
 import { TestCache } from "../../lib/test/cache.ts";
+import { sweep } from "../../lib/test/long.ts";
 import { blastRadius, formatBlastRadius } from "../src/diff.ts";
 import { discoverIn } from "../src/discovered.ts";
 import { report } from "../src/report.ts";
@@ -78,7 +79,8 @@ async function applicationsOf(directory: string): Promise<string[]> {
 }
 
 describe("a repository of any layout", () => {
-  test.each(layouts)(
+  // Before a commit the short ones: those of charts and of ApplicationSets take ten times as long.
+  sweep(layouts.toReversed(), 4)(
     "$name: $title",
     async (layout) => {
       const directory = await repositoryOf(layout);

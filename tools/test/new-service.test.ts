@@ -10,7 +10,7 @@ import { futureTag, sourceTag } from "../../lib/git/source-tag.ts";
 import { checkout, readRepository } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
 import { follow } from "../../lib/test/follow.ts";
-import { slow } from "../../lib/test/long.ts";
+import { slow, sweep } from "../../lib/test/long.ts";
 import { checkFree, checkHost, checkName, checkPath } from "../src/new/names.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "new-service-"));
@@ -331,7 +331,7 @@ describe("an environment", slow, () => {
 });
 
 describe("a command line that cannot be meant is refused", () => {
-  it.each([
+  const refused: [string[], string][] = [
     [["--path", "/a", "--host", "a.example"], "--path and --host are two ways"],
     [["--port", "80"], "belong to --image"],
     [["--image", "nginx"], "names no registry"],
@@ -346,7 +346,8 @@ describe("a command line that cannot be meant is refused", () => {
     [["--image", "docker.io/x:1", "--health", "x y"], "expected a path such as /healthz"],
     [["--image", "docker.io/x:1", "--metrics-port", "8080"], "are the same"],
     [["--print", "nothing"], "has no file nothing"],
-  ])("%j", async (options, reason) => {
+  ];
+  sweep(refused, 3)("%j", async (options, reason) => {
     const { exitCode, stderr } = await service("fresh", ...options);
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining(reason)]);
   });
@@ -435,7 +436,10 @@ describe("names", () => {
     (host) => checkHost(repository, "x", host),
   );
 
-  it("of the platform's own are taken by what the repository says", async () => {
+  it("of the platform's own are taken by what the repository says", {
+    ...slow,
+    timeout: 900_000,
+  }, async () => {
     const here = await readRepository(copy);
     for (const name of [
       "app",
@@ -453,7 +457,7 @@ describe("names", () => {
     const { exitCode, stderr } = await service("gateway");
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining("'gateway' is taken by ")]);
     expect((await service("logs")).stderr).toContain("the path /logs overlaps with ");
-  }, 900_000);
+  });
 });
 
 it("the template's packages are the app's, in the same versions", () => {

@@ -1,3 +1,4 @@
+// @module-tag slow
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { type KubernetesObject, parseObjects } from "../../lib/object.ts";

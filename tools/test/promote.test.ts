@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { parseRegistry } from "../../lib/images/build.ts";
 import { checkout } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
-import { slow } from "../../lib/test/long.ts";
+import { slow, sweep } from "../../lib/test/long.ts";
 import { lastRolledBack } from "../src/git/deployments.ts";
 import { type PromoteOptions, promote } from "../src/release/promote.ts";
 import { release, rollback, setFault } from "../src/release/release.ts";
@@ -89,7 +89,7 @@ describe("a promotion", () => {
     expect(await shop.remote(overlay("staging"))).toContain(`newTag: "${tag}"`);
   });
 
-  test("refuses a downgrade, unless it is meant", async () => {
+  test("refuses a downgrade, unless it is meant", slow, async () => {
     await clone.change("second\n");
     await release(clone.options({ push: true }));
     await promote(options());
@@ -98,7 +98,7 @@ describe("a promotion", () => {
     expect((await promote({ ...back, force: true })).message).toContain(`promote ${first} from production`);
   });
 
-  test("refuses what was rolled back there, unless it is meant", async () => {
+  test("refuses what was rolled back there, unless it is meant", slow, async () => {
     const tag = await clone.change("second\n");
     await release(clone.options({ push: true }));
     await promote(options());
@@ -154,7 +154,7 @@ describe("a promotion", () => {
 });
 
 describe("an environment", () => {
-  test("that is not local is released to without a change of local and of the examples", async () => {
+  test("that is not local is released to without a change of local and of the examples", slow, async () => {
     const tag = await clone.change("second\n");
     const before = await shop.remote(kustomization);
     await release(clone.options({ push: true, environment: "staging" }));
@@ -183,7 +183,7 @@ describe("on the command line", () => {
     });
   const inClone = (): string[] => ["--directory", clone.directory, "--remote", "origin", "--no-validate"];
 
-  test("--promote takes every service that has an image", async () => {
+  test("--promote takes every service that has an image", slow, async () => {
     const tag = await clone.change("second\n");
     await release(clone.options({ push: true }));
     const { exitCode, stdout, stderr } = await gitops(
@@ -197,12 +197,13 @@ describe("on the command line", () => {
     expect(stdout).toContain(`deploy(cart): promote ${tag} from local to staging (pushed as `);
   });
 
-  test.each([
+  const refused: [string[], string][] = [
     [["release"], "release needs a service"],
     [["release", "cart", "--from", "staging"], "--from belongs to --promote"],
     [["release", "--promote", "local"], "--promote local needs another environment: name it with --from"],
     [["release", "--promote", "staging", "--environment", "staging"], "leave --environment out"],
-  ])("%j is refused", async (args, said) => {
+  ];
+  sweep(refused, 2)("%j is refused", async (args, said) => {
     const { exitCode, stderr } = await gitops(...args, ...inClone());
     expect(exitCode).toBe(2);
     expect(stderr).toContain(said);

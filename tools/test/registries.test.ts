@@ -79,7 +79,7 @@ describe.each<Door>(["token", "basic"])(
       );
     });
 
-    test("has what is promoted, or it is refused", async () => {
+    test("has what is promoted, or it is refused", slow, async () => {
       const first = await clone.change("first\n");
       clone.write(overlay, `images:\n  - name: ${image}\n    newTag: "${first}"\n`);
       await clone.commit("staging");
@@ -362,24 +362,28 @@ test("a registry on this machine is asked without TLS, unless it is named with i
   expect(parseRegistry("registry.example")).toEqual({ mirror: "registry.example", insecure: false });
 });
 
-test("what is in no registry of its own name is told of an image that its registry does not have", async () => {
-  const registry = await RealRegistry.open("open");
-  try {
-    const clone = await shop.clone("clone");
-    const name = `${registry.host}/shop/cart`;
-    clone.write(kustomization, clone.read(kustomization).replaceAll(image, name));
-    const tag = await clone.change("one\n");
-    clone.write(overlay, `images:\n  - name: ${name}\n    newTag: "000"\n`);
-    await clone.commit("staging");
-    const own = { ...clone.options(), registry: parseRegistry(undefined) };
-    await release(own);
-    await expect(promote({ ...own, from: "local", to: "staging" })).rejects.toThrow(
-      `${name}:${tag} is not there`,
-    );
-    await registry.put("shop/cart", tag);
-    expect((await promote({ ...own, from: "local", to: "staging" })).outcome).toBe("committed");
-    expect(registry.asked.every((line) => line.includes("/v2/shop/cart/"))).toBe(true);
-  } finally {
-    await registry.close();
-  }
-});
+test(
+  "what is in no registry of its own name is told of an image that its registry does not have",
+  slow,
+  async () => {
+    const registry = await RealRegistry.open("open");
+    try {
+      const clone = await shop.clone("clone");
+      const name = `${registry.host}/shop/cart`;
+      clone.write(kustomization, clone.read(kustomization).replaceAll(image, name));
+      const tag = await clone.change("one\n");
+      clone.write(overlay, `images:\n  - name: ${name}\n    newTag: "000"\n`);
+      await clone.commit("staging");
+      const own = { ...clone.options(), registry: parseRegistry(undefined) };
+      await release(own);
+      await expect(promote({ ...own, from: "local", to: "staging" })).rejects.toThrow(
+        `${name}:${tag} is not there`,
+      );
+      await registry.put("shop/cart", tag);
+      expect((await promote({ ...own, from: "local", to: "staging" })).outcome).toBe("committed");
+      expect(registry.asked.every((line) => line.includes("/v2/shop/cart/"))).toBe(true);
+    } finally {
+      await registry.close();
+    }
+  },
+);

@@ -1,11 +1,12 @@
+// @module-tag slow
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { afterEach, beforeEach, expect } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { until } from "../../lib/failure.ts";
 import { checkout } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
-import { amount, sweep } from "../../lib/test/long.ts";
+import { amount } from "../../lib/test/long.ts";
 import { type Clone, kustomization, Shop } from "./shop.ts";
 
 // In the place of git and of the builder stands a script that kills its parent at the step it is told.
@@ -81,14 +82,13 @@ async function expectReleased(): Promise<void> {
   expect((await clone.git.run("worktree", "list")).split("\n")).toHaveLength(1);
 }
 
-// A few steps before a commit; of both ways together every second one after it, of each every one in `npm run test:long`.
+// Of both ways together every second step, of each every one in `npm run test:long`.
 const stride = amount(4, 1);
 const ways = [
-  ["a few steps, which ended with it", false, 9, 18],
   ["step after step, which ended with it", false, 1, stride],
   ["step after step, which went on without it", true, amount(3, 1), stride],
 ] as const;
-sweep(ways, 1)(
+test.each(ways)(
   "killed at %s, the next run completes the release",
   async (_, goesOn, firstStep, stride) => {
     await clone.change("ours\n", "ours.ts");

@@ -39,7 +39,7 @@ describe("a release", () => {
     );
   });
 
-  test("of sources that are released already does nothing, but pushes what is not pushed", async () => {
+  test("of sources that are released already does nothing, but pushes what is not pushed", slow, async () => {
     await clone.change("one\n");
     const first = await release(clone.options());
     expect(await release(clone.options())).toMatchObject({ outcome: "unchanged", commit: first.commit });
@@ -55,7 +55,7 @@ describe("a release", () => {
     expect(await shop.bare.run("rev-parse", "main")).toBe(first.commit);
   });
 
-  test("builds nothing where the registry has the tag", async () => {
+  test("builds nothing where the registry has the tag", slow, async () => {
     const asked: string[] = [];
     const server: Server = createServer((request, response) => {
       asked.push(`${request.method} ${request.url}`);
@@ -73,7 +73,7 @@ describe("a release", () => {
     }
   });
 
-  test("moves the branch that is checked out, also where a tag has its name", async () => {
+  test("moves the branch that is checked out, also where a tag has its name", slow, async () => {
     await clone.person("tag", "main");
     await clone.change("one\n");
     const { commit } = await release(clone.options());
@@ -87,7 +87,7 @@ describe("a release", () => {
     expect(shop.built()).toEqual([]);
   });
 
-  test("that is only tried changes nothing", async () => {
+  test("that is only tried changes nothing", slow, async () => {
     const tag = await clone.change("one\n");
     const head = await clone.git.run("rev-parse", "HEAD");
     const planned = await release(clone.options({ push: true, dryRun: true }));
@@ -98,7 +98,7 @@ describe("a release", () => {
     expect(shop.built()).toEqual([]);
   });
 
-  test("whose result is not valid is not committed", async () => {
+  test("whose result is not valid is not committed", slow, async () => {
     await clone.change("one\n");
     const check = async (): Promise<void> => {
       throw new Error("not valid");
@@ -108,7 +108,7 @@ describe("a release", () => {
     expect(await status()).toBe("");
   });
 
-  test("goes on top of what others pushed meanwhile", async () => {
+  test("goes on top of what others pushed meanwhile", slow, async () => {
     const other = await shop.clone("other");
     other.write("notes.txt", "theirs\n");
     const theirs = await other.commit("docs: theirs");
@@ -137,7 +137,7 @@ describe("a release", () => {
     },
   );
 
-  test("stops when a newer one has superseded it", async () => {
+  test("stops when a newer one has superseded it", slow, async () => {
     await clone.change("one\n");
     await clone.git.run("push", "--quiet", "origin", "HEAD:main");
     const newer = await shop.clone("newer");
@@ -264,7 +264,7 @@ test(`two clones that race ${rounds} times both end in a consistent branch`, {
 });
 
 describe("the kustomization of a service", () => {
-  sweep(["kustomization.yml", "Kustomization"], 1)("may be called %s", async (name) => {
+  sweep(["kustomization.yml", "Kustomization"], 0)("may be called %s", async (name) => {
     const renamed = kustomization.replace("kustomization.yaml", name);
     await clone.git.run("mv", kustomization, renamed);
     await clone.commit("renamed");
@@ -283,7 +283,7 @@ describe("the kustomization of a service", () => {
     "images: [\nnewTag\n",
     "newTag\n",
   ];
-  sweep(shapes, 1)("is found beside one of another shape: %j", async (text) => {
+  sweep(shapes, 0)("is found beside one of another shape: %j", async (text) => {
     clone.write("gitops/apps/shop/base/another/kustomization.yaml", text);
     await clone.commit("another");
     const tag = await clone.change("one\n");

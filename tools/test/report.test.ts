@@ -3,6 +3,7 @@ import { execa } from "execa";
 import { describe, expect, test } from "vitest";
 import { checkout } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
+import { sweep } from "../../lib/test/long.ts";
 import { explain, listRules, report } from "../src/report.ts";
 import { rules } from "../src/rules/index.ts";
 import type { Validation } from "../src/validate.ts";
@@ -77,7 +78,7 @@ describe("the command line", () => {
       reject: false,
     });
 
-  test.each([
+  const commands: [number, string[]][] = [
     [0, ["--help"]],
     [0, ["validate", "--explain", "port-exists"]],
     [0, ["validate", "--explain"]],
@@ -91,7 +92,12 @@ describe("the command line", () => {
     [1, ["wait", "no-such-commit"]],
     [1, ["release", "no-such-service"]],
     [3, ["validate", "/no/such/directory"]],
-  ])("ends with %i for %j", async (expected, args) => {
+  ];
+  sweep(
+    commands,
+    1,
+    ([expected]) => expected,
+  )("ends with %i for %j", async (expected, args) => {
     const { exitCode, stdout, stderr } = await run(...args);
     expect(exitCode, stderr).toBe(expected);
     expect((exitCode === 0 ? stdout : stderr).trim()).not.toBe("");

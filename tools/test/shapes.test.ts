@@ -1,3 +1,4 @@
+// @module-tag slow
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { isMapping, type KubernetesObject } from "../../lib/object.ts";
 import { readRepository } from "../../lib/repository.ts";
 import { TestCache } from "../../lib/test/cache.ts";
-import { amount, sweep } from "../../lib/test/long.ts";
+import { amount } from "../../lib/test/long.ts";
 import { MutableCluster } from "../mutations/cluster.ts";
 import { mistake, mutate, wrongShape } from "../mutations/mutations.ts";
 import { numbers, oneOf } from "../mutations/random.ts";
@@ -250,14 +251,14 @@ const early: [string, string, (string | number)[], unknown][] = [
 ];
 
 describe("a field of a wrong shape is a finding with its file:", () => {
-  sweep(misshapen, 4)("%s", async (_, file, path, value, field) => {
+  test.each(misshapen)("%s", async (_, file, path, value, field) => {
     edit(file, path, value);
     const found = (await findings()).filter((finding) => finding.includes(file));
     expect(found).not.toEqual([]);
     expect(found.some((finding) => finding.includes(field))).toBe(true);
   });
 
-  sweep(early, 4)("%s", async (_, file, path, value) => {
+  test.each(early)("%s", async (_, file, path, value) => {
     edit(file, path, value);
     const found = await findings();
     expect(found).not.toEqual([]);

@@ -5,6 +5,7 @@ import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { checkout } from "../../lib/repository.ts";
 import { bundle } from "../../lib/test/bundle.ts";
+import { slow, sweep } from "../../lib/test/long.ts";
 
 // "0 findings in 0 objects" would be a verdict about something that nobody read.
 let directory: string;
@@ -35,7 +36,7 @@ spec:
 
 describe("validate ends with 3 and says what it looked for", () => {
   const said = "nothing that Argo CD would render";
-  test.each<[string, () => void, string[]]>([
+  const without: [string, () => void, string[]][] = [
     ["in an empty repository", () => {}, []],
     [
       "in one with a kustomization at its root",
@@ -51,7 +52,8 @@ describe("validate ends with 3 and says what it looked for", () => {
     ["in a directory of a repository", () => write("docs/a.md", "a\n"), ["docs"]],
     ["as JSON too", () => {}, ["", "--format", "json"]],
     ["as SARIF too", () => {}, ["", "--format", "sarif"]],
-  ])("%s", async (_, prepare, [below = "", ...options]) => {
+  ];
+  sweep(without, 2)("%s", async (_, prepare, [below = "", ...options]) => {
     prepare();
     const { exitCode, stdout, stderr } = await gitops("validate", join(directory, below), ...options);
     expect(stdout).toBe("");
@@ -83,7 +85,10 @@ test("diff does not call a repository unchanged in which nothing is rendered", a
   expect(exitCode).toBe(3);
 });
 
-test("an Application that makes nothing is counted, and one whose source is not there is a finding", async () => {
+test("an Application that makes nothing is counted, and one whose source is not there is a finding", {
+  ...slow,
+  timeout: 900_000,
+}, async () => {
   await execa("git", ["remote", "add", "origin", "git@git.example:r"], { cwd: directory });
   write("apps/shop.yaml", application);
   write("apps/shop/README.md", "a\n");
@@ -96,4 +101,4 @@ test("an Application that makes nothing is counted, and one whose source is not 
     "apps/shop.yaml:6:48: Application shop does not render: there is no directory",
   );
   expect(gone.exitCode).toBe(1);
-}, 900_000);
+});

@@ -1,3 +1,4 @@
+// @module-tag slow
 /** Follows the advice of the embedded cluster for a machine in trouble, in that state, in namespaces of its own. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync } from "node:fs";

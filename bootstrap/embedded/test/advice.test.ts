@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { follow } from "../../../lib/test/follow.ts";
+import { slow } from "../../../lib/test/long.ts";
 import { failureOf, Shop } from "../../../tools/test/shop.ts";
 import { kubectl, waitForWorkloads } from "../../src/kubectl.ts";
 
@@ -195,38 +196,42 @@ async function serve(repository: string) {
   return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/platform.git` };
 }
 
-it("a checkout that has diverged from the platform is brought there, with what is not committed", async () => {
-  const shop = await Shop.open();
-  const { server, url } = await serve(shop.bare.directory);
-  try {
-    const clone = await shop.clone("clone");
-    // The code publishes the checkout that it is in.
-    for (const part of ["lib", "bootstrap", "package.json", "versions.yaml"])
-      cpSync(join(repository, part), join(clone.directory, part), { recursive: true });
-    symlinkSync(join(repository, "node_modules"), join(clone.directory, "node_modules"));
-    clone.write(".gitignore", "node_modules\n");
-    clone.write("deploy.sh", "#!/bin/sh\necho deployed\n");
-    await execa("chmod", ["+x", join(clone.directory, "deploy.sh")]);
-    await clone.commit("ours");
-    await shop.move();
-    await shop.bare.run("update-server-info");
-    clone.write("notes.txt", "mine\n");
-    const script = `import { publish } from "./bootstrap/embedded/src/publish.ts";
+it(
+  "a checkout that has diverged from the platform is brought there, with what is not committed",
+  slow,
+  async () => {
+    const shop = await Shop.open();
+    const { server, url } = await serve(shop.bare.directory);
+    try {
+      const clone = await shop.clone("clone");
+      // The code publishes the checkout that it is in.
+      for (const part of ["lib", "bootstrap", "package.json", "versions.yaml"])
+        cpSync(join(repository, part), join(clone.directory, part), { recursive: true });
+      symlinkSync(join(repository, "node_modules"), join(clone.directory, "node_modules"));
+      clone.write(".gitignore", "node_modules\n");
+      clone.write("deploy.sh", "#!/bin/sh\necho deployed\n");
+      await execa("chmod", ["+x", join(clone.directory, "deploy.sh")]);
+      await clone.commit("ours");
+      await shop.move();
+      await shop.bare.run("update-server-info");
+      clone.write("notes.txt", "mine\n");
+      const script = `import { publish } from "./bootstrap/embedded/src/publish.ts";
 await publish("${url}").catch(({ message, next }) => process.stdout.write(JSON.stringify({ message, next })));`;
-    const { stdout } = await execa(
-      process.execPath,
-      ["--import", "tsx", "--input-type=module", "--eval", script],
-      { cwd: clone.directory },
-    );
-    const failure = JSON.parse(stdout) as { message: string; next: string };
-    expect(failure.message).toContain("have diverged");
-    expect(await clone.follow(failure)).toMatchObject({
-      exitCode: 0,
-      all: expect.stringContaining("deployed"),
-    });
-    expect([clone.read("theirs.txt"), clone.read("notes.txt")]).toEqual(["theirs\n", "mine\n"]);
-  } finally {
-    server.close();
-    shop.close();
-  }
-});
+      const { stdout } = await execa(
+        process.execPath,
+        ["--import", "tsx", "--input-type=module", "--eval", script],
+        { cwd: clone.directory },
+      );
+      const failure = JSON.parse(stdout) as { message: string; next: string };
+      expect(failure.message).toContain("have diverged");
+      expect(await clone.follow(failure)).toMatchObject({
+        exitCode: 0,
+        all: expect.stringContaining("deployed"),
+      });
+      expect([clone.read("theirs.txt"), clone.read("notes.txt")]).toEqual(["theirs\n", "mine\n"]);
+    } finally {
+      server.close();
+      shop.close();
+    }
+  },
+);

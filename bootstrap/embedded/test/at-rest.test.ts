@@ -1,3 +1,4 @@
+// @module-tag slow
 /** What is stored in etcd and what can be read from it, with the real etcd and API server in their own network. */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { goEnvironment } from "../../../lib/modules.ts";
+import { slow } from "../../../lib/test/long.ts";
 import { markUsed, removeUnpackedArchives, removeUnusedBuilds } from "../src/build-cache.ts";
 
 let directory: string;
@@ -51,6 +52,7 @@ describe("an archive of a module", () => {
   });
 
   it("is not needed by Go, which builds and finds the module without it and without a proxy", {
+    ...slow,
     timeout: 300_000,
   }, async () => {
     const proxy = join(directory, "proxy");

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { checkout } from "../../../lib/repository.ts";
+import { sweep } from "../../../lib/test/long.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "compiling-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -13,11 +14,12 @@ const ended = (id: string): boolean =>
   !existsSync(`/proc/${id}`) || /^State:\tZ/m.test(readFileSync(`/proc/${id}/status`, "utf8"));
 
 describe("compiling beside the stages", () => {
-  it.each([
+  const ends: [string, string, number][] = [
     ["is done", "stopCompiling();", 0],
     ["fails", "throw new Error('broken');", 1],
     ["exits", "process.exit(3);", 3],
-  ])("leaves nothing behind where the run %s", async (_, end, code) => {
+  ];
+  sweep(ends, 1)("leaves nothing behind where the run %s", async (_, end, code) => {
     const file = join(directory, `ids-${code}`);
     // This compiler starts another program, as Go does, and prints both process ids.
     const program = `const child = require("node:child_process").spawn("sleep", ["600"]);

@@ -1,3 +1,4 @@
+// @module-tag slow
 /** The real reloader, started as in Prometheus' pod, with a program that stands for Prometheus. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, describe, expect, it } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { bridge, endpoints, podCIDR, registryAddress, repository, serviceCIDR } from "../src/layout.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "env-"));
@@ -29,7 +30,7 @@ describe("env", () => {
     expect(await exported(given)).toMatchObject(given);
   });
 
-  it("makes none of its own", async () => {
+  it("makes none of its own", slow, async () => {
     const names = Object.keys(await exported({}));
     expect(names.filter((name) => /^no_proxy$/i.test(name))).toEqual([]);
     expect(names).toContain("KUBECONFIG");

@@ -10,6 +10,7 @@ import { gzipSync } from "node:zlib";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { bundle } from "../../../lib/test/bundle.ts";
+import { slow } from "../../../lib/test/long.ts";
 import { type PushEvent, parseCommits, parseUpdates, sign } from "../images/git-server/push-event.ts";
 
 const image = resolve(import.meta.dirname, "../images/git-server");
@@ -138,7 +139,7 @@ describe("the repository", () => {
 
   const push = (...refs: string[]) => server.git("push", server.repository, ...refs);
 
-  it("is bare, with main as its branch, and stays as it is when prepared again", async () => {
+  it("is bare, with main as its branch, and stays as it is when prepared again", slow, async () => {
     const pushed = await push("main");
     expect(pushed).toMatchObject({ exitCode: 0 });
     await server.prepare();
@@ -147,7 +148,7 @@ describe("the repository", () => {
     expect(head.stdout).toBe(`ref: refs/heads/main\tHEAD\n${main.stdout}\tHEAD`);
   });
 
-  it("is made again where it was half made", async () => {
+  it("is made again where it was half made", slow, async () => {
     await rm(server.repository, { recursive: true });
     await mkdir(`${server.repository}.unfinished/refs`, { recursive: true });
     await writeFile(`${server.repository}.unfinished/HEAD.lock`, "");
@@ -156,7 +157,7 @@ describe("the repository", () => {
     expect(await readdir(dirname(server.repository))).toEqual(["platform.git"]);
   });
 
-  it("takes pushes again after a Git was killed in the middle of one", async () => {
+  it("takes pushes again after a Git was killed in the middle of one", slow, async () => {
     const lock = join(server.repository, "refs/heads/main.lock");
     const quarantine = join(server.repository, "objects/tmp_objdir-incoming-x");
     await writeFile(lock, "");
@@ -211,7 +212,7 @@ describe("the repository", () => {
     });
   });
 
-  it("names what a merge brought to the branch", async () => {
+  it("names what a merge brought to the branch", slow, async () => {
     await push("main");
     await server.git("checkout", "--quiet", "-b", "feature");
     await server.commit({ feature: "1" });
@@ -224,7 +225,7 @@ describe("the repository", () => {
     expect(commits.at(-1)).toMatchObject({ added: ["feature"], modified: [] });
   });
 
-  it("keeps the push where the webhook refuses, hangs, is away or is not configured", async () => {
+  it("keeps the push where the webhook refuses, hangs, is away or is not configured", slow, async () => {
     const attempt = async (content: string) => {
       await server.commit({ changed: content });
       const pushed = await push("main");

@@ -1,3 +1,4 @@
+// @module-tag slow
 /** Runs the Go tests of our encoding for the collector, which must write the same as the collector's own encoding. */
 import { join } from "node:path";
 import { execa } from "execa";

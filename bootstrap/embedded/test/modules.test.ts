@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { sweep } from "../../../lib/test/long.ts";
 
 const source = join(import.meta.dirname, "../modules");
 const pages = "bootstrap/embedded/images/argocd/ui";
@@ -177,7 +178,7 @@ describe("a module's key", () => {
 });
 
 describe("Go's commands", () => {
-  it.each([
+  const settings: [string, string][] = [
     ["GOFLAGS", "-mod=vendor"],
     ["GO111MODULE", "off"],
     ["GOARCH", "s390x"],
@@ -187,7 +188,8 @@ describe("Go's commands", () => {
     ["GOEXPERIMENT", "nosuchexperiment"],
     ["GOWORK", "/nonexistent/go.work"],
     ["GOTOOLCHAIN", "local"],
-  ])("are those of this machine where the shell's %s is %s", async (name, value) => {
+  ];
+  sweep(settings, 1)("are those of this machine where the shell's %s is %s", async (name, value) => {
     const ask = ["list", "-f", "{{.Name}} {{.Module.Path}} {{context.GOOS}}/{{context.GOARCH}}", "."];
     const options = { cwd: join(directory, "pause"), reject: false } as const;
     const asked = (env: Record<string, string>) =>

@@ -2,6 +2,7 @@ import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../../../lib/failure.ts";
 import { installed } from "../../../lib/test/debian.ts";
+import { slow } from "../../../lib/test/long.ts";
 import { bridge, nodes, podCIDR } from "../src/layout.ts";
 import { hostRules, namespaceName, ruleArguments } from "../src/network.ts";
 
@@ -16,7 +17,7 @@ it("gives what leaves the machine the machine's address, of pods and of nodes", 
   );
 });
 
-describe("in a network of three machines", () => {
+describe("in a network of three machines", slow, () => {
   // `machine` has the platform's bridge, with `node` behind it. `neighbour` is another machine.
   const names = ["neighbour", "machine", "node"].map((name) => `lp-test-${name}-${process.pid}`);
   const [neighbour = "", machine = "", node = ""] = names;

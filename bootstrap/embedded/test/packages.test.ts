@@ -1,5 +1,6 @@
 import { execa } from "execa";
 import { expect, it } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { installArguments, missingPackages } from "../src/packages.ts";
 
 it("misses nothing where every file is there", () => {
@@ -31,7 +32,7 @@ it("has runc and containerd of Docker's packages for what they are: Debian's wou
   expect(missing).toContain("buildah");
 });
 
-it("asks apt in a way in which it removes no package", async () => {
+it("asks apt in a way in which it removes no package", slow, async () => {
   // `apt-` asks for the removal of apt itself, which every Debian has. This is only simulated.
   const simulate = async (name: string, args: string[]): Promise<string> =>
     (await execa("apt-get", ["--simulate", ...args, name], { reject: false, all: true })).all;

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "upkeep-"));
 vi.stubEnv("STATE_DIR", join(directory, "state"));
@@ -49,7 +50,7 @@ describe("the program", () => {
     expect(readFileSync(state("upkeep", "upkeep.sh"), "utf8")).toBe(upkeepScript());
   });
 
-  it("looks while nobody holds the lock, and not while somebody does", async () => {
+  it("looks while nobody holds the lock, and not while somebody does", slow, async () => {
     const [lock, ran] = [join(directory, "lock"), join(directory, "ran")];
     const script = upkeepScript()
       .replaceAll(deployLock, lock)

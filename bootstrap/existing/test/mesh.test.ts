@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { sweep } from "../../../lib/test/long.ts";
+import { slow, sweep } from "../../../lib/test/long.ts";
 import { pinned } from "../src/target.ts";
 import { type Answer, healthy, stubsForEach } from "./stubs.ts";
 
@@ -153,12 +153,7 @@ describe.each(["Pre-flight", "doctor"])("%s, of a mesh that is kept", (command) 
     expect([exitCode, said.match(/^wrong/gm)]).toEqual([0, null]);
   });
 
-  const thing = ([, , message]: (typeof lacking)[number]): unknown => /^wrong [^:]*/.exec(message)?.[0];
-  sweep(
-    lacking,
-    1,
-    thing,
-  )("and %s, names it, once, with what to do", async (_, answers, message) => {
+  sweep(lacking, 2)("and %s, names it, once, with what to do", async (_, answers, message) => {
     const { exitCode, said } = await look(...answers);
     expect(exitCode).toBe(1);
     expect(said).toContain(message);
@@ -166,7 +161,7 @@ describe.each(["Pre-flight", "doctor"])("%s, of a mesh that is kept", (command) 
     expect(said).toMatch(/^ +next: .*\S$/m);
   });
 
-  it("and lacks several things, names them all", async () => {
+  it("and lacks several things, names them all", slow, async () => {
     const { said } = await look(istiod("docker.io/istio/pilot:1.22.8"), daemons(), services("istio-ingress"));
     expect(said.match(/^wrong [^:]*/gm)).toEqual([
       "wrong gateway",

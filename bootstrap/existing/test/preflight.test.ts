@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { checkout } from "../../../lib/repository.ts";
+import { slow, sweep } from "../../../lib/test/long.ts";
 import { parseCredentials } from "../src/credentials.ts";
 import { gatewayURL, hasLoadBalancer, istioPlatform, type Node, type Service } from "../src/gateway.ts";
 import { archiveName } from "../src/istioctl.ts";
@@ -60,7 +61,7 @@ describe("a cluster where everything is there", () => {
     expect(stubs.inputs()[0]?.input).toMatch(/"image":"localhost:5001\/mine\/app:[0-9a-f]{12}"/);
   });
 
-  it("is given no image of a name that is nobody's, not even for the probe", async () => {
+  it("is given no image of a name that is nobody's, not even for the probe", slow, async () => {
     const { exitCode, stderr } = await stubs.run(command.slice(0, -2));
     expect(exitCode).toBe(1);
     expect(stderr).toContain(
@@ -198,7 +199,7 @@ describe("a cluster that lacks something", () => {
     ],
   ];
 
-  it.each(cases)("%s is told so, once, with what to do", async (_, answers, options, message) => {
+  sweep(cases, 4)("%s is told so, once, with what to do", async (_, answers, options, message) => {
     stubs.answer("kubectl", healthy(answers));
     const { exitCode, stdout, stderr } = await stubs.run([...command, ...options]);
     expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: "" });
@@ -206,17 +207,21 @@ describe("a cluster that lacks something", () => {
     expect(stderr.match(/^wrong/gm)).toHaveLength(1);
   });
 
-  it("credentials is content with those of the environment, and with those that Argo CD has", async () => {
-    const asks = { when: "*logs*", stdout: "asks for credentials\n" };
-    stubs.answer("kubectl", healthy([asks]));
-    expect(await stubs.run(command, { GIT_PASSWORD: "x" })).toMatchObject({ exitCode: 0 });
-    const url = Buffer.from(repository).toString("base64");
-    stubs.answer(
-      "kubectl",
-      healthy([asks, { when: "*get secrets*", stdout: { items: [{ data: { url } }] } }]),
-    );
-    expect(await stubs.run(command)).toMatchObject({ exitCode: 0 });
-  });
+  it(
+    "credentials is content with those of the environment, and with those that Argo CD has",
+    slow,
+    async () => {
+      const asks = { when: "*logs*", stdout: "asks for credentials\n" };
+      stubs.answer("kubectl", healthy([asks]));
+      expect(await stubs.run(command, { GIT_PASSWORD: "x" })).toMatchObject({ exitCode: 0 });
+      const url = Buffer.from(repository).toString("base64");
+      stubs.answer(
+        "kubectl",
+        healthy([asks, { when: "*get secrets*", stdout: { items: [{ data: { url } }] } }]),
+      );
+      expect(await stubs.run(command)).toMatchObject({ exitCode: 0 });
+    },
+  );
 });
 
 describe("how the gateway is reached", () => {

@@ -10,6 +10,7 @@ import type { KubernetesObject } from "../../../lib/object.ts";
 import { childrenOf } from "../../../lib/render/start.ts";
 import { checkout } from "../../../lib/repository.ts";
 import { follow } from "../../../lib/test/follow.ts";
+import { slow, sweep } from "../../../lib/test/long.ts";
 import { healthy, istioctlIs, stubsForEach } from "./stubs.ts";
 
 vi.mock("../../../lib/render/start.ts", async (original) =>
@@ -138,7 +139,7 @@ describe("istioctl of another version", () => {
   });
   afterEach(() => new Promise((done) => server.close(done)));
 
-  it("is passed over for the pinned release, which is fetched once and checked", async () => {
+  it("is passed over for the pinned release, which is fetched once and checked", slow, async () => {
     for (const _ of [1, 2]) {
       const { exitCode, stderr } = await stubs.run(["Istio", ...context, ...repo], environment());
       expect({ exitCode, stderr }).toEqual({
@@ -180,13 +181,13 @@ describe("istioctl of another version", () => {
     });
     afterEach(() => new Promise((done) => proxy.close(done)));
 
-    it.each(["http_proxy", "HTTP_PROXY", "ALL_PROXY"])("is fetched through that of %s", async (name) => {
+    sweep(["http_proxy", "HTTP_PROXY", "ALL_PROXY"], 1)("is fetched through that of %s", async (name) => {
       const releases = { ...environment(), ISTIO_RELEASES: "http://releases.example", [name]: named() };
       expect(await stubs.run(["Istio", ...context, ...repo], releases)).toMatchObject({ exitCode: 0 });
       expect(seen).toEqual(["GET releases.example", "GET releases.example"]);
     });
 
-    it.each(["https_proxy", "HTTPS_PROXY"])("asks that of %s for a tunnel", async (name) => {
+    sweep(["https_proxy", "HTTPS_PROXY"], 1)("asks that of %s for a tunnel", async (name) => {
       const releases = { ...environment(), ISTIO_RELEASES: "https://releases.example", [name]: named() };
       const { exitCode, stderr } = await stubs.run(["Istio", ...context, ...repo], releases);
       expect(exitCode).toBe(1);
@@ -259,7 +260,7 @@ describe("Argo CD", () => {
     expect(settings?.data).not.toHaveProperty(["server.insecure"]);
   });
 
-  it("keeps the password that its Redis has", async () => {
+  it("keeps the password that its Redis has", slow, async () => {
     stubs.answer(
       "kubectl",
       healthy([{ when: "*get secret argocd-redis *", stdout: "secret/argocd-redis\n" }]),
@@ -269,7 +270,7 @@ describe("Argo CD", () => {
     expect(changing()).toContain(apply);
   });
 
-  it("outlives a node where that is wanted", async () => {
+  it("outlives a node where that is wanted", slow, async () => {
     await stubs.run(["Argo CD", ...context, ...repo, "--ha"]);
     expect(changing()).toContain(
       `${k} -n argocd rollout status statefulset/argocd-redis-ha-server --timeout=300s`,
@@ -319,24 +320,28 @@ describe("Argo CD", () => {
       return path;
     };
 
-    it.each([
+    const files: [string, string, Record<string, string>][] = [
       ["lines", "username=me\npassword=s3cret=x\n", { username: "me", password: "s3cret=x" }],
       ["a URL", "https://me:s3cret%3Dx@git.example\n", { username: "me", password: "s3cret=x" }],
       ["a token alone", "password=s3cret=x", { username: "git", password: "s3cret=x" }],
-    ])("from a file with %s makes a Secret for Argo CD, shown nowhere", async (_, text, expected) => {
-      const result = await stubs.run(["Argo CD", ...context, ...repo, "--repo-credentials", file(text)]);
-      expect(result.exitCode).toBe(0);
-      expect(secretOf()?.metadata).toMatchObject({
-        namespace: "argocd",
-        labels: { "argocd.argoproj.io/secret-type": "repository" },
-      });
-      expect(decoded(secretOf())).toEqual({ type: "git", url: repository, ...expected });
-      const shown = `${stubs.remembered()}${result.stdout}${result.stderr}`;
-      for (const form of ["s3cret", Buffer.from("s3cret=x").toString("base64")])
-        expect(shown).not.toContain(form);
-    });
+    ];
+    sweep(files, 1)(
+      "from a file with %s makes a Secret for Argo CD, shown nowhere",
+      async (_, text, expected) => {
+        const result = await stubs.run(["Argo CD", ...context, ...repo, "--repo-credentials", file(text)]);
+        expect(result.exitCode).toBe(0);
+        expect(secretOf()?.metadata).toMatchObject({
+          namespace: "argocd",
+          labels: { "argocd.argoproj.io/secret-type": "repository" },
+        });
+        expect(decoded(secretOf())).toEqual({ type: "git", url: repository, ...expected });
+        const shown = `${stubs.remembered()}${result.stdout}${result.stderr}`;
+        for (const form of ["s3cret", Buffer.from("s3cret=x").toString("base64")])
+          expect(shown).not.toContain(form);
+      },
+    );
 
-    it("from the environment does the same", async () => {
+    it("from the environment does the same", slow, async () => {
       await stubs.run(["Argo CD", ...context, ...repo], { GIT_USERNAME: "me", GIT_PASSWORD: "s3cret" });
       expect(decoded(secretOf())).toEqual({
         type: "git",
@@ -347,7 +352,7 @@ describe("Argo CD", () => {
       expect(stubs.remembered()).not.toContain("s3cret");
     });
 
-    it("of SSH is the key itself", async () => {
+    it("of SSH is the key itself", slow, async () => {
       const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----\n";
       const ssh = "git@git.example:me/fork.git";
       await stubs.run(["Argo CD", ...context, "--repo", ssh, "--repo-credentials", file(key)]);
@@ -377,7 +382,7 @@ describe("Argo CD", () => {
       expect(stderr).toContain(`next: ls -l '${missing}'`);
     });
 
-    it("as what is next writes them are taken", async () => {
+    it("as what is next writes them are taken", slow, async () => {
       const written = file("hello");
       const credentials = ["--repo-credentials", written];
       const { stderr } = await stubs.run(["Argo CD", ...context, ...repo, ...credentials]);
@@ -614,7 +619,7 @@ describe("kind", () => {
     expect(stubs.calls().some((call) => call.includes("kubectl"))).toBe(false);
   });
 
-  it("gets the images of services, built from what is committed", async () => {
+  it("gets the images of services, built from what is committed", slow, async () => {
     const { applications } = await childrenOf(checkout, "upstream");
     const text = JSON.stringify(applications.map(({ manifests }) => manifests));
     const images = [...new Set(text.match(/docker\.io\/logging-platform\/[\w-]+:[0-9a-f]{12}/g))].map(
@@ -652,7 +657,7 @@ describe("kind", () => {
   });
 });
 
-it("never calls helm: Argo CD renders the chart", async () => {
+it("never calls helm: Argo CD renders the chart", slow, async () => {
   for (const command of ["Pre-flight", "Istio", "Argo CD", "Applications", "Platform answers", "summary"])
     expect(
       await stubs.run([command, ...context, ...repo, "--registry", "registry.example/me"]),

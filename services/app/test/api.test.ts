@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { pino } from "pino";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { createApi } from "../src/api.ts";
 import { loadConfig } from "../src/config.ts";
 import { LogFile } from "../src/log-file.ts";
@@ -95,7 +96,7 @@ describe("POST /log", () => {
     },
   );
 
-  test("the longest line: 4 MiB of characters that take four bytes each", async () => {
+  test("the longest line: 4 MiB of characters that take four bytes each", slow, async () => {
     const limit = 4 * 1024 * 1024;
     const { url, file } = await startHere({ MAX_BODY_BYTES: limit, MAX_MESSAGE_BYTES: limit });
     const message = "\u007f".repeat(limit - '{"message":""}'.length);

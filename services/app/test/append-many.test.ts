@@ -215,7 +215,7 @@ describe("a retry of POST /logs", () => {
     expect((await entriesOf(file)).map(({ id }) => id)).toEqual(["k", "k:1"]);
   });
 
-  test("after a restart adds the lines that the log lacks, and no other", async () => {
+  test("after a restart adds the lines that the log lacks, and no other", slow, async () => {
     const LOG_DIR = await temporaryDirectory();
     const first = await startHere({ LOG_DIR });
     const messages = [...numbered(9_998), "a\\b\nc\u0000", "last"];
@@ -232,7 +232,7 @@ describe("a retry of POST /logs", () => {
     expect(await entriesOf(third.file)).toHaveLength(10_000);
   });
 
-  test("waits for the first attempt, which is not answered before fdatasync returns", async () => {
+  test("waits for the first attempt, which is not answered before fdatasync returns", slow, async () => {
     const gate = await temporaryDirectory();
     const service = await ServiceProcess.start({ DRAIN_SECONDS: "0" }, { SYNC_GATE: gate });
     const url = `http://127.0.0.1:${await service.port()}`;
@@ -368,7 +368,7 @@ describe("ACCESS_LOG", () => {
     expect(routes(output)[0]).toEqual(["/logs", 200, 20]);
   });
 
-  test("problems: a line for one that took a second, and for a caller that left", async () => {
+  test("problems: a line for one that took a second, and for a caller that left", slow, async () => {
     const { url, output } = await startHere({ ACCESS_LOG: "problems" });
     const socket = connect(Number(new URL(url).port), "127.0.0.1");
     await once(socket, "connect");

@@ -1,7 +1,7 @@
+// @module-tag slow
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { slow } from "../../../lib/test/long.ts";
 import { parseLine } from "../src/line.ts";
 import { post, ServiceProcess, temporaryDirectory } from "./running.ts";
 
@@ -87,7 +87,6 @@ test(`kill -9 under load, ${kills} times: each acknowledged line is stored once,
 });
 
 test(`kill -9 under load, ${kills} times, while files are dropped: each line is counted once in the positions`, {
-  ...slow,
   timeout: 60_000 + kills * 20_000,
 }, async () => {
   const LOG_DIR = await temporaryDirectory();

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { readFile, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { entriesOf, expectProblem, post, ServiceProcess, sample, temporaryDirectory } from "./running.ts";
 
 /** Whether this machine lets the tests mount a file system of their own. */
@@ -55,19 +56,25 @@ test.skipIf(!canMount())(
   },
 );
 
-test.skipIf(!canMount())("a full file system does not hinder the rotation that makes room", async () => {
-  const LOG_DIR = await smallFileSystem("256k");
-  const files = { MAX_FILE_BYTES: "31000", KEPT_FILES: "2" };
-  const service = await ServiceProcess.start({ LOG_DIR, DRAIN_SECONDS: "0", ...files });
-  const url = `http://127.0.0.1:${await service.port()}`;
-  const startOf = async () => Number((await fetch(`${url}/logs`)).headers.get("log-start"));
-  const send = async () => (await post(url, "x".repeat(10_000))).status;
-  // Up to the last message before a rotation that drops a file.
-  for (let count = 0; count < 9; count++) expect(await send()).toBe(200);
-  expect(await startOf()).toBe(0);
-  const full = await writeFile(join(LOG_DIR, "other"), Buffer.alloc(256 * 1024)).catch((error) => error.code);
-  expect([full, (await statfs(LOG_DIR)).bavail]).toEqual(["ENOSPC", 0]);
-  for (let count = 0; count < 12; count++) expect(await send()).toBe(200);
-  expect(await startOf()).toBeGreaterThan(120_000);
-  expect((await fetch(`${url}/readyz`)).status).toBe(200);
-});
+test.skipIf(!canMount())(
+  "a full file system does not hinder the rotation that makes room",
+  slow,
+  async () => {
+    const LOG_DIR = await smallFileSystem("256k");
+    const files = { MAX_FILE_BYTES: "31000", KEPT_FILES: "2" };
+    const service = await ServiceProcess.start({ LOG_DIR, DRAIN_SECONDS: "0", ...files });
+    const url = `http://127.0.0.1:${await service.port()}`;
+    const startOf = async () => Number((await fetch(`${url}/logs`)).headers.get("log-start"));
+    const send = async () => (await post(url, "x".repeat(10_000))).status;
+    // Up to the last message before a rotation that drops a file.
+    for (let count = 0; count < 9; count++) expect(await send()).toBe(200);
+    expect(await startOf()).toBe(0);
+    const full = await writeFile(join(LOG_DIR, "other"), Buffer.alloc(256 * 1024)).catch(
+      (error) => error.code,
+    );
+    expect([full, (await statfs(LOG_DIR)).bavail]).toEqual(["ENOSPC", 0]);
+    for (let count = 0; count < 12; count++) expect(await send()).toBe(200);
+    expect(await startOf()).toBeGreaterThan(120_000);
+    expect((await fetch(`${url}/readyz`)).status).toBe(200);
+  },
+);

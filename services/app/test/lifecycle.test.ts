@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { parseLine } from "../src/line.ts";
 import { post, ServiceProcess, sample } from "./running.ts";
 
@@ -63,29 +64,33 @@ test("SIGTERM lets a request in flight finish", async () => {
   expect(await messagesIn(service.file)).toEqual(["slow"]);
 });
 
-test("a disk that fills up in the middle of a batch keeps the acknowledged lines and no others", async () => {
-  const service = await ServiceProcess.start({ DRAIN_SECONDS: "0" });
-  const url = `http://127.0.0.1:${await service.port()}`;
-  const acknowledged: string[] = [];
-  const send = async (message: string) => {
-    const { status } = await post(url, message);
-    if (status === 200) acknowledged.push(message);
-    return status;
-  };
-  await send("first");
-  service.limitFileSize((await stat(service.file)).size + 250);
-  const statuses = await Promise.all(Array.from({ length: 10 }, (_, index) => send(`message ${index}`)));
-  expect(new Set(statuses)).toContain(507);
-  const stored = await messagesIn(service.file);
-  expect(stored.toSorted()).toEqual(acknowledged.toSorted());
-  expect(await (await fetch(`${url}/logs`)).text()).toBe(await readFile(service.file, "utf8"));
-  service.limitFileSize("unlimited");
-  expect(await send("last")).toBe(200);
-  expect((await messagesIn(service.file)).toSorted()).toEqual(acknowledged.toSorted());
-  const page = await (await fetch(`${url}/metrics`)).text();
-  expect(sample(page, 'log_writes_total{result="success"}')).toBe(acknowledged.length);
-  expect(sample(page, 'log_writes_total{result="failure"}')).toBe(12 - acknowledged.length);
-});
+test(
+  "a disk that fills up in the middle of a batch keeps the acknowledged lines and no others",
+  slow,
+  async () => {
+    const service = await ServiceProcess.start({ DRAIN_SECONDS: "0" });
+    const url = `http://127.0.0.1:${await service.port()}`;
+    const acknowledged: string[] = [];
+    const send = async (message: string) => {
+      const { status } = await post(url, message);
+      if (status === 200) acknowledged.push(message);
+      return status;
+    };
+    await send("first");
+    service.limitFileSize((await stat(service.file)).size + 250);
+    const statuses = await Promise.all(Array.from({ length: 10 }, (_, index) => send(`message ${index}`)));
+    expect(new Set(statuses)).toContain(507);
+    const stored = await messagesIn(service.file);
+    expect(stored.toSorted()).toEqual(acknowledged.toSorted());
+    expect(await (await fetch(`${url}/logs`)).text()).toBe(await readFile(service.file, "utf8"));
+    service.limitFileSize("unlimited");
+    expect(await send("last")).toBe(200);
+    expect((await messagesIn(service.file)).toSorted()).toEqual(acknowledged.toSorted());
+    const page = await (await fetch(`${url}/metrics`)).text();
+    expect(sample(page, 'log_writes_total{result="success"}')).toBe(acknowledged.length);
+    expect(sample(page, 'log_writes_total{result="failure"}')).toBe(12 - acknowledged.length);
+  },
+);
 
 test("a port that is taken ends the process with an error", async () => {
   const first = await ServiceProcess.start({});

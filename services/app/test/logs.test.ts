@@ -2,6 +2,7 @@ import { appendFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { get } from "node:http";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { expectProblem, post, startHere, temporaryDirectory } from "./running.ts";
 
 describe("GET /logs", () => {
@@ -29,7 +30,7 @@ describe("GET /logs", () => {
     expect(body).toBe(await readFile(file, "utf8"));
   });
 
-  test("ends in a whole line while lines are being written", async () => {
+  test("ends in a whole line while lines are being written", slow, async () => {
     const { url, file } = await startHere();
     let writing = true;
     const writers = Array.from({ length: 8 }, async () => {

@@ -1,8 +1,8 @@
+// @module-tag slow
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { expect, onTestFinished } from "vitest";
-import { sweep } from "../../../lib/test/long.ts";
+import { expect, onTestFinished, test } from "vitest";
 import { entriesOf, ServiceProcess } from "./running.ts";
 
 const mib = 1024 * 1024;
@@ -65,7 +65,7 @@ const attacks: Record<string, Attack> = {
   },
 };
 
-sweep(Object.entries(attacks), 2)(
+test.each(Object.entries(attacks))(
   "%s stay below the pod's memory",
   async (_, attack) => {
     const service = await ServiceProcess.start(

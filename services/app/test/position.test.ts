@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { LogFile } from "../src/log-file.ts";
 import { expectProblem, post, startHere, temporaryDirectory } from "./running.ts";
 
@@ -282,82 +283,90 @@ describe("GET /logs?from", () => {
   });
 });
 
-test("from any position, over appends, rotations and restarts, the bytes are those appended after it", async () => {
-  const step = fc.oneof(
-    { weight: 6, arbitrary: fc.record({ append: fc.integer({ min: 1, max: 900 }) }) },
-    { weight: 1, arbitrary: fc.record({ restart: fc.integer({ min: 1, max: 4 }) }) },
-  );
-  const steps = fc.array(step, { minLength: 1, maxLength: 30 });
-  const property = fc.asyncProperty(
-    steps,
-    fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true })),
-    async (plan, chances) => {
-      const LOG_DIR = await temporaryDirectory();
-      let { url } = await startHere({ LOG_DIR, MAX_FILE_BYTES: 1024, KEPT_FILES: 3 });
-      let history = "";
-      for (const action of plan) {
-        // The one before is left as a kill leaves it.
-        if ("restart" in action) {
-          ({ url } = await startHere({ LOG_DIR, MAX_FILE_BYTES: 1024, KEPT_FILES: action.restart }));
-        } else {
-          expect((await post(url, "é".repeat(action.append))).status).toBe(200);
-          history += await (await fetch(`${url}/logs?tail=1`)).text();
+test(
+  "from any position, over appends, rotations and restarts, the bytes are those appended after it",
+  slow,
+  async () => {
+    const step = fc.oneof(
+      { weight: 6, arbitrary: fc.record({ append: fc.integer({ min: 1, max: 900 }) }) },
+      { weight: 1, arbitrary: fc.record({ restart: fc.integer({ min: 1, max: 4 }) }) },
+    );
+    const steps = fc.array(step, { minLength: 1, maxLength: 30 });
+    const property = fc.asyncProperty(
+      steps,
+      fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true })),
+      async (plan, chances) => {
+        const LOG_DIR = await temporaryDirectory();
+        let { url } = await startHere({ LOG_DIR, MAX_FILE_BYTES: 1024, KEPT_FILES: 3 });
+        let history = "";
+        for (const action of plan) {
+          // The one before is left as a kill leaves it.
+          if ("restart" in action) {
+            ({ url } = await startHere({ LOG_DIR, MAX_FILE_BYTES: 1024, KEPT_FILES: action.restart }));
+          } else {
+            expect((await post(url, "é".repeat(action.append))).status).toBe(200);
+            history += await (await fetch(`${url}/logs?tail=1`)).text();
+          }
+          const bytes = Buffer.from(history);
+          const from = Math.round(chances.next().value * (bytes.length + 3));
+          const response = await fetch(`${url}/logs?from=${from}`);
+          const start = startOf(response);
+          if (from > bytes.length) {
+            expect(response.status).toBe(416);
+            expect(response.headers.get("content-range")).toBe(`bytes */${bytes.length - start}`);
+          } else {
+            expect(start).toBeGreaterThanOrEqual(from);
+            if (start > from) expect((await boundsOf(url)).start).toBe(start);
+            expect(Buffer.from(await response.arrayBuffer()).equals(bytes.subarray(start))).toBe(true);
+          }
         }
-        const bytes = Buffer.from(history);
-        const from = Math.round(chances.next().value * (bytes.length + 3));
-        const response = await fetch(`${url}/logs?from=${from}`);
-        const start = startOf(response);
-        if (from > bytes.length) {
-          expect(response.status).toBe(416);
-          expect(response.headers.get("content-range")).toBe(`bytes */${bytes.length - start}`);
-        } else {
-          expect(start).toBeGreaterThanOrEqual(from);
-          if (start > from) expect((await boundsOf(url)).start).toBe(start);
-          expect(Buffer.from(await response.arrayBuffer()).equals(bytes.subarray(start))).toBe(true);
-        }
-      }
-    },
-  );
-  await fc.assert(property, { numRuns: 25 });
-});
+      },
+    );
+    await fc.assert(property, { numRuns: 25 });
+  },
+);
 
-test("every view while lines are appended and files dropped is a piece of the log, at its position", async () => {
-  // Many files, so that a rotation, which takes fewer steps for each of them, overtakes a view.
-  const settings = { SYNC: "never", MAX_FILE_BYTES: 600, KEPT_FILES: 20 } as const;
-  const log = new LogFile(join(await temporaryDirectory(), "app.log"), settings);
-  onTestFinished(() => log.close());
-  let history = "";
-  let writing = true;
-  const written = (async () => {
-    for (let round = 0; round < 300; round++) {
-      const lines = Array.from(
-        { length: 1 + (round % 5) },
-        (_, index) => `${round} ${index} ${"x".repeat(round % 97)}\n`,
-      );
-      await Promise.all(
-        lines.map((line) =>
-          log.append(line).then(() => {
-            history += line;
-          }),
-        ),
-      );
+test(
+  "every view while lines are appended and files dropped is a piece of the log, at its position",
+  slow,
+  async () => {
+    // Many files, so that a rotation, which takes fewer steps for each of them, overtakes a view.
+    const settings = { SYNC: "never", MAX_FILE_BYTES: 600, KEPT_FILES: 20 } as const;
+    const log = new LogFile(join(await temporaryDirectory(), "app.log"), settings);
+    onTestFinished(() => log.close());
+    let history = "";
+    let writing = true;
+    const written = (async () => {
+      for (let round = 0; round < 300; round++) {
+        const lines = Array.from(
+          { length: 1 + (round % 5) },
+          (_, index) => `${round} ${index} ${"x".repeat(round % 97)}\n`,
+        );
+        await Promise.all(
+          lines.map((line) =>
+            log.append(line).then(() => {
+              history += line;
+            }),
+          ),
+        );
+      }
+      writing = false;
+    })();
+    const views: { acknowledged: number; start: number; content: string }[] = [];
+    const read = async () => {
+      while (writing) {
+        const acknowledged = history.length;
+        const view = await log.view();
+        views.push({ acknowledged, start: view.start, content: await text(view.stream(0, view.size)) });
+        await view.close();
+      }
+    };
+    await Promise.all([read(), read(), read(), read()]);
+    await written;
+    expect(views.at(-1)?.start).toBeGreaterThan(0);
+    for (const { acknowledged, start, content } of views) {
+      expect(history.slice(start, start + content.length)).toBe(content);
+      expect(start + content.length).toBeGreaterThanOrEqual(acknowledged);
     }
-    writing = false;
-  })();
-  const views: { acknowledged: number; start: number; content: string }[] = [];
-  const read = async () => {
-    while (writing) {
-      const acknowledged = history.length;
-      const view = await log.view();
-      views.push({ acknowledged, start: view.start, content: await text(view.stream(0, view.size)) });
-      await view.close();
-    }
-  };
-  await Promise.all([read(), read(), read(), read()]);
-  await written;
-  expect(views.at(-1)?.start).toBeGreaterThan(0);
-  for (const { acknowledged, start, content } of views) {
-    expect(history.slice(start, start + content.length)).toBe(content);
-    expect(start + content.length).toBeGreaterThanOrEqual(acknowledged);
-  }
-});
+  },
+);

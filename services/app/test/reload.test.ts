@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { expect, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { expectProblem, post, ServiceProcess, sample } from "./running.ts";
 
 async function startProcess(settings: Record<string, string> = {}, env: Record<string, string> = {}) {
@@ -23,7 +24,7 @@ test("a swapped ConfigMap takes effect in the running process, is logged and cou
   expect(service.child.exitCode).toBe(null);
 });
 
-test("the log level changes with it", async () => {
+test("the log level changes with it", slow, async () => {
   const { service, url } = await startProcess({ LOG_LEVEL: "info" });
   // A probe is logged at debug only.
   await (await fetch(`${url}/readyz`)).text();
@@ -33,7 +34,7 @@ test("the log level changes with it", async () => {
   expect(await service.logged("request")).toMatchObject({ route: "/livez" });
 });
 
-test("limits and sync change with it", async () => {
+test("limits and sync change with it", slow, async () => {
   const { service, url, metric } = await startProcess();
   const message = "x".repeat(1000);
   expect((await post(url, message)).status).toBe(200);
@@ -63,7 +64,7 @@ test("an invalid version is refused by name, the old one stays, and the next val
   expect(await metric("config_last_reload_successful")).toBe(1);
 });
 
-test("going back to the version in use ends the refusal", async () => {
+test("going back to the version in use ends the refusal", slow, async () => {
   const { service, metric } = await startProcess();
   await service.configure({ SYNC: "perhaps" });
   await expect.poll(() => metric("config_last_reload_successful")).toBe(0);
@@ -71,14 +72,14 @@ test("going back to the version in use ends the refusal", async () => {
   await expect.poll(() => metric("config_last_reload_successful")).toBe(1);
 });
 
-test("a changed port waits for a restart, what changes with it does not", async () => {
+test("a changed port waits for a restart, what changes with it does not", slow, async () => {
   const { service, greeting } = await startProcess();
   await service.configure({ PORT: "1", GREETING: "new" });
   await expect.poll(greeting).toBe("new");
   expect(await service.logged("these settings need a restart to change")).toMatchObject({ keys: ["PORT"] });
 });
 
-test("the environment still overrides a changed file", async () => {
+test("the environment still overrides a changed file", slow, async () => {
   const { service, greeting } = await startProcess({}, { GREETING: "from the environment" });
   await service.configure({ GREETING: "from the file", LOG_LEVEL: "debug" });
   await service.logged("applied a new configuration");

@@ -1,6 +1,7 @@
 import { readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { RetryWindow, retryKey } from "../src/retries.ts";
 import { entriesOf, post, sample, startHere, temporaryDirectory } from "./running.ts";
 
@@ -160,7 +161,7 @@ describe("an Idempotency-Key", () => {
   });
 });
 
-test("the window is bounded: it holds the last 10 000, and forgets what came 20 000 before", () => {
+test("the window is bounded: it holds the last 10 000, and forgets what came 20 000 before", slow, () => {
   const window = new RetryWindow();
   const done = Promise.resolve();
   const key = (index: number) => retryKey("r1", String(index));

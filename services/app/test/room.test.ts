@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { IncomingMessage } from "node:http";
 import { connect, Socket } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { Room } from "../src/room.ts";
 import { entriesOf, expectProblem, post, startHere } from "./running.ts";
 
@@ -62,25 +63,29 @@ describe("a room", () => {
   });
 });
 
-test("batches that nobody finishes keep out batches until they have gone, and no single line", async () => {
-  const { url, file } = await startHere();
-  const senders = Array.from({ length: 4 }, () => connect(Number(new URL(url).port), "127.0.0.1"));
-  onTestFinished(() => {
+test(
+  "batches that nobody finishes keep out batches until they have gone, and no single line",
+  slow,
+  async () => {
+    const { url, file } = await startHere();
+    const senders = Array.from({ length: 4 }, () => connect(Number(new URL(url).port), "127.0.0.1"));
+    onTestFinished(() => {
+      for (const sender of senders) sender.destroy();
+    });
+    for (const sender of senders) {
+      await once(sender, "connect");
+      sender.write(`POST /logs HTTP/1.1\r\nHost: app\r\nContent-Length: ${1024 * 1024}\r\n\r\n{`);
+    }
+    const batch = () => fetch(`${url}/logs`, { method: "POST", body: '{"message":"batch"}' });
+    let refused = await batch();
+    // Until the last of them has come in.
+    while (refused.status === 200) refused = await batch();
+    expect(refused.headers.get("retry-after")).toBe("1");
+    await expectProblem(refused, 503);
+    expect((await post(url, "single")).status).toBe(200);
+    const before = (await entriesOf(file)).length;
     for (const sender of senders) sender.destroy();
-  });
-  for (const sender of senders) {
-    await once(sender, "connect");
-    sender.write(`POST /logs HTTP/1.1\r\nHost: app\r\nContent-Length: ${1024 * 1024}\r\n\r\n{`);
-  }
-  const batch = () => fetch(`${url}/logs`, { method: "POST", body: '{"message":"batch"}' });
-  let refused = await batch();
-  // Until the last of them has come in.
-  while (refused.status === 200) refused = await batch();
-  expect(refused.headers.get("retry-after")).toBe("1");
-  await expectProblem(refused, 503);
-  expect((await post(url, "single")).status).toBe(200);
-  const before = (await entriesOf(file)).length;
-  for (const sender of senders) sender.destroy();
-  await expect.poll(async () => (await batch()).status).toBe(200);
-  expect(await entriesOf(file)).toHaveLength(before + 1);
-});
+    await expect.poll(async () => (await batch()).status).toBe(200);
+    expect(await entriesOf(file)).toHaveLength(before + 1);
+  },
+);

@@ -1,6 +1,7 @@
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { parseLine } from "../src/line.ts";
 import { post, sample, startHere, temporaryDirectory } from "./running.ts";
 
@@ -44,22 +45,26 @@ test("rotations are counted, and the size is that of the file being written", as
   expect(sample(page, "log_file_size_bytes")).toBe((await stat(file)).size);
 });
 
-test("concurrent messages are each stored once across many rotations, and every answer meanwhile is whole", async () => {
-  const { url } = await startHere({ MAX_FILE_BYTES: 3000, KEPT_FILES: 100 });
-  const messages = numbered(400, 200);
-  let writing = true;
-  const written = Promise.all(messages.map((message) => post(url, message))).then((responses) => {
-    writing = false;
-    return responses.map(({ status }) => status);
-  });
-  const snapshots: string[] = [];
-  while (writing) snapshots.push(await (await fetch(`${url}/logs`)).text());
-  expect(new Set(await written)).toEqual(new Set([200]));
-  const final = await (await fetch(`${url}/logs`)).text();
-  for (const snapshot of snapshots) expect(final.startsWith(snapshot)).toBe(true);
-  const stored = final.split(/(?<=\n)/).map((line) => parseLine(line).message);
-  expect(stored.toSorted()).toEqual(messages.toSorted());
-});
+test(
+  "concurrent messages are each stored once across many rotations, and every answer meanwhile is whole",
+  slow,
+  async () => {
+    const { url } = await startHere({ MAX_FILE_BYTES: 3000, KEPT_FILES: 100 });
+    const messages = numbered(400, 200);
+    let writing = true;
+    const written = Promise.all(messages.map((message) => post(url, message))).then((responses) => {
+      writing = false;
+      return responses.map(({ status }) => status);
+    });
+    const snapshots: string[] = [];
+    while (writing) snapshots.push(await (await fetch(`${url}/logs`)).text());
+    expect(new Set(await written)).toEqual(new Set([200]));
+    const final = await (await fetch(`${url}/logs`)).text();
+    for (const snapshot of snapshots) expect(final.startsWith(snapshot)).toBe(true);
+    const stored = final.split(/(?<=\n)/).map((line) => parseLine(line).message);
+    expect(stored.toSorted()).toEqual(messages.toSorted());
+  },
+);
 
 test("a lower number of kept files drops the older ones at the next rotation", async () => {
   const LOG_DIR = await temporaryDirectory();

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { entriesOf, expectProblem, post, ServiceProcess, sample, temporaryDirectory } from "./running.ts";
 
 /** A service whose fdatasync waits while the file `hold` is in the gate's directory, and fails while `fail` is. */
@@ -40,7 +41,7 @@ test("SYNC=always: no answer before fdatasync returns, though the line is writte
   expect((await answer).status).toBe(200);
 });
 
-test("SYNC=always: a retry waits for the write of the first attempt and adds no line", async () => {
+test("SYNC=always: a retry waits for the write of the first attempt and adds no line", slow, async () => {
   const { url, service, set, clear, held } = await startGated({});
   const attempt = (count: number) => ({ "x-request-id": "r1", "x-envoy-attempt-count": String(count) });
   await set("hold");
@@ -81,7 +82,7 @@ test("SYNC=interval: the answer comes before fdatasync, which follows by itself"
   await expect.poll(() => metric("log_fsync_duration_seconds_count")).toBe(2);
 });
 
-test("SYNC=interval: an fdatasync that fails is logged and counted", async () => {
+test("SYNC=interval: an fdatasync that fails is logged and counted", slow, async () => {
   const { url, service, set, metric } = await startGated({ SYNC: "interval" });
   await set("fail");
   expect((await post(url, "early")).status).toBe(200);
@@ -89,7 +90,7 @@ test("SYNC=interval: an fdatasync that fails is logged and counted", async () =>
   expect(await metric("log_sync_failures_total")).toBe(1);
 });
 
-test("SYNC=never: no fdatasync but when the service stops", async () => {
+test("SYNC=never: no fdatasync but when the service stops", slow, async () => {
   const { url, service, set, clear, held, metric } = await startGated({ SYNC: "never" });
   await set("hold");
   for (const message of ["one", "two"]) expect((await post(url, message)).status).toBe(200);

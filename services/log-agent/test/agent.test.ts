@@ -127,19 +127,23 @@ eachEncoding((encoding) => {
     }
   });
 
-  test("a line of the API's largest message is one line, a last one without its newline is none yet", async () => {
-    await agent.start();
-    const file = join(agent.volume("uid-1"), "app.log");
-    const large = line("\\\\".repeat(4 * 1024 * 1024));
-    appendFileSync(file, large);
-    appendFileSync(file, "2026-01-01T00:00:00.000Z id-half the first ha");
-    await settled(1);
-    await sleep(1500);
-    expect(texts(agent.printed())).toBe(large);
-    appendFileSync(file, "lf\n");
-    await settled(2);
-    expect(agent.printed().at(-1)).toMatchObject({ request_id: "id-half", message: "the first half" });
-  });
+  test(
+    "a line of the API's largest message is one line, a last one without its newline is none yet",
+    slow,
+    async () => {
+      await agent.start();
+      const file = join(agent.volume("uid-1"), "app.log");
+      const large = line("\\\\".repeat(4 * 1024 * 1024));
+      appendFileSync(file, large);
+      appendFileSync(file, "2026-01-01T00:00:00.000Z id-half the first ha");
+      await settled(1);
+      await sleep(1500);
+      expect(texts(agent.printed())).toBe(large);
+      appendFileSync(file, "lf\n");
+      await settled(2);
+      expect(agent.printed().at(-1)).toMatchObject({ request_id: "id-half", message: "the first half" });
+    },
+  );
 
   test("follows a rotation by rename, and the lines written on both sides of it", async () => {
     await agent.start();
@@ -196,7 +200,7 @@ eachEncoding((encoding) => {
     expect(texts(agent.printed())).toBe(written);
   });
 
-  test("reads a pod's lines to the end after its directory is gone", async () => {
+  test("reads a pod's lines to the end after its directory is gone", slow, async () => {
     await agent.start();
     const written: string[] = [];
     for (let pod = 0; pod < 5; pod++) {
@@ -248,7 +252,7 @@ eachEncoding((encoding) => {
     },
   );
 
-  test("goes on after kill -9: no line is lost, and what repeats has the same place", async () => {
+  test("goes on after kill -9: no line is lost, and what repeats has the same place", slow, async () => {
     const file = join(agent.volume("uid-1"), "app.log");
     let written = "";
     for (let run = 0; run < 5; run++) {

@@ -57,7 +57,7 @@ function startWatch(ask = 'exec curl -sf -m 5 "$url"'): void {
 }
 
 describe.skipIf(findCollector() === undefined)("the agent's progress", () => {
-  test("ends an agent whose reader is stuck, which its health check does not see", async () => {
+  test("ends an agent whose reader is stuck, which its health check does not see", slow, async () => {
     // As when nobody takes what it prints: a pipe that is full.
     const pipe = join(agent.directory, "pipe");
     execFileSync("mkfifo", [pipe]);
@@ -72,7 +72,7 @@ describe.skipIf(findCollector() === undefined)("the agent's progress", () => {
     expect(said).toMatch(/the agent has read and refused nothing for \d+ s: it is ended/);
   });
 
-  test("leaves an idle one alone", async () => {
+  test("leaves an idle one alone", slow, async () => {
     await agent.start();
     startWatch();
     await sleep(12_000);

@@ -69,53 +69,61 @@ describe("a run", () => {
     expect(pods).toEqual({ "app-gone": 10, "app-kept": 8 });
   });
 
-  test("counts a line once that was collected again, and reads past what a killed agent half wrote", async () => {
-    const pod = await platform.startPod("app-a");
-    for (let i = 0; i < 5; i++) await post(pod, `message ${i}`, `id-${i}`);
-    // The same request sent twice on purpose, without a mark of a retry, is two lines.
-    await post(pod, "message 4", "id-4");
-    const records = collect(platform, pod);
-    platform.pods.length = 0;
-    const store = await platform.startStore("store-1");
-    const half = records[3]?.slice(0, 40);
-    writeFileSync(
-      join(store, "lines-2026-01-01T00-00-00.000-size.jsonl"),
-      `${records.slice(0, 3).join("")}${half}`,
-    );
-    writeFileSync(join(store, "lines.jsonl"), `\n${half}${records.slice(2).join("")}`);
+  test(
+    "counts a line once that was collected again, and reads past what a killed agent half wrote",
+    slow,
+    async () => {
+      const pod = await platform.startPod("app-a");
+      for (let i = 0; i < 5; i++) await post(pod, `message ${i}`, `id-${i}`);
+      // The same request sent twice on purpose, without a mark of a retry, is two lines.
+      await post(pod, "message 4", "id-4");
+      const records = collect(platform, pod);
+      platform.pods.length = 0;
+      const store = await platform.startStore("store-1");
+      const half = records[3]?.slice(0, 40);
+      writeFileSync(
+        join(store, "lines-2026-01-01T00-00-00.000-size.jsonl"),
+        `${records.slice(0, 3).join("")}${half}`,
+      );
+      writeFileSync(join(store, "lines.jsonl"), `\n${half}${records.slice(2).join("")}`);
 
-    expect((await platform.run("archive")).exitCode).toBe(0);
-    expect(ids(await platform.restored())).toEqual(["id-0", "id-1", "id-2", "id-3", "id-4", "id-4"]);
-    expect(manifest()).toMatchObject({ lines: 6, tornRecords: 2 });
-  });
+      expect((await platform.run("archive")).exitCode).toBe(0);
+      expect(ids(await platform.restored())).toEqual(["id-0", "id-1", "id-2", "id-3", "id-4", "id-4"]);
+      expect(manifest()).toMatchObject({ lines: 6, tornRecords: 2 });
+    },
+  );
 
-  test("leaves out of a restore what a gateway's retry wrote on a second pod, and says so", async () => {
-    const a = await platform.startPod("app-a");
-    const b = await platform.startPod("app-b");
-    await platform.startStore("store-1");
-    await post(a, "retried", "one");
-    await post(b, "retried", "one");
-    await post(b, "another message of the same request", "one");
-    expect((await platform.run("archive")).exitCode).toBe(0);
-    const once = ["one retried", "one another message of the same request"];
-    const messages = async () => (await platform.restored()).map((line) => line.replace(/^\S+ /, ""));
-    expect(await messages()).toEqual(once);
-    expect((await platform.run("restore")).stderr).toContain(
-      "2 lines printed, 1 repeats on other pods left out",
-    );
-    // The same where the retry is in a later archive.
-    await post(a, "late", "two");
-    await platform.run("archive");
-    await post(b, "late", "two");
-    await platform.run("archive");
-    expect(manifest().lines).toBe(1);
-    expect(await messages()).toEqual([...once, "two late"]);
-    expect((await platform.run("restore")).stderr).toContain(
-      "3 lines printed, 2 repeats on other pods left out",
-    );
-  });
+  test(
+    "leaves out of a restore what a gateway's retry wrote on a second pod, and says so",
+    slow,
+    async () => {
+      const a = await platform.startPod("app-a");
+      const b = await platform.startPod("app-b");
+      await platform.startStore("store-1");
+      await post(a, "retried", "one");
+      await post(b, "retried", "one");
+      await post(b, "another message of the same request", "one");
+      expect((await platform.run("archive")).exitCode).toBe(0);
+      const once = ["one retried", "one another message of the same request"];
+      const messages = async () => (await platform.restored()).map((line) => line.replace(/^\S+ /, ""));
+      expect(await messages()).toEqual(once);
+      expect((await platform.run("restore")).stderr).toContain(
+        "2 lines printed, 1 repeats on other pods left out",
+      );
+      // The same where the retry is in a later archive.
+      await post(a, "late", "two");
+      await platform.run("archive");
+      await post(b, "late", "two");
+      await platform.run("archive");
+      expect(manifest().lines).toBe(1);
+      expect(await messages()).toEqual([...once, "two late"]);
+      expect((await platform.run("restore")).stderr).toContain(
+        "3 lines printed, 2 repeats on other pods left out",
+      );
+    },
+  );
 
-  test("keeps lines under the uid where no agent knew the pod any more", async () => {
+  test("keeps lines under the uid where no agent knew the pod any more", slow, async () => {
     const pod = await platform.startPod("app-a");
     await post(pod, "hello", "id");
     const store = await platform.startStore("store-1");
@@ -176,38 +184,42 @@ describe("a run", () => {
     },
   );
 
-  test("reads the stores before and while a pod is tried again: they drop their oldest lines meanwhile", async () => {
-    const source = await platform.startPod("app-gone");
-    for (const id of ["first", "second", "third"]) await post(source, "hello", id);
-    const records = collect(platform, source);
-    platform.pods.length = 0;
-    const store = new Store(await platform.startStore("store-1"));
-    store.append(records.slice(0, 1));
-    const dropped: number[] = [];
-    let asked = 0;
-    const port = await platform.listen((_req, res) => {
-      asked++;
-      // By then the stores were read once, and after the next tries once more.
-      if (asked === 3 || asked === 9) {
-        dropped.push(asked);
-        store.empty();
-        store.append(records.slice(dropped.length, dropped.length + 1));
-      }
-      if (asked < 10) res.destroy();
-      else res.writeHead(403).end();
-    });
-    platform.pods.push({ name: "app-late", uid: "uid-late", port });
-    const { exitCode, stderr } = await platform.run("archive", "--patience", "10");
-    expect([exitCode, stderr]).toEqual([3, expect.stringContaining("was stored without pod app-late")]);
-    expect(dropped).toEqual([3, 9]);
-    expect(ids(await platform.restored())).toEqual(["first", "second", "third"]);
-    expect(manifest().sources.map(({ name, bytes }) => [name, bytes])).toEqual([
-      ["app-late", 0],
-      ["store-1", Buffer.byteLength(records.join(""))],
-    ]);
-  });
+  test(
+    "reads the stores before and while a pod is tried again: they drop their oldest lines meanwhile",
+    slow,
+    async () => {
+      const source = await platform.startPod("app-gone");
+      for (const id of ["first", "second", "third"]) await post(source, "hello", id);
+      const records = collect(platform, source);
+      platform.pods.length = 0;
+      const store = new Store(await platform.startStore("store-1"));
+      store.append(records.slice(0, 1));
+      const dropped: number[] = [];
+      let asked = 0;
+      const port = await platform.listen((_req, res) => {
+        asked++;
+        // By then the stores were read once, and after the next tries once more.
+        if (asked === 3 || asked === 9) {
+          dropped.push(asked);
+          store.empty();
+          store.append(records.slice(dropped.length, dropped.length + 1));
+        }
+        if (asked < 10) res.destroy();
+        else res.writeHead(403).end();
+      });
+      platform.pods.push({ name: "app-late", uid: "uid-late", port });
+      const { exitCode, stderr } = await platform.run("archive", "--patience", "10");
+      expect([exitCode, stderr]).toEqual([3, expect.stringContaining("was stored without pod app-late")]);
+      expect(dropped).toEqual([3, 9]);
+      expect(ids(await platform.restored())).toEqual(["first", "second", "third"]);
+      expect(manifest().sources.map(({ name, bytes }) => [name, bytes])).toEqual([
+        ["app-late", 0],
+        ["store-1", Buffer.byteLength(records.join(""))],
+      ]);
+    },
+  );
 
-  test("is complete without a pod that is starting or has gone", async () => {
+  test("is complete without a pod that is starting or has gone", slow, async () => {
     const pod = await platform.startPod("app-a");
     await platform.startStore("store-1");
     await post(pod, "hello", "id");
@@ -227,7 +239,7 @@ describe("a run", () => {
     ]);
   });
 
-  test("fails with 1 and stores nothing where nothing can be read", async () => {
+  test("fails with 1 and stores nothing where nothing can be read", slow, async () => {
     const port = await platform.listen((_req, res) => void res.writeHead(500).end());
     platform.stores.push({ name: "store-1", uid: "s", port });
     platform.pods.push({ name: "app-a", uid: "a", port });
@@ -237,7 +249,7 @@ describe("a run", () => {
     expect(platform.stored()).toEqual([]);
   });
 
-  test("names a Service that is not there, and the command that shows what is", async () => {
+  test("names a Service that is not there, and the command that shows what is", slow, async () => {
     const { exitCode, stderr } = await platform.run("archive", "--app", "logging/other");
     expect(exitCode).toBe(1);
     expect(stderr).toContain("no Service named logging/other");
@@ -245,7 +257,7 @@ describe("a run", () => {
     expect((await platform.run("archive", "--keep-days", "many")).exitCode).toBe(64);
   });
 
-  test("twice archives each line once, and nothing of what the first run left", async () => {
+  test("twice archives each line once, and nothing of what the first run left", slow, async () => {
     const pod = await platform.startPod("app-a");
     await platform.startStore("store-1");
     await post(pod, "hello", "one");
@@ -316,6 +328,7 @@ describe("storage", () => {
 
   test.skipIf(process.getuid?.() !== 0)(
     "a full volume fails loudly and keeps the older archives",
+    slow,
     async () => {
       await archived();
       const before = platform.stored();
@@ -346,7 +359,7 @@ describe("storage", () => {
 });
 
 describe("restore", () => {
-  test("lists, filters by time and pattern, and names what is missing", async () => {
+  test("lists, filters by time and pattern, and names what is missing", slow, async () => {
     const pod = await platform.startPod("app-a");
     await platform.startStore("store-1");
     await post(pod, "early", "id-1");

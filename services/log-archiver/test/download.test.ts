@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { download } from "../src/download.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "download-"));
@@ -49,7 +50,7 @@ test("fetches a file whole", async () => {
   expect(readFileSync(file).equals(content)).toBe(true);
 });
 
-test("goes on where a connection broke off, with the lines that came meanwhile", async () => {
+test("goes on where a connection broke off, with the lines that came meanwhile", slow, async () => {
   const grown = Buffer.concat([content, Buffer.from("one more\n")]);
   answer = (req, res) => send(asked.length > 1 ? grown : content, req, res, 70_000);
   expect((await download(url, file)).bytes).toBe(grown.length);
@@ -82,7 +83,7 @@ test("takes the whole file where a server knows no ranges", async () => {
   expect(readFileSync(file).equals(content)).toBe(true);
 });
 
-test("gives up on a refusal at once, on a fault after its attempts, and on silence", async () => {
+test("gives up on a refusal at once, on a fault after its attempts, and on silence", slow, async () => {
   answer = (_req, res) => void res.writeHead(403).end();
   await expect(download(url, file)).rejects.toThrow(`${url} answers 403`);
   expect(asked).toHaveLength(1);

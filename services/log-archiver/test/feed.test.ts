@@ -1,6 +1,7 @@
 import { appendFileSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { slow } from "../../../lib/test/long.ts";
 import { ask, type Row } from "../cli/search.ts";
 import { Feeder } from "../src/feed.ts";
 import { asTheyAre, longestBytes, SearchStore, shortenedCharacters } from "../src/search-store.ts";
@@ -76,7 +77,7 @@ test("every line is handed on once, over rotations and a new start of the feeder
   expect(complaints).toEqual([]);
 });
 
-test("without its state it looks for what is there, and hands on what is missing", async () => {
+test("without its state it looks for what is there, and hands on what is missing", slow, async () => {
   store.append(records(0, 1500));
   await drain(feeder());
   rmSync(platform.path("state"), { recursive: true });
@@ -94,7 +95,7 @@ test("two lines that are alike at two places are two lines, also where they are 
   expect((await rows()).length).toBe(2);
 });
 
-test("what a kill of the search store lost is handed on again, and nothing twice", async () => {
+test("what a kill of the search store lost is handed on again, and nothing twice", slow, async () => {
   const one = feeder();
   store.append(records(0, 1000));
   await drain(one);
@@ -114,21 +115,25 @@ test("what a kill of the search store lost is handed on again, and nothing twice
   expect(await found()).toEqual(numbers(0, 1100));
 });
 
-test("while the search store is away lines wait in their store, and are handed on when it is back", async () => {
-  const one = feeder();
-  store.append(records(0, 10));
-  await drain(one);
-  await search.kill();
-  store.append(records(10, 20));
-  await one.round();
-  await one.round();
-  expect(complaints).toHaveLength(1);
-  expect(complaints[0]).toContain("does not answer");
-  await search.start();
-  await drain(one);
-  expect(await found()).toEqual(numbers(0, 20));
-  expect(complaints.at(-1)).toBe("all stores are handed on again");
-});
+test(
+  "while the search store is away lines wait in their store, and are handed on when it is back",
+  slow,
+  async () => {
+    const one = feeder();
+    store.append(records(0, 10));
+    await drain(one);
+    await search.kill();
+    store.append(records(10, 20));
+    await one.round();
+    await one.round();
+    expect(complaints).toHaveLength(1);
+    expect(complaints[0]).toContain("does not answer");
+    await search.start();
+    await drain(one);
+    expect(await found()).toEqual(numbers(0, 20));
+    expect(complaints.at(-1)).toBe("all stores are handed on again");
+  },
+);
 
 test("lines of other kinds: half ones, ones without a time, empty, too long, and with any character", async () => {
   const strange = 'ü \\u2028 \u2028 \\x1b[31m " \\\\ {"file":"x"} "time":"1"';

@@ -23,7 +23,7 @@ const manifests = () => manifestsOf(platform);
 const newest = () => newestOf(platform);
 const archive = (...args: string[]) => archived(platform, ...args);
 
-test("fourteen runs, the store emptied after each: every line is restored, once", async () => {
+test("fourteen runs, the store emptied after each: every line is restored, once", slow, async () => {
   const pod = await platform.startPod("app-a");
   const store = new Store(await platform.startStore("store-1"));
   const sent: string[] = [];
@@ -108,7 +108,7 @@ describe("bytes that were dropped before an archive had them", () => {
   const settings = { MAX_FILE_BYTES: "1024", KEPT_FILES: "1" };
   const dropped = (): (number | undefined)[] => newest().sources.map(({ droppedBytes }) => droppedBytes);
 
-  test("are counted, of a pod exactly", async () => {
+  test("are counted, of a pod exactly", slow, async () => {
     const pod = await platform.startPod("app-a", settings);
     await platform.startStore("store-1");
     await post(pod, "first", "id-0");
@@ -130,7 +130,7 @@ describe("bytes that were dropped before an archive had them", () => {
     expect(newest().cursors?.dropped).toEqual({ pod: bytes, "node-store": 0 });
   });
 
-  test("are none where the node's store has them", async () => {
+  test("are none where the node's store has them", slow, async () => {
     const pod = await platform.startPod("app-a", settings);
     const store = new Store(await platform.startStore("store-1"));
     let collected = 0;
@@ -167,7 +167,7 @@ describe("bytes that were dropped before an archive had them", () => {
   });
 });
 
-test("a log that was removed or is another one is read whole", async () => {
+test("a log that was removed or is another one is read whole", slow, async () => {
   const pod = await platform.startPod("app-a");
   await platform.startStore("store-1");
   for (let i = 0; i < 5; i++) await post(pod, `before ${i}`, `old-${i}`);
@@ -263,7 +263,7 @@ describe("archives of closed days", () => {
     expect(idsOf(rest.stdout.split("\n"))).toEqual(sent.slice(5));
   });
 
-  test("go when all their lines are older than KEEP_DAYS, and not a day before", async () => {
+  test("go when all their lines are older than KEEP_DAYS, and not a day before", slow, async () => {
     await severalDays();
     await age(platform, 28);
     await archive();
@@ -276,6 +276,7 @@ describe("archives of closed days", () => {
 
 test.skipIf(process.getuid?.() !== 0)(
   "a full volume has room again by what is too old, and not before",
+  slow,
   async () => {
     await execa("mount", ["-t", "tmpfs", "-o", "size=600k", "tmpfs", platform.archives]);
     try {
@@ -326,7 +327,7 @@ test("two runs at once archive each line once, one after the other", slow, async
   holder.kill();
 });
 
-test("archives of version 1 are restored beside the new ones", async () => {
+test("archives of version 1 are restored beside the new ones", slow, async () => {
   const pod = await platform.startPod("app-a");
   await platform.startStore("store-1");
   for (let i = 0; i < 3; i++) await post(pod, `message ${i}`, `id-${i}`);
@@ -351,7 +352,7 @@ test("archives of version 1 are restored beside the new ones", async () => {
 });
 
 describe("what others wrote into a log", () => {
-  test("is a file's name nowhere, and a sort's field nowhere", async () => {
+  test("is a file's name nowhere, and a sort's field nowhere", slow, async () => {
     const pod = await platform.startPod("app-a");
     await platform.startStore("store-1");
     await post(pod, "before", "id-0");

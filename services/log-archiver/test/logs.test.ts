@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { slow, sweep } from "../../../lib/test/long.ts";
 import { inOrder, printable, unique, withoutRepeats } from "../cli/search.ts";
 import { SearchStore } from "../src/search-store.ts";
 import { VictoriaLogs } from "./victoria-logs.ts";
@@ -42,7 +43,7 @@ const operator = (...args: string[]) =>
   execa(process.execPath, [...command, ...args], { env: { LOGS_URL: search.url }, reject: false });
 
 describe("lines", () => {
-  test("are printed in order, safe for a terminal; of a pod; and as JSON", async () => {
+  test("are printed in order, safe for a terminal; of a pod; and as JSON", slow, async () => {
     await insert(
       { number: 2, message: "order second \u001b[31m\u0085\u202e" },
       { number: 1, message: "order first", pod: "app-2" },
@@ -81,7 +82,7 @@ describe("lines", () => {
     expect(shown((await operator("--pod", "app-1", "retried")).stdout)).toEqual(["app-1", "app-1"]);
   });
 
-  test("that are not there are no failure, and not the same as some", async () => {
+  test("that are not there are no failure, and not the same as some", slow, async () => {
     const none = await operator("nowhere");
     expect([none.exitCode, none.stdout, none.stderr]).toEqual([
       4,
@@ -90,7 +91,7 @@ describe("lines", () => {
     ]);
   });
 
-  test("are shown as they come, also after the search store was away, and each once", async () => {
+  test("are shown as they come, also after the search store was away, and each once", slow, async () => {
     const child = spawn(process.execPath, [...command, "--follow", "--since", "10m", "live"], {
       env: { ...process.env, LOGS_URL: search.url },
     });
@@ -141,7 +142,7 @@ describe("what goes wrong", () => {
     expect((await operator(...words)).stdout).toContain("Examples:");
   });
 
-  test("a search store that does not answer is named, and what is next asks for its pods", async () => {
+  test("a search store that does not answer is named, and what is next asks for its pods", slow, async () => {
     const away = await execa(process.execPath, [...command, "x"], {
       env: { LOGS_URL: "http://127.0.0.1:9" },
       reject: false,
@@ -151,22 +152,27 @@ describe("what goes wrong", () => {
     expect(next.stderr).toBe("asked: --namespace search get pods");
   });
 
-  test("without an address kubectl is asked, and where that fails the next command gives one", async () => {
-    const { exitCode, stderr } = await execa(process.execPath, [...command, "x"], {
-      env: { ...env, LOGS_URL: "" },
-      reject: false,
-    });
-    expect(exitCode).toBe(1);
-    expect(stderr).toContain("asked: --namespace search port-forward service/search-door :8080");
-    expect(nextOf(stderr)).toBe('eval "$(./deploy.sh env)"');
-  });
+  test(
+    "without an address kubectl is asked, and where that fails the next command gives one",
+    slow,
+    async () => {
+      const { exitCode, stderr } = await execa(process.execPath, [...command, "x"], {
+        env: { ...env, LOGS_URL: "" },
+        reject: false,
+      });
+      expect(exitCode).toBe(1);
+      expect(stderr).toContain("asked: --namespace search port-forward service/search-door :8080");
+      expect(nextOf(stderr)).toBe('eval "$(./deploy.sh env)"');
+    },
+  );
 
-  test.each([
+  const wrong = [
     ["--since", "never"],
     ["--limit", "0"],
     ["--follow", "--until=1h"],
     ["--x", ""],
-  ])("%s %s is wrong use", async (...args) => {
+  ] as const;
+  sweep(wrong, 1)("%s %s is wrong use", async (...args) => {
     expect((await operator(...args, "x")).exitCode).toBe(64);
   });
 });

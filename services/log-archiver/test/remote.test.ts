@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { amount, slow, sweep } from "../../../lib/test/long.ts";
+import { amount, slow } from "../../../lib/test/long.ts";
 import { manifestName } from "../src/manifest.ts";
 import { age, archived, idsOf, manifestsOf, newestOf } from "./archives.ts";
 import { Platform, type Pod, post } from "./platform.ts";
@@ -185,7 +185,7 @@ describe("archive --remote", () => {
     },
   );
 
-  test("makes no bucket of a mistyped name", async () => {
+  test("makes no bucket of a mistyped name", slow, async () => {
     const mistyped = remote.replace("bucket", "bukcet");
     const { exitCode, stderr, stdout } = await platform.run("archive", "--remote", mistyped);
     expect([exitCode, stdout]).toEqual([1, expect.stringContaining("verified and stored")]);
@@ -199,7 +199,7 @@ describe("archive --remote", () => {
     ["key", { RCLONE_CONFIG_S3_ACCESS_KEY_ID: "wrong" }, /cannot be read: .*InvalidAccessKeyId/],
     ["type", { RCLONE_CONFIG_S3_TYPE: "s4" }, /cannot be read: .*s4/],
     ["place of rclone", { PATH: "nowhere" }, /rclone is not on the PATH\nnext: apt-get install --yes rclone/],
-  ])("says what is wrong with the %s, and stores all the same", async (_, wrong, reason) => {
+  ])("says what is wrong with the %s, and stores all the same", slow, async (_, wrong, reason) => {
     // What a run needs before it needs rclone.
     const programs = platform.path("programs");
     for (const name of ["cat", "flock", "gzip", "sh", "sort", "tar"]) {
@@ -297,7 +297,7 @@ describe("archive --remote", () => {
   });
 });
 
-describe("restore --from-remote", () => {
+describe("restore --from-remote", slow, () => {
   test("prints and says what a restore from the volume does", async () => {
     await runs(2, "--remote", remote);
     await sleep(20);
@@ -333,7 +333,7 @@ describe("restore --from-remote", () => {
     ["removed", (path: string) => rmSync(path)],
     ["another", (path: string) => copyFileSync(object(archivesOf(readdirSync(object())).at(-1)), path)],
   ];
-  sweep(damages, 1)(
+  test.each(damages)(
     "names an archive that was %s there, and reads the others if asked",
     async (_, damage) => {
       const sent = await runs(3, "--remote", remote);
@@ -389,12 +389,7 @@ describe("restore --from-remote", () => {
     ["an empty bucket", "s3:empty", "there is no archive in s3:empty", "rclone lsf s3:"],
     ["no remote of that name", "s4:bucket", "s4:bucket cannot be read: ", "rclone listremotes"],
   ] as const;
-  const reasonOf = ([, , reason]: (typeof places)[number]): unknown => /archive|cannot/.exec(reason)?.[0];
-  sweep(
-    places,
-    1,
-    reasonOf,
-  )("says so of %s", async (_, from, reason, next) => {
+  test.each(places)("says so of %s", async (_, from, reason, next) => {
     await execa("rclone", ["mkdir", "s3:empty"], { env: s3.env });
     try {
       for (const command of [["restore"], ["restore", "--verify"], ["import"]]) {
@@ -418,7 +413,7 @@ function changeByte(path: string): void {
   writeFileSync(path, bytes);
 }
 
-describe("restore --from-dir", () => {
+describe("restore --from-dir", slow, () => {
   test("prints what a restore from the volume does", async () => {
     await runs(3);
     const elsewhere = platform.path("elsewhere");
@@ -452,7 +447,7 @@ describe("restore --from-dir", () => {
   });
 });
 
-describe("import", () => {
+describe("import", slow, () => {
   let other: Platform;
   beforeEach(async () => {
     other = new Platform();
@@ -474,7 +469,7 @@ describe("import", () => {
     ],
   ];
 
-  sweep(ways, 1)("%s stores each archive with the same lines, and none again", async (_, way) => {
+  test.each(ways)("%s stores each archive with the same lines, and none again", async (_, way) => {
     await runs(3, "--remote", remote);
     const { args, ...options } = await way();
     const run = () => other.runWith(options, "import", ...args);
@@ -489,7 +484,7 @@ describe("import", () => {
     expect(readdirSync(other.path("tmp"))).toEqual([]);
   });
 
-  sweep(ways, 0)(
+  test.each(ways)(
     "%s killed at any moment stores nothing that is not whole, and repeated all",
     async (_, way) => {
       const sent = await runs(4, "--remote", remote);
@@ -514,7 +509,7 @@ describe("import", () => {
     },
   );
 
-  test("names what is damaged or has another one's name, and stores the others", slow, async () => {
+  test("names what is damaged or has another one's name, and stores the others", async () => {
     await runs(4, "--remote", remote);
     const [first = "", second = "", third = "", fourth = ""] = archivesOf(platform.stored());
     for (const name of [fourth, manifestName(fourth)])
@@ -544,60 +539,52 @@ describe("import", () => {
     }
   });
 
-  test(
-    "leaves the cursors behind: the new platform reads its own sources whole, and each line is restored once",
-    slow,
-    async () => {
-      const sent = await runs(3, "--remote", remote);
-      // Of the same names and, on the node, the same files, as a platform that is made anew may have.
-      const theirs = await other.startPod("app-a");
-      const theirStore = new Store(await other.startStore("store-1"));
-      for (let i = 0; i < 7; i++) await post(theirs, `new ${i}`, `new-${i}`);
-      theirStore.append(collect(other, theirs));
-      expect((await other.run("import", "--from-remote", remote)).exitCode).toBe(0);
-      expect(manifestsOf(other).filter(({ cursors, sequence }) => cursors || sequence)).toEqual([]);
-      await archived(other);
-      expect(newestOf(other)).toMatchObject({ lines: 7, sequence: 1 });
-      const news = Array.from({ length: 7 }, (_, i) => `new-${i}`);
-      expect(idsOf(await other.restored())).toEqual([...sent, ...news]);
-      // Nor does an import that comes later change where the next run goes on.
-      const later = await runs(1, "--remote", remote);
-      expect((await other.run("import", "--from-remote", remote)).stdout).toContain("1 archives stored");
-      await archived(other);
-      expect(newestOf(other)).toMatchObject({ lines: 0, sequence: 2 });
-      expect(idsOf(await other.restored()).toSorted()).toEqual([...sent, ...news, ...later].toSorted());
-    },
-  );
+  test("leaves the cursors behind: the new platform reads its own sources whole, and each line is restored once", async () => {
+    const sent = await runs(3, "--remote", remote);
+    // Of the same names and, on the node, the same files, as a platform that is made anew may have.
+    const theirs = await other.startPod("app-a");
+    const theirStore = new Store(await other.startStore("store-1"));
+    for (let i = 0; i < 7; i++) await post(theirs, `new ${i}`, `new-${i}`);
+    theirStore.append(collect(other, theirs));
+    expect((await other.run("import", "--from-remote", remote)).exitCode).toBe(0);
+    expect(manifestsOf(other).filter(({ cursors, sequence }) => cursors || sequence)).toEqual([]);
+    await archived(other);
+    expect(newestOf(other)).toMatchObject({ lines: 7, sequence: 1 });
+    const news = Array.from({ length: 7 }, (_, i) => `new-${i}`);
+    expect(idsOf(await other.restored())).toEqual([...sent, ...news]);
+    // Nor does an import that comes later change where the next run goes on.
+    const later = await runs(1, "--remote", remote);
+    expect((await other.run("import", "--from-remote", remote)).stdout).toContain("1 archives stored");
+    await archived(other);
+    expect(newestOf(other)).toMatchObject({ lines: 0, sequence: 2 });
+    expect(idsOf(await other.restored()).toSorted()).toEqual([...sent, ...news, ...later].toSorted());
+  });
 
-  test(
-    "archives age as if they had been made there, and become one a day with the others",
-    slow,
-    async () => {
-      const sent = await runs(3);
-      const theirs = await other.startPod("app-b");
-      await other.startStore("store-1");
-      await post(theirs, "own", "own-0");
-      await archived(other);
-      await age(platform, 2);
-      await age(other, 2);
-      const importAll = () => other.run("import", "--from-dir", platform.archives);
-      expect((await importAll()).exitCode).toBe(0);
-      await archived(other);
-      const [day, newest] = manifestsOf(other);
-      expect(day?.replaces).toHaveLength(4);
-      expect(newest).toMatchObject({ sequence: 2, lines: 0 });
-      expect(idsOf(await other.restored()).toSorted()).toEqual([...sent, "own-0"].toSorted());
-      expect((await importAll()).stdout).toBe("0 archives stored, 3 were there already");
-      // What it reads goes on where its own archive of that day said.
-      await post(theirs, "own", "own-1");
-      await archived(other);
-      expect(newestOf(other).lines).toBe(1);
-      await age(other, 27);
-      await archived(other);
-      expect(idsOf(await other.restored())).toHaveLength(17);
-      await age(other, 2);
-      expect(await archived(other)).toContain("removed, all its lines are older than 30 days");
-      expect(idsOf(await other.restored())).toEqual(["own-1"]);
-    },
-  );
+  test("archives age as if they had been made there, and become one a day with the others", async () => {
+    const sent = await runs(3);
+    const theirs = await other.startPod("app-b");
+    await other.startStore("store-1");
+    await post(theirs, "own", "own-0");
+    await archived(other);
+    await age(platform, 2);
+    await age(other, 2);
+    const importAll = () => other.run("import", "--from-dir", platform.archives);
+    expect((await importAll()).exitCode).toBe(0);
+    await archived(other);
+    const [day, newest] = manifestsOf(other);
+    expect(day?.replaces).toHaveLength(4);
+    expect(newest).toMatchObject({ sequence: 2, lines: 0 });
+    expect(idsOf(await other.restored()).toSorted()).toEqual([...sent, "own-0"].toSorted());
+    expect((await importAll()).stdout).toBe("0 archives stored, 3 were there already");
+    // What it reads goes on where its own archive of that day said.
+    await post(theirs, "own", "own-1");
+    await archived(other);
+    expect(newestOf(other).lines).toBe(1);
+    await age(other, 27);
+    await archived(other);
+    expect(idsOf(await other.restored())).toHaveLength(17);
+    await age(other, 2);
+    expect(await archived(other)).toContain("removed, all its lines are older than 30 days");
+    expect(idsOf(await other.restored())).toEqual(["own-1"]);
+  });
 });

@@ -1,10 +1,10 @@
+// @module-tag slow
 import { createHash, randomBytes } from "node:crypto";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { slow } from "../../../lib/test/long.ts";
 import { installRclone } from "./rclone.ts";
 import { type S3, startS3 } from "./s3.ts";
 
@@ -89,7 +89,7 @@ describe("wrong credentials are refused, for reading and for writing", () => {
   });
 });
 
-describe("the server is killed while a file is uploaded", slow, () => {
+describe("the server is killed while a file is uploaded", () => {
   const once = ["--retries", "1", "--low-level-retries", "1"];
   const inParts = ["--s3-upload-cutoff", "5M", "--s3-chunk-size", "5M", "--s3-upload-concurrency", "1"];
   const ways: [string, string[]][] = [

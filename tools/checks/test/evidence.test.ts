@@ -6,6 +6,7 @@ import { execa } from "execa";
 import { load } from "js-yaml";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { checkout } from "../../../lib/repository.ts";
+import { slow } from "../../../lib/test/long.ts";
 
 let directory: string;
 const path = (...parts: string[]): string => join(directory, ...parts);
@@ -91,6 +92,7 @@ describe("a failed run of e2e", () => {
     ],
   ])(
     "keeps its evidence where a %s fails, destroys nothing, and the workflow uploads it",
+    slow,
     async (_, first, failed) => {
       const { exitCode, all } = await run(first);
       const place = placeIn(all);
@@ -122,7 +124,7 @@ describe("a failed run of e2e", () => {
     },
   );
 
-  test("is told from a good one, which leaves nothing and goes on to the end", async () => {
+  test("is told from a good one, which leaves nothing and goes on to the end", slow, async () => {
     const { exitCode, all } = await run('test("good", () => {});\n');
     expect([exitCode, placeIn(all)], all).toEqual([0, ""]);
     expect(all).toContain("DESTROYED");
