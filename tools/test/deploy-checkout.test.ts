@@ -91,7 +91,7 @@ describe("a dry run for an existing cluster", () => {
       await furnish(clone);
       const { exitCode, stdout, stderr } = await deploy(clone, dryRun);
       expect([exitCode, stderr]).toEqual([0, ""]);
-      expect(stdout).toContain(`which makes: ${applications.join(", ")}`);
+      expect(stdout).toContain(`which creates: ${applications.join(", ")}`);
     },
     60_000,
   );
