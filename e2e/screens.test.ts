@@ -27,14 +27,12 @@ describe("E6 Argo CD", () => {
   let page: Page;
   let complained: string[];
 
+  const go = (path: string): Promise<unknown> => page.goto(exported("ARGOCD_URL") + path);
+
+  // Any of the tests may be the first one that runs.
   beforeAll(async () => {
     page = await open();
     complained = complaints(page);
-  });
-
-  const go = (path: string): Promise<unknown> => page.goto(exported("ARGOCD_URL") + path);
-
-  test("signs in the user who may look", async () => {
     const { password = "" } = await secret("argocd", "argocd-viewer");
     await go("/login");
     await page.fill('input[name="username"]', "viewer");
@@ -44,6 +42,10 @@ describe("E6 Argo CD", () => {
     complained.length = 0;
     await page.click('button[type="submit"]');
     await page.waitForURL(/\/applications/);
+  });
+
+  test("signs in the user who may look", () => {
+    expect(new URL(page.url()).pathname).toBe("/applications");
   });
 
   test("lists every Application, Synced and Healthy", async () => {

@@ -15,7 +15,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { configurationOf } from "../../lib/configuration.ts";
 import { readRepository } from "../../lib/repository.ts";
 import { TestCache } from "../../lib/test/cache.ts";
-import { sweep } from "../../lib/test/long.ts";
+import { slow, sweep } from "../../lib/test/long.ts";
 import { blastRadius, formatBlastRadius } from "../src/diff.ts";
 import { discoverIn } from "../src/discovered.ts";
 import { report } from "../src/report.ts";
@@ -79,26 +79,29 @@ async function applicationsOf(directory: string): Promise<string[]> {
 }
 
 describe("a repository of any layout", () => {
-  // Before a commit the short ones: those of charts and of ApplicationSets take ten times as long.
-  sweep(layouts.toReversed(), 4)(
-    "$name: $title",
-    async (layout) => {
-      const directory = await repositoryOf(layout);
-      const { findings, skipped, external, unchecked } = await validate(directory, { cache });
-      const said = findings.map(
-        ({ file, line, column, message, rule }) => `${file}:${line}:${column}: ${message} [${rule}]`,
-      );
-      const { expected } = layout;
-      expect({
-        applications: await applicationsOf(directory),
-        findings: said,
-        skipped: [...skipped].sort(),
-        external,
-        unchecked,
-      }).toEqual({ skipped: [], external: [], unchecked: {}, ...expected });
-    },
-    cold,
-  );
+  const run = async (layout: Layout): Promise<void> => {
+    const directory = await repositoryOf(layout);
+    const { findings, skipped, external, unchecked } = await validate(directory, { cache });
+    const said = findings.map(
+      ({ file, line, column, message, rule }) => `${file}:${line}:${column}: ${message} [${rule}]`,
+    );
+    const { expected } = layout;
+    expect({
+      applications: await applicationsOf(directory),
+      findings: said,
+      skipped: [...skipped].sort(),
+      external,
+      unchecked,
+    }).toEqual({ skipped: [], external: [], unchecked: {}, ...expected });
+  };
+  // Helm and generators take ten times as long as kustomize.
+  const isLong = ({ name, files }: (typeof layouts)[number]): boolean =>
+    name === "sets" || Object.keys(files).some((file) => file.endsWith("Chart.yaml"));
+  sweep(
+    layouts.filter((layout) => !isLong(layout)),
+    3,
+  )("$name: $title", run, cold);
+  test.each(layouts.filter(isLong))("$name: $title", { ...slow, timeout: cold }, run);
 });
 
 test(
