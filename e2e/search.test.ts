@@ -12,8 +12,9 @@ import { get, inPod, kubectl } from "./kubectl.ts";
 import { linesOfAgents, notOnce, send } from "./lines.ts";
 import { exported, repository } from "./platform.ts";
 
-// In seconds, on a busy machine; how long it took is printed.
-const patience = 30;
+// What is promised, in seconds.
+const foundWithin = 5;
+const liveWithin = 3;
 
 let browser: Browser;
 beforeAll(async () => {
@@ -45,7 +46,7 @@ const ask = (query: string): Promise<Response> =>
 
 /** Asks until something is found. */
 async function visible(text: string): Promise<void> {
-  await until(`a line with ${text}`, patience, async () => {
+  await until(`a line with ${text}`, foundWithin, async () => {
     const answer = await ask(`"${text}"`);
     return (await answer.text()).includes(text) ? undefined : "it is not found";
   });
@@ -119,7 +120,7 @@ test("B7 a live tail shows lines as they come", async ({ annotate }) => {
     for (let number = 0; number < 10; number++) {
       await post(`${id} line ${number}`);
       const acknowledged = Date.now();
-      await until(`line ${number}`, patience, async () =>
+      await until(`line ${number}`, liveWithin, async () =>
         shown.some((line) => line.endsWith(` ${id} line ${number}`)) ? undefined : "it is not shown",
       );
       lags.push(Date.now() - acknowledged);
