@@ -6,13 +6,13 @@ const image = "docker.io/library/node:24-bookworm-slim";
 
 /** Makes an empty namespace, whatever an earlier run left in it. */
 export async function createNamespace(name: string): Promise<void> {
-  await kubectl(["delete", "namespace", name, "--ignore-not-found", "--timeout", "100s"]);
+  await deleteNamespace(name);
   await kubectl(["create", "namespace", name]);
 }
 
-/** Has a namespace deleted with all it holds, which goes on for some seconds: who makes it again waits for that. */
+/** Deletes a namespace with all it holds. */
 export async function deleteNamespace(name: string): Promise<void> {
-  await kubectl(["delete", "namespace", name, "--ignore-not-found", "--wait=false"]);
+  await kubectl(["delete", "namespace", name, "--ignore-not-found", "--timeout", "100s"]);
 }
 
 /** What a pod of the tests is to do. */
