@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
-import { slow, sweep } from "../lib/test/long.ts";
+import { slow } from "../lib/test/long.ts";
 import { deployment, namespace, type Pod, pods, send } from "./app.ts";
 import { application, cloneOfConverged, converged, endClone, rollout } from "./applications.ts";
 import type { Clone } from "./clone.ts";
@@ -133,22 +133,34 @@ test("E3 git revert rolls the greeting back", async ({ annotate }) => {
   await greets(oldGreeting);
 });
 
-sweep(["service", "configmap"], 1)("E3 a deleted %s comes back", async (kind) => {
+/** Deletes an object by hand; returns after how many seconds another one is in its place. */
+async function comesBack(kind: "configmap" | "service"): Promise<number> {
   const { volumes } = (await deployment()).spec.template.spec;
   const mounted = volumes.find(({ configMap }) => configMap)?.configMap?.name ?? "";
   const name = kind === "configmap" ? mounted : "app-service";
   const { metadata } = await get(kind, name, "--namespace", namespace);
   await kubectl(["-n", namespace, "delete", kind, name]);
+  const deleted = Date.now();
   await until(`${kind} ${name}`, 120, async () => {
     const now = await get(kind, name, "--namespace", namespace);
     return now.metadata.uid === metadata.uid ? "not deleted" : undefined;
   });
+  const seconds = secondsSince(deleted);
   // Each gateway takes a Service that is made anew for another one.
   let answered = 0;
   await until("the gateways", 60, async () => {
     answered = (await send("/")).status === 200 ? answered + 1 : 0;
     return answered < 20 ? `${answered} answers one after the other` : undefined;
   });
+  return seconds;
+}
+
+test("E3 a deleted service comes back", async ({ annotate }) => {
+  await annotate(`${await comesBack("service")} s`);
+});
+
+test("E3 a deleted configmap comes back", slow, async ({ annotate }) => {
+  await annotate(`${await comesBack("configmap")} s`);
 });
 
 /** Takes the last commit back, and waits until the platform runs the result without any help. */

@@ -7,12 +7,18 @@ export const someFiles = (args: string[]): boolean => {
   return args.some((argument) => files.some((file) => `e2e/${file}`.includes(argument)));
 };
 
-/** Tells by a test's tags whether `choice` runs it. */
-export const isWanted =
-  (args: string[], slow: boolean) =>
-  (tags: string[]): boolean =>
-    slow ? tags.includes("slow") : someFiles(args) || !tags.includes("slow");
+/** The filter of tags: slow tests only, or all others; undefined where files are named, of which all tests are run. */
+const filterOf = (args: string[], slow: boolean): "slow" | "!slow" | undefined =>
+  slow ? "slow" : someFiles(args) ? undefined : "!slow";
 
-/** Arguments of vitest for slow tests only, or for all others; files that are named have all of their tests run. */
-export const choice = (args: string[], slow: boolean): string[] =>
-  slow ? ["--tagsFilter", "slow", ...args] : someFiles(args) ? args : ["--tagsFilter", "!slow", ...args];
+/** Arguments of vitest for that filter. */
+export const choice = (args: string[], slow: boolean): string[] => {
+  const filter = filterOf(args, slow);
+  return filter ? ["--tagsFilter", filter, ...args] : args;
+};
+
+/** Tells by a test's tags whether `choice` runs it. */
+export const isWanted = (args: string[], slow: boolean): ((tags: string[]) => boolean) => {
+  const filter = filterOf(args, slow);
+  return (tags) => filter === undefined || tags.includes("slow") === (filter === "slow");
+};

@@ -15,7 +15,6 @@ import { Told } from "../src/told.ts";
 const said = { stdout: "", stderr: "" };
 beforeEach(() => {
   Object.assign(said, { stdout: "", stderr: "" });
-  vi.stubEnv("DEPLOY_LOG", "/dev/null");
   vi.stubEnv("PATH", process.env.PATH);
   vi.stubEnv("KUBECONFIG", "/home/me/other");
   for (const stream of ["stdout", "stderr"] as const)
