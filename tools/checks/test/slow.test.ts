@@ -87,6 +87,10 @@ test("each member of a sweep is a test of npm test, or of npm run test:slow", as
 
 test.each([".ci/run", ".github/workflows/ci.yaml"])("%s runs all of them", (file) => {
   const text = readFileSync(join(checkout, file), "utf8");
-  for (const command of ["npm cit", "npm run test:slow", "npm run e2e:slow", "npm run e2e"])
-    expect(text.match(new RegExp(` ${command}(?=$| &&| \\|\\|)`, "gm")), command).toHaveLength(1);
+  const times = (command: string): number =>
+    [...text.matchAll(new RegExp(` ${command}(?=$|;| &&)`, "gm"))].length;
+  for (const command of ["npm cit", "npm run test:slow", "npm run e2e:slow"])
+    expect(times(command), command).toBe(1);
+  // In .ci/run it stands twice: where slow ones have failed, the platform stays.
+  expect(times("npm run e2e")).toBeGreaterThan(0);
 });
