@@ -251,6 +251,8 @@ describe("a pod of somebody's", () => {
 
 describe("the repository", () => {
   const controller = "system:serviceaccount:argocd:argocd-application-controller";
+  /** The names of the accounts that Argo CD syncs as begin so. */
+  const accounts = "system:serviceaccount:argocd:sync-";
 
   /** What the API server says of an object: nothing where it takes it. Nothing is stored. */
   async function refusal(object: object, ...as: string[]): Promise<string> {
@@ -318,7 +320,82 @@ describe("the repository", () => {
       },
     ],
   ])("never %s through Argo CD", async (_, object) => {
-    expect(await refusal(object, "--as", controller)).toMatch(/denied request|is forbidden/);
+    for (const account of [controller, `${accounts}monitoring`, `${accounts}services`])
+      expect(await refusal(object, "--as", account)).toMatch(/denied request|is forbidden/);
+  });
+
+  const configMap = (where: string): object => ({
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "e2e-doors", namespace: where },
+  });
+
+  test.each([
+    ["logging", ["logging", "log-agent"]],
+    ["search", ["search"]],
+    ["services", []],
+    ["monitoring", ["monitoring"]],
+    ["root", []],
+    ["gateway", []],
+  ])("as the account of AppProject %s writes only to that project's destinations", async (project, own) => {
+    const places = [
+      "logging",
+      "log-agent",
+      "search",
+      "monitoring",
+      "argocd",
+      "git",
+      "kube-system",
+      namespace,
+    ];
+    const allowed: string[] = [];
+    for (const where of places)
+      if ((await refusal(configMap(where), "--as", accounts + project)) === "") allowed.push(where);
+    expect(allowed).toEqual(own);
+  });
+
+  test("deletes nothing in another AppProject's namespaces", async () => {
+    const args = ["--namespace", "logging", "delete", "deployment", "app", "--dry-run=server", "--as"];
+    for (const project of ["services", "search", "monitoring", "root", "gateway"]) {
+      const { exitCode, stderr } = await execa("kubectl", [...args, accounts + project], { reject: false });
+      expect([project, exitCode === 0]).toEqual([project, false]);
+      expect(stderr).toMatch(/denied request|is forbidden/);
+    }
+    expect(await kubectl([...args, `${accounts}logging`])).toContain("deleted");
+  });
+
+  test("gives an Application only the rights of its AppProject's account: the API server refuses the others", async ({
+    annotate,
+  }) => {
+    const clone = await Clone.make();
+    try {
+      const directory = "gitops/apps/logging/overlays/local";
+      // The AppProject allows Roles. The account lacks this right, so the API server does not let it grant it.
+      const secrets = {
+        apiVersion: rbac,
+        kind: "Role",
+        metadata: { name: "e2e-doors", namespace: "logging" },
+      };
+      clone.write(`${directory}/door.yaml`, JSON.stringify({ ...secrets, ...role("secrets", "get") }));
+      clone.edit(`${directory}/kustomization.yaml`, (text) =>
+        text.replace("resources:\n", "resources:\n  - door.yaml\n"),
+      );
+      await clone.push("e2e: an Application with a Role that reads Secrets");
+      let said = "";
+      await until("the API server's refusal", 180, async () => {
+        const { status } = await application("logging");
+        said = JSON.stringify(status.operationState);
+        return said.includes(`${accounts}logging`) ? undefined : said.slice(0, 300);
+      });
+      await annotate(said.slice(0, 1500));
+      expect(said).toMatch(/is forbidden|denied request/);
+      const args = ["--namespace", "logging", "get", "role", "e2e-doors"];
+      expect((await execa("kubectl", args, { reject: false })).stderr).toContain("NotFound");
+    } finally {
+      const commit = await clone.putBack();
+      if (commit !== undefined) await converged(commit);
+      clone.remove();
+    }
   });
 
   const pod = (spec: object, container: object = {}): object => ({

@@ -4,7 +4,7 @@ import { contextArguments, get, kubectlCommand } from "../../lib/cluster/kubectl
 import { ensureRepoServerTls } from "../../lib/cluster/repo-server-tls.ts";
 import { waitForCommit } from "../../lib/cluster/wait.ts";
 import { Failure, until } from "../../lib/failure.ts";
-import { parseObjects } from "../../lib/object.ts";
+import { type KubernetesObject, parseObjects } from "../../lib/object.ts";
 import { run, tailCommand } from "../../lib/process.ts";
 import { progress } from "../../lib/progress.ts";
 import { renderInstall, renderRoot } from "../../lib/render/start.ts";
@@ -13,6 +13,7 @@ import type { Cluster, Stage } from "./cluster.ts";
 import {
   apply,
   deadline,
+  find,
   kubectl,
   kubectlQuietly,
   troubleIn,
@@ -92,12 +93,20 @@ async function installArgocd(cluster: Cluster): Promise<void> {
 async function deployApplications(cluster: Cluster): Promise<string> {
   await cluster.provide("applications");
   const root = await renderRoot(checkout, cluster.name, cluster.overrides);
+  await ensureNamespaces(parseObjects(root));
   await apply(root);
   const commit = cluster.publishedCommit() ?? (await commitOfRoot());
   await waitForCommit(commit, 900, checkout);
   // A sync that began under earlier projects may have pruned what has moved from an Application to here.
   await apply(root);
   return commit;
+}
+
+/** Creates the namespaces that these objects are in. Their Applications add the labels. */
+async function ensureNamespaces(objects: KubernetesObject[]): Promise<void> {
+  const names = new Set(objects.flatMap(({ metadata }) => metadata.namespace ?? []));
+  for (const name of names)
+    if (!(await find(["namespace", name]))) await kubectl(["create", "namespace", name]);
 }
 
 interface RootApplication {

@@ -405,19 +405,30 @@ describe("the Applications", () => {
     const { exitCode, stdout } = await stubs.run(["Applications", ...context, ...repo, ...wishes]);
     expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: commit });
     expect(changing()).toEqual([
+      // Roles of the accounts are in these. The namespaces of Applications come with those.
+      ...["argocd", "istio-system", "monitoring"].map((name) => `${k} create namespace ${name}`),
       `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`,
       `${k} -n argocd annotate application root --overwrite argocd.argoproj.io/refresh=hard`,
       // It is applied again, because a sync under the earlier projects may have removed objects.
       `${k} apply --server-side --force-conflicts --field-manager=deploy -f -`,
     ]);
     const objects = objectsIn(stubs.inputs()[0]?.input ?? "");
+    const syncs = (kind: string, ...names: string[]): string[] => names.map((name) => `${kind} sync-${name}`);
     expect(objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual([
+      ...syncs("ServiceAccount", "gateway", "logging", "monitoring", "root", "search", "services"),
+      // What their Applications make namespaces for has its rights from a ClusterRole.
+      ...syncs("Role", "root", "server", "gateway", "monitoring"),
       "ClusterRole log-agent",
+      ...syncs("ClusterRole", "logging", "monitoring", "search", "services"),
+      ...syncs("RoleBinding", "root", "server", "gateway", "monitoring"),
       "ClusterRoleBinding log-agent",
+      ...syncs("ClusterRoleBinding", "logging", "monitoring", "search", "services"),
       "ValidatingAdmissionPolicy logging-platform-delivery",
       "ValidatingAdmissionPolicy logging-platform-nodes",
+      "ValidatingAdmissionPolicy logging-platform-sync",
       "ValidatingAdmissionPolicyBinding logging-platform-delivery",
       "ValidatingAdmissionPolicyBinding logging-platform-nodes",
+      "ValidatingAdmissionPolicyBinding logging-platform-sync",
       "AppProject argocd",
       "AppProject default",
       "AppProject gateway",

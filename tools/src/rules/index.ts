@@ -7,6 +7,7 @@ import {
 } from "../../../lib/configuration.ts";
 import { type Finding, sortFindings } from "../finding.ts";
 import type { Graph } from "../graph.ts";
+import { syncAccount } from "./accounts.ts";
 import { applicationPolicy } from "./applications.ts";
 import { autoscaling } from "./autoscaling.ts";
 import { gatewayCertificate } from "./certificates.ts";
@@ -61,6 +62,7 @@ export const rules: readonly Rule[] = [
   syncOrder,
   singleOwner,
   projectAllows,
+  syncAccount,
   applicationPolicy,
   selectorMatches,
   portExists,

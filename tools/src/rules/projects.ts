@@ -181,7 +181,7 @@ function objectProblems(
   return problems;
 }
 
-function glob(pattern: string, text: string): boolean {
+export function glob(pattern: string, text: string): boolean {
   if (!pattern.includes("*")) return pattern === text;
   const parts = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
   return new RegExp(`^${parts.join(".*")}$`).test(text);

@@ -6,6 +6,7 @@ import type { Problem, Rule } from "./rule.ts";
 export interface PolicyRule {
   apiGroups?: string[];
   resources?: string[];
+  resourceNames?: string[];
   verbs?: string[];
   nonResourceURLs?: string[];
 }

@@ -30,7 +30,8 @@ export const rightsConfined: Rule = {
   explanation: `Otherwise everybody who may push would be the cluster's administrator: one ClusterRoleBinding to cluster-admin is enough. The rule checks
   Roles, ClusterRoles and their bindings of this repository. A role must not have the verbs escalate, bind or impersonate, and a ClusterRole
   must not give access to Secrets, tokens or containers of all namespaces. A binding must name a role of the repository, not one of Kubernetes
-  itself, and only ServiceAccounts. ClusterRoles and ClusterRoleBindings are applied before Argo CD runs, and not by Argo CD, whose rights they
+  itself, and only ServiceAccounts. A Role that deploy.sh applies may impersonate ServiceAccounts that it names: Argo CD's server
+  acts as the accounts of the AppProjects. ClusterRoles and ClusterRoleBindings are applied before Argo CD runs, and not by Argo CD, whose rights they
   limit. Roles of upstream projects and charts are not checked; deploy.sh has admission policies for them.`,
   check: (graph) => [
     ...ownOf(graph, ["Role", "ClusterRole"]).flatMap(roleProblems),
@@ -54,7 +55,8 @@ export const rightsConfined: Rule = {
 
 function roleProblems(manifest: Manifest): Problem[] {
   const { kind, rules = [] } = manifest.object as unknown as { kind: string; rules?: PolicyRule[] };
-  return rules.flatMap(({ verbs = [], resources = [] }, index) => {
+  return rules.flatMap((rule, index) => {
+    const { verbs = [], resources = [] } = rule;
     const at = (field: string): FieldPath => ["rules", index, field];
     const say = (path: FieldPath, what: string, fix: string): Problem => ({
       manifest,
@@ -64,7 +66,7 @@ function roleProblems(manifest: Manifest): Problem[] {
     });
     return [
       ...widening
-        .filter((verb) => verbs.includes(verb))
+        .filter((verb) => verbs.includes(verb) && !(verb === "impersonate" && isNamed(manifest, rule)))
         .map((verb) => say(at("verbs"), `the verb ${verb}`, `remove ${verb}: it gives every right`)),
       ...keys
         .filter((resource) => kind === "ClusterRole" && resources.includes(resource))
@@ -77,6 +79,15 @@ function roleProblems(manifest: Manifest): Problem[] {
         ),
     ];
   });
+}
+
+/** True where a Role that deploy.sh applies lets somebody act as ServiceAccounts that it names one by one. */
+function isNamed(
+  { application, object }: Manifest,
+  { resources = [], resourceNames = [] }: PolicyRule,
+): boolean {
+  const accounts = resources.length > 0 && resources.every((resource) => resource === "serviceaccounts");
+  return application === bootstrap && object.kind === "Role" && accounts && resourceNames.length > 0;
 }
 
 function bindingProblems(manifest: Manifest): Problem[] {
