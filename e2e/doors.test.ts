@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
+import { slow } from "../lib/test/long.ts";
 import { linesWith, pods, post, send } from "./app.ts";
 import { application, converged } from "./applications.ts";
 import { signedIn } from "./argocd.ts";
@@ -430,30 +431,34 @@ describe("the repository", () => {
     expect(await refusal(pod({ ...mount("/var/lib/kubelet/pods"), ...agent }, mounted(true)))).toBe("");
   });
 
-  test("gives an Application no rights beyond its namespace: Argo CD refuses them", async ({ annotate }) => {
-    const clone = await Clone.make();
-    try {
-      const directory = "gitops/apps/log-agent/overlays/local";
-      clone.write(`${directory}/door.yaml`, JSON.stringify(cluster("ClusterRole", role("pods", "list"))));
-      clone.edit(`${directory}/kustomization.yaml`, (text) =>
-        text.replace("resources:\n", "resources:\n  - door.yaml\n"),
-      );
-      await clone.push("e2e: an Application with a ClusterRole");
-      let said = "";
-      await until("Argo CD's refusal", 180, async () => {
-        const { status } = await application("log-agent");
-        said = JSON.stringify([status.operationState, status.conditions]);
-        return /ClusterRole[^"]*not permitted in project/.test(said) ? undefined : said.slice(0, 300);
-      });
-      await annotate(/[^"]*not permitted in project[^"]*/.exec(said)?.[0] ?? "");
-      const found = await execa("kubectl", ["get", "clusterrole", "e2e-doors"], { reject: false });
-      expect(found.stderr).toContain("NotFound");
-    } finally {
-      const commit = await clone.putBack();
-      if (commit !== undefined) await converged(commit);
-      clone.remove();
-    }
-  });
+  test(
+    "gives an Application no rights beyond its namespace: Argo CD refuses them",
+    slow,
+    async ({ annotate }) => {
+      const clone = await Clone.make();
+      try {
+        const directory = "gitops/apps/log-agent/overlays/local";
+        clone.write(`${directory}/door.yaml`, JSON.stringify(cluster("ClusterRole", role("pods", "list"))));
+        clone.edit(`${directory}/kustomization.yaml`, (text) =>
+          text.replace("resources:\n", "resources:\n  - door.yaml\n"),
+        );
+        await clone.push("e2e: an Application with a ClusterRole");
+        let said = "";
+        await until("Argo CD's refusal", 180, async () => {
+          const { status } = await application("log-agent");
+          said = JSON.stringify([status.operationState, status.conditions]);
+          return /ClusterRole[^"]*not permitted in project/.test(said) ? undefined : said.slice(0, 300);
+        });
+        await annotate(/[^"]*not permitted in project[^"]*/.exec(said)?.[0] ?? "");
+        const found = await execa("kubectl", ["get", "clusterrole", "e2e-doors"], { reject: false });
+        expect(found.stderr).toContain("NotFound");
+      } finally {
+        const commit = await clone.putBack();
+        if (commit !== undefined) await converged(commit);
+        clone.remove();
+      }
+    },
+  );
 
   test("has an operator that reads no Secret but those of monitoring, and starts nothing elsewhere", async () => {
     const operator = "system:serviceaccount:monitoring:prometheus-operator";
@@ -783,14 +788,14 @@ describe("the gateway", () => {
   }
 
   test("goes on answering while clients send bodies that never end", async ({ annotate }) => {
-    const slow = await Promise.all(Array.from({ length: 48 }, () => unfinished()));
+    const stuck = await Promise.all(Array.from({ length: 48 }, () => unfinished()));
     try {
       const statuses: number[] = [];
       for (let count = 0; count < 20; count++) statuses.push((await send("/status")).status);
       await annotate(`GET /status beside 48 unfinished bodies: ${statuses.join(" ")}`);
       expect(statuses).toEqual(Array(20).fill(200));
     } finally {
-      for (const { socket } of slow) socket.destroy();
+      for (const { socket } of stuck) socket.destroy();
     }
   });
 

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
+import { slow } from "../lib/test/long.ts";
 import { type Answer, linesWith, namespace, type Pod, pods, post, send, writtenWith } from "./app.ts";
 import { cloneOfConverged, endClone } from "./applications.ts";
 import type { Clone } from "./clone.ts";
@@ -165,39 +166,41 @@ describe("C2 C3 POST /log through the gateway", () => {
     expect((await send("/status")).status).toBe(200);
   });
 
-  test("at a share of 50: retries rescue most, and each message is written exactly once", async ({
-    annotate,
-  }) => {
-    await setFaultShare(clone, 50);
-    const answers = await postMany(200);
-    const acknowledged = answers.filter(({ status }) => status === 200);
-    await annotate(`${acknowledged.length} of 200 answered 200`);
-    expect(answers.filter(({ status }) => status !== 200 && status !== 504)).toEqual([]);
-    expect(acknowledged.length).toBeGreaterThanOrEqual(150);
-    expect(acknowledged.length).toBeLessThan(200);
-    const written = [...(await writtenWith("through the gateway")).values()].flat();
-    const times = new Map<string, number>();
-    for (const line of written) {
-      const id = line.split(" ").at(-1) ?? "";
-      times.set(id, (times.get(id) ?? 0) + 1);
-    }
-    expect(acknowledged.filter(({ id }) => !times.has(id))).toEqual([]);
-    // On a busy machine an attempt can be given up though nothing delayed it: a line of its own, which the archive merges.
-    const app = await pods();
-    for (const { id, status } of answers) {
-      const count = times.get(id) ?? 0;
-      if (count === (status === 200 ? 1 : 0)) continue;
-      await until("the access logs", 30, async () => {
-        const undelayed = (await accesses(app, id)).filter(
-          ({ response_flags: flags }) => !flags.includes("DI"),
-        );
-        return count <= undelayed.length
-          ? undefined
-          : `${count} lines of ${undelayed.length} undelayed attempts`;
-      });
-      await annotate(`${status}: ${count} lines, of as many attempts that were not delayed`);
-    }
-  });
+  test(
+    "at a share of 50: retries rescue most, and each message is written exactly once",
+    slow,
+    async ({ annotate }) => {
+      await setFaultShare(clone, 50);
+      const answers = await postMany(200);
+      const acknowledged = answers.filter(({ status }) => status === 200);
+      await annotate(`${acknowledged.length} of 200 answered 200`);
+      expect(answers.filter(({ status }) => status !== 200 && status !== 504)).toEqual([]);
+      expect(acknowledged.length).toBeGreaterThanOrEqual(150);
+      expect(acknowledged.length).toBeLessThan(200);
+      const written = [...(await writtenWith("through the gateway")).values()].flat();
+      const times = new Map<string, number>();
+      for (const line of written) {
+        const id = line.split(" ").at(-1) ?? "";
+        times.set(id, (times.get(id) ?? 0) + 1);
+      }
+      expect(acknowledged.filter(({ id }) => !times.has(id))).toEqual([]);
+      // On a busy machine an attempt can be given up though nothing delayed it: a line of its own, which the archive merges.
+      const app = await pods();
+      for (const { id, status } of answers) {
+        const count = times.get(id) ?? 0;
+        if (count === (status === 200 ? 1 : 0)) continue;
+        await until("the access logs", 30, async () => {
+          const undelayed = (await accesses(app, id)).filter(
+            ({ response_flags: flags }) => !flags.includes("DI"),
+          );
+          return count <= undelayed.length
+            ? undefined
+            : `${count} lines of ${undelayed.length} undelayed attempts`;
+        });
+        await annotate(`${status}: ${count} lines, of as many attempts that were not delayed`);
+      }
+    },
+  );
 
   test("at a share of 0: all succeed, whatever headers a stranger sends", async ({ annotate }) => {
     await setFaultShare(clone, 0);
