@@ -46,11 +46,19 @@ export function nothingToRead(directory: string): UnreadableRepository {
 /** The repository has another layout, or there is none at all. */
 export class UnreadableRepository extends Failure {}
 
-/** Reads every file that is tracked or could be: ignored files and those deleted from the working tree are left out. */
-export async function readRepository(directory: string): Promise<Repository> {
+/** The paths of all files that Git tracks or would track, also of those deleted from the working tree. */
+export async function listFiles(directory: string): Promise<string[]> {
   const listed = await new Git(directory).run("ls-files", "-z", "--cached", "--others", "--exclude-standard");
-  const read = [...new Set(listed.split("\0"))].flatMap((path): [string, string][] => {
-    const text = path === "" ? undefined : textOf(join(directory, path));
+  return [...new Set(listed.split("\0"))].filter(Boolean);
+}
+
+/**
+ * Reads every file that is tracked or could be: ignored files and those deleted from the working tree are left out.
+ * @param files what `listFiles` says, where that is known
+ */
+export async function readRepository(directory: string, files?: string[]): Promise<Repository> {
+  const read = (files ?? (await listFiles(directory))).flatMap((path): [string, string][] => {
+    const text = textOf(join(directory, path));
     return text === undefined ? [] : [[path, text]];
   });
   return new Map(read);

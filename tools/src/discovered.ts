@@ -8,7 +8,7 @@ import type { Application } from "../../lib/render/cluster.ts";
 import { type Destination, type Discovery, discover } from "../../lib/render/discovery.ts";
 import { checkout, type Repository } from "../../lib/repository.ts";
 import { sortFindings } from "./finding.ts";
-import { trackedLinks } from "./git/files.ts";
+import type { Link } from "./git/files.ts";
 import { Graph, type GraphInput } from "./graph.ts";
 import { runRules } from "./rules/index.ts";
 import type { Rule } from "./rules/rule.ts";
@@ -27,6 +27,7 @@ import {
 export async function validateDiscovered(
   root: string,
   repository: Repository,
+  links: Link[],
   configuration: Configuration,
   chosen: readonly Rule[],
   cache: Cache,
@@ -48,7 +49,6 @@ export async function validateDiscovered(
     discovery.definitions,
   );
   const validator = await schemas.validator();
-  const links = await trackedLinks(root);
   const unchecked: Record<string, number> = {};
   const findings = [];
   let objects = 0;

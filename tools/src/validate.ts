@@ -18,11 +18,17 @@ import { filesRead, inputsOf } from "../../lib/render/inputs.ts";
 import { unusedOverlays, withOverlays } from "../../lib/render/overlays.ts";
 import { ownCode } from "../../lib/render/own-code.ts";
 import { documentsOf, isKustomization } from "../../lib/render/references.ts";
-import { cacheDirectory, checkout, type Repository, readRepository } from "../../lib/repository.ts";
+import {
+  cacheDirectory,
+  checkout,
+  listFiles,
+  type Repository,
+  readRepository,
+} from "../../lib/repository.ts";
 import { validateDiscovered } from "./discovered.ts";
 import { type Finding, sortFindings } from "./finding.ts";
 import { serviceTags } from "./git/deployments.ts";
-import { ignoredAmong, type Link, trackedLinks } from "./git/files.ts";
+import { ignoredAmong, type Link, linksAmong } from "./git/files.ts";
 import { Graph, type GraphInput } from "./graph.ts";
 import { chosenRules, runRules } from "./rules/index.ts";
 import type { Rule } from "./rules/rule.ts";
@@ -62,14 +68,16 @@ export async function validate(
   root: string,
   { cache = new Cache(cacheDirectory) }: ValidateOptions = {},
 ): Promise<Validation> {
-  const repository = await readRepository(root);
+  const files = await listFiles(root);
+  const repository = await readRepository(root, files);
   const configuration = configurationOf(repository);
   const chosen = chosenRules(configuration);
-  if (!configuration.layout) return validateDiscovered(root, repository, configuration, chosen, cache);
+  if (!configuration.layout)
+    return validateDiscovered(root, repository, linksAmong(root, files), configuration, chosen, cache);
   const tags = await serviceTags(root, repository);
   const { rendered } = configuration.layout;
   const inputs = inputsOf(root, rendered);
-  const links = await trackedLinks(root);
+  const links = linksAmong(root, files);
   const key = digest(
     JSON.stringify(links),
     ...[...repository].flat(),

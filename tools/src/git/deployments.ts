@@ -8,7 +8,7 @@ import { parseImage } from "../../../lib/images/names.ts";
 import { type Repository, serviceNames } from "../../../lib/repository.ts";
 import type { ServiceTag } from "../graph.ts";
 import { deployedImage } from "../release/deployment.ts";
-import { trailedCommits } from "./trailers.ts";
+import { type TrailedCommit, trailedCommits } from "./trailers.ts";
 
 /** The trailer of a commit that gives a service another image. Its value is the image's full name. */
 export const imageTrailer = "Image";
@@ -19,16 +19,26 @@ export const rolledBackTrailer = "Rolled-Back";
 /** The tags of every service with a Dockerfile. A service that is not committed yet gets its future tag. */
 export async function serviceTags(root: string, repository: Repository): Promise<Map<string, ServiceTag>> {
   const tags = new Map<string, ServiceTag>();
+  const services = serviceNames(repository);
+  if (services.length === 0) return tags;
   const git = new Git(root);
-  const complete = (await git.resolve("HEAD")) !== undefined && !(await git.isShallow());
-  for (const service of serviceNames(repository)) {
+  // Fails where there is no commit yet.
+  const answer = await git.try("rev-parse", "--is-shallow-repository", "HEAD^{commit}");
+  const complete = answer?.startsWith("false\n") ?? false;
+  // The messages of the whole history are read once for all services.
+  let history: Promise<TrailedCommit[]> | undefined;
+  const deployments = (): Promise<TrailedCommit[]> => {
+    history ??= trailedCommits(git, "HEAD", imageTrailer);
+    return history;
+  };
+  for (const service of services) {
     const directory = serviceDirectory(root, service);
     const found = await sourceTag(root, directory).catch(() => undefined);
     const uncommitted = found === undefined;
     const expected = found ?? (await futureTag(root, sourcesOf(repository, directory)));
-    const committed = complete ? new Set((await committedTags(root, directory)).keys()) : undefined;
+    const committed = complete ? new Set((await tagsOf(git, directory, false)).keys()) : undefined;
     if (uncommitted) committed?.add(expected);
-    const deployment = uncommitted ? undefined : await lastDeployment(git, service);
+    const deployment = uncommitted ? undefined : await lastDeployment(git, service, await deployments());
     tags.set(service, { expected, uncommitted, rolledBack: deployment?.rolledBack, committed });
   }
   return tags;
@@ -51,7 +61,8 @@ export async function lastRolledBack(
   environment = defaultEnvironment,
 ): Promise<string | undefined> {
   const git = new Git(root);
-  const deployment = await lastDeployment(git, service, environment);
+  const history = await trailedCommits(git, "HEAD", imageTrailer);
+  const deployment = await lastDeployment(git, service, history, environment);
   if (!deployment && (await git.isShallow()))
     throw new Failure(
       `this clone is shallow: it lacks the commits that say whether ${service} was rolled back`,
@@ -67,12 +78,14 @@ export async function lastRolledBack(
 async function lastDeployment(
   git: Git,
   service: string,
+  history: TrailedCommit[],
   environment = defaultEnvironment,
 ): Promise<{ rolledBack: string | undefined } | undefined> {
-  for (const { commit, parent, groups } of await trailedCommits(git, "HEAD", imageTrailer)) {
+  for (const { commit, parent, groups } of history) {
     // If commits were squashed into one, the last of them decides.
-    const told = groups.reverse().flatMap((trailers) => toldOf(trailers, service, environment));
-    const tag = told.length > 0 ? await tagIn(git, service, environment, commit) : undefined;
+    const told = [...groups].reverse().flatMap((trailers) => toldOf(trailers, service, environment));
+    if (told.length === 0) continue;
+    const tag = await tagIn(git, service, environment, commit);
     const isNew = !parent || (await tagIn(git, service, environment, parent)) !== tag;
     for (const [index, { rolledBack, ...now }] of told.entries()) {
       if (now.tag !== tag) continue;
@@ -116,9 +129,13 @@ async function tagIn(
  */
 export async function committedTags(root: string, directory: string): Promise<Map<string, string>> {
   const git = new Git(root);
+  return tagsOf(git, directory, await git.isShallow());
+}
+
+async function tagsOf(git: Git, directory: string, isShallow: boolean): Promise<Map<string, string>> {
   const log = await git.run("log", "--full-history", "--format=%H %P", "HEAD", "--", directory);
   // The oldest commit in a shallow clone seems to have created all its files.
-  const made = (await git.isShallow()) ? (hashes: string[]) => hashes.length > 1 : () => true;
+  const made = isShallow ? (hashes: string[]) => hashes.length > 1 : () => true;
   const found = log
     .split("\n")
     .filter(Boolean)

@@ -9,12 +9,10 @@ export interface Link {
   target: string;
 }
 
-/** The symbolic links of a repository that Git tracks or would track. */
-export async function trackedLinks(root: string): Promise<Link[]> {
-  const git = new Git(root);
-  const listed = await git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard");
-  return [...new Set(listed.split("\0"))].flatMap((path) => {
-    const target = path === "" ? undefined : targetOf(join(root, path));
+/** The symbolic links among the files of a repository. @param files what `listFiles` says */
+export function linksAmong(root: string, files: string[]): Link[] {
+  return files.flatMap((path) => {
+    const target = targetOf(join(root, path));
     return target === undefined ? [] : [{ path, target }];
   });
 }
