@@ -326,12 +326,21 @@ describe("npm ci", () => {
         env: { PATH: `${path(npm)}:${process.env.PATH}` },
         reject: false,
       });
-    const { stdout } = await run("postinstall/bin");
-    expect(stdout.split("\n")).toEqual(
+    const { stdout, exitCode } = await run("postinstall/bin");
+    expect(exitCode).toBe(0);
+    // They are installed side by side.
+    expect(stdout.split("\n").sort()).toEqual(
       services.map((service) => `npm ci --include=dev --include=optional --prefix services/${service}`),
     );
     await mkdir(path("postinstall/failing"));
     await writeFile(path("postinstall/failing/npm"), "#!/bin/sh\nexit 3\n", { mode: 0o755 });
-    expect((await run("postinstall/failing")).exitCode).not.toBe(0);
+    expect((await run("postinstall/failing")).exitCode).toBe(3);
+    await mkdir(path("postinstall/failing-once"));
+    const oneFails = '#!/bin/sh\necho "npm $*" >&2\ncase "$*" in *services/first) exit 4 ;; esac\n';
+    await writeFile(path("postinstall/failing-once/npm"), oneFails, { mode: 0o755 });
+    const once = await run("postinstall/failing-once");
+    expect(once.exitCode).toBe(4);
+    expect(once.stderr).toContain("services/first");
+    expect(once.stderr).toContain("services/second");
   });
 });
