@@ -62,12 +62,12 @@ Usage: ./deploy.sh [COMMAND] [FILE] [OPTION...]
 
 Commands
   bootstrap   bring the platform up; running it again completes or changes nothing (default)
-  status      what runs, and which commit of the repository
-  env         export lines for the shell: eval "$(./deploy.sh env)"
+  status      say what runs, and which commit of the repository
+  env         print export lines for the shell: eval "$(./deploy.sh env)"
   doctor      check the machine, the cluster and the repository; say what to do
   backup      write the state of the cluster on this machine into FILE: etcd, volumes with the Git repository, keys
               (default /var/backups/logging-platform-TIME.tar.gz)
-  restore     make the platform of a backup's FILE, on a machine without one
+  restore     bring back the platform of a backup's FILE, on a machine without a platform
   destroy     remove everything but the build cache; --purge removes that too
 
 Without --context or --kind the platform runs on this machine, on a cluster that bootstrap assembles; that needs root.
@@ -80,32 +80,32 @@ Options
 
 Options for an existing cluster (docs/existing-cluster.md)
   --context NAME           a context of the kubeconfig; for bootstrap, status, doctor and destroy
-  --kind                   create a kind cluster and a registry first; bootstrap, destroy (docs/kind.md)
+  --kind                   use a kind cluster, which bootstrap creates with a registry (docs/kind.md)
   --repo URL               the repository that Argo CD reads (default: the remote origin)
-  --revision REF           the branch, tag or commit that it follows (default: the branch that Git names)
+  --revision REF           the branch, tag or commit that it follows (default: the branch that the repository names)
   --repo-credentials FILE  an SSH key, or lines username=… and password=… (default: GIT_USERNAME, GIT_PASSWORD)
   --registry HOST/PATH     where images of services/* are pulled from (default: as Git names them)
   --cluster NAME           a directory of gitops/clusters (default: upstream; without --context embedded)
-  --keep-istio             leave the Istio that is there unchanged, by destroy too
-  --ha                     an Argo CD that outlives a node; needs three
-  --yes                    destroy: yes, on an existing cluster
+  --keep-istio             leave an installed Istio unchanged; destroy does so too
+  --ha                     an Argo CD that survives the loss of a node; needs three nodes
+  --yes                    confirm destroy on an existing cluster
 
 Exit codes
   0  done
-  1  a stage failed, or the checkout is not one to deploy: the last lines name the object, its condition and the next
+  1  a stage failed, or the checkout cannot be deployed: the last lines name the object, its condition and the next
      command
   2  the command line is wrong
   3  the machine lacks something that cannot be installed: root, Node 20, npm, Go 1.21, git, flock; for an
      existing cluster kubectl instead of root, for --kind docker and kind too
 
 Environment
-  STATE_DIR    what the running platform lives in (default /var/lib/logging-platform)
+  STATE_DIR    the state of the running platform (default /var/lib/logging-platform)
   CACHE_DIR    compiled tools and images (default /var/cache/logging-platform)
-  WAIT_SECONDS deadline of every wait (default 30 to 300, by what is waited for)
-  DEPLOY_LOG   what every command printed (default /var/log/logging-platform.log)
-               For an existing cluster and not as root, cache and log are below ~/.cache and ~/.local/state.
-  KUBECONFIG   where contexts are (default ~/.kube/config)
-  HTTPS_PROXY  and its like are used for downloads; NO_PROXY is given the addresses of the cluster on this machine
+  WAIT_SECONDS deadline of every wait (default 30 to 300, depending on what it waits for)
+  DEPLOY_LOG   the output of every command (default /var/log/logging-platform.log)
+               Without root, for an existing cluster, cache and log are below ~/.cache and ~/.local/state.
+  KUBECONFIG   the file with the contexts (default ~/.kube/config)
+  HTTPS_PROXY  and similar variables apply to downloads; deploy.sh adds the addresses of its own cluster to NO_PROXY
 TEXT
 }
 

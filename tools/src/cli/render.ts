@@ -16,7 +16,7 @@ export function addRender(program: Command): void {
     .command("argocd")
     .description("Argo CD itself")
     .requiredOption("--cluster <name>", "a cluster of the layout in gitops.yaml", existingCluster)
-    .option("--ha", "an Argo CD that outlives a node")
+    .option("--ha", "an Argo CD that survives the loss of a node")
     .action(async ({ cluster, ha }) => print(await renderInstall(checkout, cluster, ha === true)));
   render
     .command("root")
@@ -25,7 +25,7 @@ export function addRender(program: Command): void {
     .option("--repo <url>", "a repository other than the one in Git")
     .option("--revision <ref>", "a branch, tag or commit other than the one in Git")
     .option("--registry <host/path>", "a registry for the images of services/* other than the one in Git")
-    .option("--ha", "an Argo CD that outlives a node")
+    .option("--ha", "an Argo CD that survives the loss of a node")
     .action(async ({ cluster, repo, ...others }: { cluster: string; repo?: string } & Overrides) =>
       print(await renderRoot(checkout, cluster, { ...others, ...(repo && { repository: repo }) })),
     );
