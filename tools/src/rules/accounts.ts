@@ -28,9 +28,9 @@ export const syncAccount: Rule = {
   isOfClusters: true,
   summary: "The ServiceAccount as which Argo CD syncs an Application exists and may write its objects",
   explanation: `With application.sync.impersonation.enabled Argo CD acts as the first entry of destinationServiceAccounts that matches the
-  Application's destination. It refuses every sync where none matches. The rule checks AppProjects that have such entries: one of them must
-  match each of their Applications. Where the repository has a layout, the ServiceAccount that the entry names must exist, and its roles must
-  let it create, patch and delete each kind of object that the Application renders.`,
+  Application's destination. If none matches, it refuses the sync, unless application.sync.impersonation.enforced is false. The rule checks
+  AppProjects that have such entries: one of them must match each of their Applications. If the repository has a layout, the ServiceAccount
+  that the entry names must exist, and its roles must let it create, patch and delete each kind of object that the Application renders.`,
   check: (graph) =>
     graph.input.applications.flatMap((application): Problem[] => {
       const { manifest, name } = application;

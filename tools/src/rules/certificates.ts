@@ -12,8 +12,8 @@ export const gatewayCertificate: Rule = {
   id: "gateway-certificate",
   summary: "Something creates the certificate of a Gateway, or the documentation says how to create it",
   explanation: `Istio accepts a Gateway whose credentialName is not a Secret in the namespace of the gateway's pods, but its port does not answer. The
-  rule looks in that namespace for the Secret, or for a Certificate, ExternalSecret or SealedSecret that makes it. A Secret that an operator
-  makes by hand is not in the repository: then README.md or a page under docs must name it, between backquotes.`,
+  rule looks in that namespace for the Secret, or for a Certificate, ExternalSecret or SealedSecret that creates it. A Secret that an operator
+  creates by hand is not in the repository: then README.md or a page under docs must name it, between backquotes.`,
   check: (graph) =>
     graph.ofKind("Gateway").flatMap((manifest): Problem[] => {
       const { object, foreign } = manifest;
