@@ -1,10 +1,11 @@
 /** `./deploy.sh --context`: the embedded cluster taken as an existing cluster, with what can be had without the internet. */
 import { execa } from "execa";
-import { beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { send } from "../app.ts";
-import { kubectl } from "../kubectl.ts";
+import { apply, kubectl } from "../kubectl.ts";
 import { repository } from "../platform.ts";
 
+const door = "e2e-preflight";
 let target: string[];
 
 beforeAll(async () => {
@@ -12,7 +13,19 @@ beforeAll(async () => {
   const url = await kubectl(["-n", "argocd", "get", "application", "root", "-o", repoURL]);
   target = ["--context", "embedded", "--cluster", "embedded", "--keep-istio", "--repo", url];
   target.push("--registry", "docker.io/logging-platform");
+  // On the embedded cluster, Argo CD alone reaches the Git server. Elsewhere a repository is reached from any pod.
+  const preflight = {
+    namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "platform-preflight" } },
+  };
+  await apply({
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: door, namespace: "git" },
+    spec: { podSelector: {}, policyTypes: ["Ingress"], ingress: [{ from: [preflight] }] },
+  });
 });
+
+afterAll(() => kubectl(["--namespace", "git", "delete", "networkpolicy", door, "--ignore-not-found"]));
 
 const deploy = (...args: string[]) =>
   execa("./deploy.sh", [...args, ...target], { cwd: repository, all: true, reject: false });

@@ -19,20 +19,21 @@ export function probeAddress(repository: string): string {
     : `${repository.replace(/\/+$/, "")}/info/refs?service=git-upload-pack`;
 }
 
-// This runs in the pod, because the image of services/app has Node. It prints the answer of the repository.
+// This runs in the pod, because the image of services/app has Node. It prints the answer of the repository. Cluster networks
+// apply NetworkPolicies a moment after a pod has started, so only an error that stays for 8 s counts.
 const program = `
 const address = process.argv[1];
 const end = (word, code) => { console.log(word); process.exit(code); };
 setTimeout(() => end("no answer within 20 s", 1), 20000);
-if (address.startsWith("tcp:")) {
-  const { hostname, port } = new URL(address.replace("tcp:", "http:"));
-  require("node:net").connect(Number(port || 80), hostname)
-    .on("connect", () => end("asks for credentials", 0)).on("error", (error) => end(error.message, 1));
-} else {
-  fetch(address).then(
+const fail = (error) => performance.now() < 8000 ? setTimeout(ask, 500) : end((error.cause || error).message, 1);
+const { hostname, port } = new URL(address.replace("tcp:", "http:"));
+const ask = () => address.startsWith("tcp:")
+  ? require("node:net").connect(Number(port || 80), hostname)
+    .on("connect", () => end("asks for credentials", 0)).on("error", fail)
+  : fetch(address).then(
     ({ status }) => [401, 403].includes(status) ? end("asks for credentials", 0) : end(status === 200 ? "open" : "answered " + status, status === 200 ? 0 : 1),
-    (error) => end((error.cause || error).message, 1));
-}
+    fail);
+ask();
 `;
 
 /** The objects of the probe: the pod, and its own namespace, in which nothing interferes. */
