@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../lib/failure.ts";
 import { slow } from "../lib/test/long.ts";
 import { linesWith, pods, post, send } from "./app.ts";
-import { application, converged } from "./applications.ts";
+import { type Application, application, converged } from "./applications.ts";
 import { signedIn } from "./argocd.ts";
 import { Clone } from "./clone.ts";
 import { apply, get, inPod, kubectl, list } from "./kubectl.ts";
@@ -365,38 +365,50 @@ describe("the repository", () => {
     expect(await kubectl([...args, `${accounts}logging`])).toContain("deleted");
   });
 
-  test("gives an Application only the rights of its AppProject's account: the API server refuses the others", async ({
-    annotate,
-  }) => {
+  /** Pushes an object into an Application, waits until what `told` picks of its status matches, and takes the commit back. */
+  async function attempt(
+    name: string,
+    object: object,
+    refused: RegExp,
+    told: (status: Application["status"]) => unknown,
+  ): Promise<string> {
     const clone = await Clone.make();
     try {
-      const directory = "gitops/apps/logging/overlays/local";
-      // The AppProject allows Roles. The account lacks this right, so the API server does not let it grant it.
-      const secrets = {
-        apiVersion: rbac,
-        kind: "Role",
-        metadata: { name: "e2e-doors", namespace: "logging" },
-      };
-      clone.write(`${directory}/door.yaml`, JSON.stringify({ ...secrets, ...role("secrets", "get") }));
+      const directory = `gitops/apps/${name}/overlays/local`;
+      clone.write(`${directory}/door.yaml`, JSON.stringify(object));
       clone.edit(`${directory}/kustomization.yaml`, (text) =>
         text.replace("resources:\n", "resources:\n  - door.yaml\n"),
       );
-      await clone.push("e2e: an Application with a Role that reads Secrets");
+      await clone.push(`e2e: an object that Application ${name} may not have`);
       let said = "";
-      await until("the API server's refusal", 180, async () => {
-        const { status } = await application("logging");
-        said = JSON.stringify(status.operationState);
-        return said.includes(`${accounts}logging`) ? undefined : said.slice(0, 300);
+      await until("the refusal", 180, async () => {
+        const { status } = await application(name);
+        said = JSON.stringify(told(status));
+        return refused.test(said) ? undefined : said.slice(0, 300);
       });
-      await annotate(said.slice(0, 1500));
-      expect(said).toMatch(/is forbidden|denied request/);
-      const args = ["--namespace", "logging", "get", "role", "e2e-doors"];
-      expect((await execa("kubectl", args, { reject: false })).stderr).toContain("NotFound");
+      const found = await execa("kubectl", ["get", "-f", "-"], {
+        input: JSON.stringify(object),
+        reject: false,
+      });
+      expect(found.stderr).toContain("NotFound");
+      return said;
     } finally {
       const commit = await clone.putBack();
       if (commit !== undefined) await converged(commit);
       clone.remove();
     }
+  }
+
+  test("gives an Application only the rights of its AppProject's account: the API server refuses the others", async ({
+    annotate,
+  }) => {
+    // The AppProject allows Roles. The account lacks this right, so the API server does not let it grant it.
+    const metadata = { name: "e2e-doors", namespace: "logging" };
+    const object = { apiVersion: rbac, kind: "Role", metadata, ...role("secrets", "get") };
+    const refused = new RegExp(`${accounts}logging`);
+    const said = await attempt("logging", object, refused, ({ operationState }) => operationState);
+    await annotate(said.slice(0, 1500));
+    expect(said).toMatch(/is forbidden|denied request/);
   });
 
   const pod = (spec: object, container: object = {}): object => ({
@@ -435,28 +447,13 @@ describe("the repository", () => {
     "gives an Application no rights beyond its namespace: Argo CD refuses them",
     slow,
     async ({ annotate }) => {
-      const clone = await Clone.make();
-      try {
-        const directory = "gitops/apps/log-agent/overlays/local";
-        clone.write(`${directory}/door.yaml`, JSON.stringify(cluster("ClusterRole", role("pods", "list"))));
-        clone.edit(`${directory}/kustomization.yaml`, (text) =>
-          text.replace("resources:\n", "resources:\n  - door.yaml\n"),
-        );
-        await clone.push("e2e: an Application with a ClusterRole");
-        let said = "";
-        await until("Argo CD's refusal", 180, async () => {
-          const { status } = await application("log-agent");
-          said = JSON.stringify([status.operationState, status.conditions]);
-          return /ClusterRole[^"]*not permitted in project/.test(said) ? undefined : said.slice(0, 300);
-        });
-        await annotate(/[^"]*not permitted in project[^"]*/.exec(said)?.[0] ?? "");
-        const found = await execa("kubectl", ["get", "clusterrole", "e2e-doors"], { reject: false });
-        expect(found.stderr).toContain("NotFound");
-      } finally {
-        const commit = await clone.putBack();
-        if (commit !== undefined) await converged(commit);
-        clone.remove();
-      }
+      const object = cluster("ClusterRole", role("pods", "list"));
+      const refused = /ClusterRole[^"]*not permitted in project/;
+      const said = await attempt("log-agent", object, refused, ({ operationState, conditions }) => [
+        operationState,
+        conditions,
+      ]);
+      await annotate(/[^"]*not permitted in project[^"]*/.exec(said)?.[0] ?? "");
     },
   );
 
