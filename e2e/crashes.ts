@@ -10,8 +10,6 @@ export async function startCrashes(): Promise<void> {
   const there = ["get", "pod", "crashes", "--namespace", crashes, "--ignore-not-found", "--output", "name"];
   if ((await kubectl(there)) !== "") return;
   await createNamespace(crashes);
-  // Outside the mesh by its label, so that `istioctl analyze` has nothing to ask about it.
-  await kubectl(["label", "namespace", crashes, "istio-injection=disabled"]);
   const pod = shellPod(crashes, "crashes", { script: "exit 1" }) as { spec: { restartPolicy: string } };
   pod.spec.restartPolicy = "Always";
   await apply(pod);

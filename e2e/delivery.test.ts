@@ -41,14 +41,27 @@ const setting = (key: string, value: string) => (text: string) =>
 let greetingCommit: string;
 let oldGreeting: string;
 
-test("E3 B2 a pushed greeting is answered by new pods, and no request is lost", async ({ annotate }) => {
+const exists = async (): Promise<boolean> =>
+  (await kubectl(["-n", namespace, "get", "configmap", "e2e", "--ignore-not-found", "-o", "name"])) !== "";
+
+test("E3 B2 a pushed greeting is answered by new pods, a pushed file is applied, and no request is lost", async ({
+  annotate,
+}) => {
   const before = names(await pods());
   oldGreeting = (await send("/")).body;
   const greeting = `Welcome to commit ${Date.now()}`;
   const requests = steadyRequests();
+  expect(await exists()).toBe(false);
+  clone.write(
+    "gitops/apps/logging/base/app/e2e.yaml",
+    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: e2e\ndata:\n  pushed: by a test\n",
+  );
+  clone.edit(kustomization, (text) => text.replace("  - service.yaml\n", "  - service.yaml\n  - e2e.yaml\n"));
   clone.edit(config, setting("GREETING", greeting));
-  greetingCommit = await clone.push("e2e: another greeting");
+  greetingCommit = await clone.push("e2e: another greeting, and another file");
   const pushed = Date.now();
+  await until("ConfigMap e2e", 120, async () => ((await exists()) ? undefined : "does not exist"));
+  await annotate(`a file applied ${secondsSince(pushed)} s after the push`);
   await until("the new greeting", 180, async () => {
     const { body } = await send("/");
     return body === greeting ? undefined : `answered "${body}"`;
@@ -85,32 +98,22 @@ async function healed(...edit: string[]): Promise<number> {
   return secondsSince(edited);
 }
 
-// Argo CD heals the same commit's Application later each time, so what is pushed comes between what is edited.
+// Argo CD heals the same commit's Application later each time, so the revert comes between what is edited.
 test("E3 a manual edit of a label is healed", async ({ annotate }) => {
   const label = "app.kubernetes.io/part-of=mine";
   await annotate(`${await healed("label", "deployment/app", label, "--overwrite")} s`);
 });
 
-test("E3 an added file is applied, a removed one is pruned", async ({ annotate }) => {
-  const exists = async (): Promise<boolean> =>
-    (await kubectl(["-n", namespace, "get", "configmap", "e2e", "--ignore-not-found", "-o", "name"])) !== "";
-  expect(await exists()).toBe(false);
-  clone.write(
-    "gitops/apps/logging/base/app/e2e.yaml",
-    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: e2e\ndata:\n  pushed: by a test\n",
-  );
-  clone.edit(kustomization, (text) => text.replace("  - service.yaml\n", "  - service.yaml\n  - e2e.yaml\n"));
-  await clone.push("e2e: another file");
-  let pushed = Date.now();
-  await until("ConfigMap e2e", 120, async () => ((await exists()) ? undefined : "does not exist"));
-  await annotate(`applied ${secondsSince(pushed)} s after the push`);
-  clone.edit(kustomization, (text) => text.replace("  - e2e.yaml\n", ""));
-  await clone.git("rm", "--quiet", "gitops/apps/logging/base/app/e2e.yaml");
-  const commit = await clone.push("e2e: one file less");
-  pushed = Date.now();
+test("E3 git revert rolls the greeting back, and removes the file", async ({ annotate }) => {
+  expect((await send("/")).body).not.toBe(oldGreeting);
+  await clone.git("revert", "--no-edit", greetingCommit);
+  const commit = await clone.pushHead();
+  const pushed = Date.now();
   await until("ConfigMap e2e", 120, async () => ((await exists()) ? "still exists" : undefined));
-  await annotate(`pruned ${secondsSince(pushed)} s after the push`);
+  await annotate(`the file removed ${secondsSince(pushed)} s after the push`);
   await converged(commit);
+  await annotate(`rolled back ${secondsSince(pushed)} s after the push`);
+  await greets(oldGreeting);
 });
 
 test("E3 a manual edit of the image is healed", async ({ annotate }) => {
@@ -121,16 +124,6 @@ test("E3 a manual edit of the image is healed", async ({ annotate }) => {
 
 test("E3 a manual edit of the limit is healed", slow, async ({ annotate }) => {
   await annotate(`${await healed("set", "resources", "deployment/app", "--limits=memory=128Mi")} s`);
-});
-
-test("E3 git revert rolls the greeting back", async ({ annotate }) => {
-  expect((await send("/")).body).not.toBe(oldGreeting);
-  await clone.git("revert", "--no-edit", greetingCommit);
-  const commit = await clone.pushHead();
-  const pushed = Date.now();
-  await converged(commit);
-  await annotate(`rolled back ${secondsSince(pushed)} s after the push`);
-  await greets(oldGreeting);
 });
 
 /** Deletes an object by hand; returns after how many seconds another one is in its place. */

@@ -99,7 +99,7 @@ describe("a run on a running platform", () => {
     // Processes come and go by themselves.
     const things = async (): Promise<string[]> =>
       (await traces()).filter((trace) => !trace.startsWith("process "));
-    const before = [await atRest(), await things()];
+    const before = [await everything(), await things()];
     const run = await deploy(["--dry-run"]);
     expect(run).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/check the cluster that runs/) });
     const destroy = await deploy(["destroy", "--dry-run"]);

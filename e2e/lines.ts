@@ -25,7 +25,7 @@ export interface Sent {
   acknowledged: Set<string>;
 }
 
-/** Sends `count` messages `<id> <number>`, each until it is acknowledged, four at a time. */
+/** Sends `count` messages `<id> <number>`, each until it is acknowledged, eight at a time. */
 export function send(id: string, count: number): Sent & { done: Promise<Sent> } {
   const sent: Sent = { acknowledged: new Set() };
   let next = 0;
@@ -42,7 +42,7 @@ export function send(id: string, count: number): Sent & { done: Promise<Sent> } 
       sent.acknowledged.add(message);
     }
   };
-  return { ...sent, done: Promise.all(Array.from({ length: 4 }, work)).then(() => sent) };
+  return { ...sent, done: Promise.all(Array.from({ length: 8 }, work)).then(() => sent) };
 }
 
 /** What is wrong with a list of messages that should hold each acknowledged one exactly once. */

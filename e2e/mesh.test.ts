@@ -6,7 +6,7 @@ import { slow } from "../lib/test/long.ts";
 import { type Answer, linesWith, namespace, type Pod, pods, post, send, writtenWith } from "./app.ts";
 import { cloneOfConverged, endClone } from "./applications.ts";
 import type { Clone } from "./clone.ts";
-import { apply, get, inPod, kubectl } from "./kubectl.ts";
+import { apply, get, inPod } from "./kubectl.ts";
 import { accesses, gatewayAccess, gateways, istioctl, proxies, proxyConfig, setFaultShare } from "./mesh.ts";
 import { createNamespace, deleteNamespace, shellPod, waitForPhase } from "./testpods.ts";
 
@@ -244,8 +244,7 @@ describe("C4 C5 pods of others", () => {
   const script = "sleep 3600";
 
   beforeAll(async () => {
-    await Promise.all([createNamespace(inside), createNamespace(outside)]);
-    await kubectl(["label", "namespace", inside, "istio-injection=enabled"]);
+    await Promise.all([createNamespace(inside, "enabled"), createNamespace(outside)]);
     await apply(shellPod(inside, "client", { script }), shellPod(outside, "client", { script }));
     await Promise.all([
       waitForPhase(inside, "client", "Running"),

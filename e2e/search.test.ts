@@ -117,7 +117,8 @@ test("B7 a live tail shows lines as they come", async ({ annotate }) => {
       return shown.length > 0 ? undefined : "it shows nothing yet";
     });
     const lags: number[] = [];
-    for (let number = 0; number < 10; number++) {
+    const count = 5;
+    for (let number = 0; number < count; number++) {
       await post(`${id} line ${number}`);
       const acknowledged = Date.now();
       await until(`line ${number}`, liveWithin, async () =>
@@ -127,10 +128,10 @@ test("B7 a live tail shows lines as they come", async ({ annotate }) => {
     }
     const lines = shown.filter((line) => line.includes(" line "));
     expect(lines.map((line) => line.slice(line.indexOf(" line ") + 6))).toEqual(
-      Array.from({ length: 10 }, (_, number) => String(number)),
+      Array.from({ length: count }, (_, number) => String(number)),
     );
     await annotate(
-      `acknowledged to shown: ${lags.sort((a, b) => a - b)[5]} ms p50, ${lags.at(-1)} ms at most`,
+      `acknowledged to shown: ${lags.sort((a, b) => a - b)[count >> 1]} ms p50, ${lags.at(-1)} ms at most`,
     );
   } finally {
     process.kill(-(tail.pid ?? Number.NaN), "SIGINT");

@@ -4,15 +4,24 @@ import { kubectl } from "./kubectl.ts";
 
 const image = "docker.io/library/node:24-bookworm-slim";
 
-/** Makes an empty namespace, whatever an earlier run left in it. */
-export async function createNamespace(name: string): Promise<void> {
-  await deleteNamespace(name);
+const deletion = (name: string): string[] => ["delete", "namespace", name, "--ignore-not-found"];
+
+/**
+ * Makes an empty namespace, whatever an earlier run left in it.
+ * @param injection `disabled` says that its pods are not in the mesh, so that `istioctl analyze` does not ask
+ */
+export async function createNamespace(
+  name: string,
+  injection: "enabled" | "disabled" = "disabled",
+): Promise<void> {
+  await kubectl([...deletion(name), "--timeout", "100s"]);
   await kubectl(["create", "namespace", name]);
+  await kubectl(["label", "namespace", name, `istio-injection=${injection}`]);
 }
 
-/** Deletes a namespace with all it holds. */
+/** Begins to delete a namespace with all it holds, which takes seconds that nobody has to wait for. */
 export async function deleteNamespace(name: string): Promise<void> {
-  await kubectl(["delete", "namespace", name, "--ignore-not-found", "--timeout", "100s"]);
+  await kubectl([...deletion(name), "--wait=false"]);
 }
 
 /** What a pod of the tests is to do. */
