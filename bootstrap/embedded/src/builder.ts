@@ -40,6 +40,8 @@ export const builderEnvironment = (): Record<string, string> => ({
   REGISTRY_AUTH_FILE: loginFile(),
   IMAGE_BUILDER: "buildah",
   BUILDAH_ISOLATION: "chroot",
+  // A release then builds, pushes and pulls only the layers that have changed.
+  BUILDAH_LAYERS: "true",
   CONTAINERS_STORAGE_CONF: path("storage.conf"),
   CONTAINERS_REGISTRIES_CONF: path("registries.conf"),
   CONTAINERS_CONF: path("containers.conf"),

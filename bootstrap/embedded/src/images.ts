@@ -231,7 +231,7 @@ export const images: Image[] = [
 ];
 
 const folder = (image: Image): string =>
-  image.context.startsWith("services/")
+  isService(image)
     ? join(repository, image.context)
     : join(repository, "bootstrap/embedded/images", image.context);
 
@@ -278,8 +278,10 @@ function imageNamed(name: string): Image {
   return found;
 }
 
+const isService = ({ context }: Image): boolean => context.startsWith("services/");
+
 async function key(image: Image): Promise<string> {
-  const own = image.context.startsWith("services/") ? await image.tag() : contentOf(folder(image));
+  const own = isService(image) ? await image.tag() : contentOf(folder(image));
   const pins = (image.pins ?? []).map((pin) => `${pin}=${pinnedVersions()[pin]}`);
   const bases = await Promise.all((image.from ?? []).map((name) => key(imageNamed(name))));
   return sha(
@@ -360,7 +362,7 @@ async function stageProxy(directory: string): Promise<void> {
 }
 
 async function stage(image: Image, directory: string): Promise<void> {
-  if (image.context.startsWith("services/")) {
+  if (isService(image)) {
     await unpackCommitted(repository, image.context, directory);
   } else {
     cpSync(folder(image), directory, { recursive: true });
@@ -435,6 +437,8 @@ async function build(image: Image, name: string, inputs: string): Promise<void> 
       "oci",
       ...buildMounts().flatMap((mount) => ["--volume", mount]),
       ...buildArguments(),
+      // `npm run release` builds on these layers. Nobody builds the other images again and again.
+      ...(isService(image) ? ["--layers"] : []),
       "--label",
       `${inputsLabel}=${inputs}`,
       "-t",
