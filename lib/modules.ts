@@ -13,6 +13,8 @@ export interface Module {
   path?: string;
   /** Where the directory is, if not among the modules of the embedded cluster. */
   home?: string;
+  /** Modules of a group require the same versions, so that Go compiles what they share once (ADR 16). */
+  group?: "kubernetes" | "argocd";
   /** Linker settings; the pinned version is handed in as `v1.2.3`. */
   ldflags?: (version: string) => string;
   /** Build tags. */
@@ -42,9 +44,10 @@ export const prometheusVersion = (version: string): string =>
 /** The modules to build for the embedded cluster, in order: those that the cluster's start waits for come first. */
 export const modules: Module[] = [
   { name: "pause", main: true },
-  { name: "etcd", path: "go.etcd.io/etcd/server/v3", rename: { server: "etcd" } },
+  { name: "etcd", group: "kubernetes", path: "go.etcd.io/etcd/server/v3", rename: { server: "etcd" } },
   {
     name: "kubernetes",
+    group: "kubernetes",
     path: "k8s.io/kubernetes",
     // Unstamped, it reports v0.0.0-master: Istio then injects no native sidecars, and Helm refuses the cluster.
     ldflags: (v) =>
@@ -54,11 +57,12 @@ export const modules: Module[] = [
   },
   {
     name: "kube-router",
+    group: "kubernetes",
     path: "github.com/cloudnativelabs/kube-router/v2",
     ldflags: (v) => `-X github.com/cloudnativelabs/kube-router/v2/pkg/version.Version=${v}`,
   },
-  { name: "coredns", path: "github.com/coredns/coredns", main: true },
-  { name: "local-path-provisioner", path: "github.com/rancher/local-path-provisioner" },
+  { name: "coredns", group: "kubernetes", path: "github.com/coredns/coredns", main: true },
+  { name: "local-path-provisioner", group: "kubernetes", path: "github.com/rancher/local-path-provisioner" },
   {
     name: "kustomize",
     path: "sigs.k8s.io/kustomize/kustomize/v5",
@@ -66,6 +70,7 @@ export const modules: Module[] = [
   },
   {
     name: "istio",
+    group: "kubernetes",
     path: "istio.io/istio",
     // istioctl takes hub and tag of the images it installs from its own stamp.
     ldflags: (v) =>
@@ -75,12 +80,14 @@ export const modules: Module[] = [
   },
   {
     name: "argocd",
+    group: "argocd",
     path: "github.com/argoproj/argo-cd/v3",
     ldflags: (v) => `-X github.com/argoproj/argo-cd/v3/common.version=${v.slice(1)}`,
     rename: { cmd: "argocd" },
   },
   {
     name: "opentelemetry-collector",
+    group: "kubernetes",
     path: "go.opentelemetry.io/collector/otelcol",
     main: true,
     // It opens anything whose name matches, even what is not a file, and has no setting for that.
@@ -95,17 +102,20 @@ export const modules: Module[] = [
   },
   {
     name: "prometheus-operator",
+    group: "kubernetes",
     path: "github.com/prometheus-operator/prometheus-operator",
     ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
   },
   {
     name: "node-exporter",
+    group: "kubernetes",
     path: "github.com/prometheus/node_exporter",
     ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
     rename: { node_exporter: "node-exporter" },
   },
   {
     name: "kube-state-metrics",
+    group: "argocd",
     path: "k8s.io/kube-state-metrics/v2",
     ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
   },
@@ -116,6 +126,7 @@ export const modules: Module[] = [
   },
   {
     name: "prometheus",
+    group: "argocd",
     path: "github.com/prometheus/prometheus",
     // One service discovery of some thirty: the cluster's own.
     tags: ["remove_all_sd", "enable_kubernetes_sd"],

@@ -22,6 +22,7 @@ const directory = join(copy, "bootstrap/embedded/modules");
 vi.stubEnv("CACHE_DIR", join(copy, "cache"));
 vi.doMock("../src/layout.ts", async (original) => ({ ...(await original<object>()), repository: copy }));
 const { binaries, isBuilt, moduleKey, moduleVersion, patchText } = await import("../src/modules.ts");
+const { requirementsIn, versionsToSet } = await import("../src/equal-versions.ts");
 const { goEnvironment, moduleNamed, modules } = await import("../../../lib/modules.ts");
 
 beforeEach(() => {
@@ -242,29 +243,71 @@ describe("a patch of a required module", () => {
   });
 });
 
-describe("kube-state-metrics", () => {
-  const required = (name: string): Map<string, string> => {
-    const text = readFileSync(join(source, name, "go.mod"), "utf8").replace(/^replace[\s\S]*/m, "");
-    return new Map(
-      [...text.matchAll(/^\s+(\S+) (v\S+)/gm)].map(([, path = "", version = ""]) => [path, version]),
+describe.each(["kubernetes", "argocd"])("the modules of group %s", (group) => {
+  const members = modules.filter((module) => module.group === group).map(({ name }) => name);
+  const goMod = (name: string): string => readFileSync(join(source, name, "go.mod"), "utf8");
+
+  // A package is compiled again if any of its dependencies has another version.
+  it("require the same versions: npm run modules", () => {
+    const group = new Map(members.map((name) => [name, requirementsIn(goMod(name))]));
+    expect(Object.fromEntries(versionsToSet(group))).toEqual({});
+    expect([...group.values()].every(({ required }) => required.size > 20)).toBe(true);
+  });
+
+  it("are compiled by the same Go", () => {
+    const versions = members.map((name) => /^go (\S+)$/m.exec(goMod(name))?.[1]);
+    expect(versions).toEqual(versions.map(() => versions[0]));
+  });
+});
+
+describe("versions of a group", () => {
+  const goMod = (...lines: string[]) => requirementsIn(`module m\n\ngo 1.26.0\n\n${lines.join("\n")}\n`);
+  const changes = (group: Record<string, ReturnType<typeof requirementsIn>>) =>
+    Object.fromEntries(
+      [...versionsToSet(new Map(Object.entries(group)))].map(([name, set]) => [
+        name,
+        Object.fromEntries(set),
+      ]),
     );
-  };
 
-  // A package is compiled again if any of its dependencies has another version. Nearly all packages depend on these.
-  it.each(["k8s.io/", "sigs.k8s.io/", "golang.org/x/", "google.golang.org/", "github.com/go-logr/logr"])(
-    "has Argo CD's versions of %s, and compiles nothing of it again",
-    (prefix) => {
-      const [ours, theirs] = [required("kube-state-metrics"), required("argocd")];
-      const shared = [...ours].filter(([path]) => path.startsWith(prefix) && theirs.has(path));
-      expect(shared.length).toBeGreaterThan(0);
-      expect(shared).toEqual(shared.map(([path]) => [path, theirs.get(path)]));
-    },
-  );
+  it("become the highest that one of its modules requires, as Go orders them", () => {
+    const block = (...lines: string[]) =>
+      goMod("require (", ...lines.map((line) => `\t${line} // indirect`), ")");
+    expect(
+      changes({
+        one: block("a v1.9.0", "b v0.0.0-20250102030405-abcdefabcdef", "c v1.0.0", "d v2.0.0+incompatible"),
+        two: block(
+          "a v1.10.0",
+          "b v0.0.0-20260102030405-012345678901",
+          "c v1.0.1-0.20260101000000-abcdefabcdef",
+        ),
+        three: goMod("require d v2.1.0+incompatible"),
+      }),
+    ).toEqual({
+      one: {
+        a: "v1.10.0",
+        b: "v0.0.0-20260102030405-012345678901",
+        c: "v1.0.1-0.20260101000000-abcdefabcdef",
+        d: "v2.1.0+incompatible",
+      },
+    });
+  });
 
-  it("is compiled by the same Go, after Argo CD", () => {
-    const go = (name: string) => /^go (\S+)$/m.exec(readFileSync(join(source, name, "go.mod"), "utf8"))?.[1];
-    expect(go("kube-state-metrics")).toBe(go("argocd"));
-    const order = modules.map(({ name }) => name);
-    expect(order.indexOf("argocd")).toBeLessThan(order.indexOf("kube-state-metrics"));
+  it("follow a module that replaces its own, and stop where that is too low", () => {
+    const kubernetes = goMod(
+      "require (",
+      "\ta v0.0.0",
+      ")",
+      "",
+      "replace (",
+      "\ta => a v0.36.3",
+      "\tb => ../b",
+      ")",
+    );
+    expect(changes({ kubernetes, other: goMod("require a v0.35.4") })).toEqual({ other: { a: "v0.36.3" } });
+    expect(() => changes({ kubernetes, other: goMod("require a v0.37.0") })).toThrow(
+      "kubernetes replaces a by v0.36.3, and another module of its group requires v0.37.0",
+    );
+    expect(goMod("replace a => a v1.0.0").replaced).toEqual(new Map([["a", "v1.0.0"]]));
   });
 });
