@@ -13,7 +13,6 @@ import type { Cluster, Stage } from "./cluster.ts";
 import {
   apply,
   deadline,
-  find,
   kubectl,
   kubectlQuietly,
   troubleIn,
@@ -104,9 +103,10 @@ async function deployApplications(cluster: Cluster): Promise<string> {
 
 /** Creates the namespaces that these objects are in. Their Applications add the labels. */
 async function ensureNamespaces(objects: KubernetesObject[]): Promise<void> {
-  const names = new Set(objects.flatMap(({ metadata }) => metadata.namespace ?? []));
-  for (const name of names)
-    if (!(await find(["namespace", name]))) await kubectl(["create", "namespace", name]);
+  const there = await get<{ items: KubernetesObject[] }>(["namespaces"]);
+  const missing = new Set(objects.flatMap(({ metadata }) => metadata.namespace ?? []));
+  for (const { metadata } of there.items) missing.delete(metadata.name);
+  for (const name of missing) await kubectl(["create", "namespace", name]);
 }
 
 interface RootApplication {

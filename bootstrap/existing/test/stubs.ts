@@ -225,6 +225,7 @@ export function healthy(changes: Answer[] = []): Answer[] {
       },
     },
     { when: "*get*deployment*", ...missing },
+    { when: "*get namespaces *", stdout: { items: [] } },
     { when: "*get*namespace*", ...missing },
     { when: "*get*secrets*", stdout: { items: [] } },
     { when: "*get*pod*preflight*", stdout: { metadata: {}, status: { phase: "Succeeded" } } },
