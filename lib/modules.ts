@@ -15,6 +15,8 @@ export interface Module {
   home?: string;
   /** Modules of a group require the same versions, so that Go compiles what they share once (ADR 16). */
   group?: "kubernetes" | "argocd";
+  /** What it requires in a version of its own, because it does not compile with that of its group. */
+  apart?: string[];
   /** Linker settings; the pinned version is handed in as `v1.2.3`. */
   ldflags?: (version: string) => string;
   /** Build tags. */
@@ -87,7 +89,6 @@ export const modules: Module[] = [
   },
   {
     name: "opentelemetry-collector",
-    group: "kubernetes",
     path: "go.opentelemetry.io/collector/otelcol",
     main: true,
     // It opens anything whose name matches, even what is not a file, and has no setting for that.
@@ -116,6 +117,7 @@ export const modules: Module[] = [
   {
     name: "kube-state-metrics",
     group: "argocd",
+    apart: ["github.com/KimMachineGun/automemlimit"],
     path: "k8s.io/kube-state-metrics/v2",
     ldflags: (v) => `-X github.com/prometheus/common/version.Version=${v.slice(1)}`,
   },
@@ -127,6 +129,7 @@ export const modules: Module[] = [
   {
     name: "prometheus",
     group: "argocd",
+    apart: ["github.com/gobwas/glob"],
     path: "github.com/prometheus/prometheus",
     // One service discovery of some thirty: the cluster's own.
     tags: ["remove_all_sd", "enable_kubernetes_sd"],

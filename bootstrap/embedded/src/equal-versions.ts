@@ -8,8 +8,11 @@ export interface Requirements {
   replaced: Map<string, string>;
 }
 
-/** Reads the requirements, and the replacements by another version, from the text of a go.mod. */
-export function requirementsIn(text: string): Requirements {
+/**
+ * Reads the requirements, and the replacements by another version, from the text of a go.mod.
+ * @param apart modules that are left out
+ */
+export function requirementsIn(text: string, apart: string[] = []): Requirements {
   const [required, replaced] = [new Map<string, string>(), new Map<string, string>()];
   for (const line of text.split("\n")) {
     const [, from, to, by] = /^(?:replace)?\s+(\S+)(?: v\S+)? => (\S+) (v\S+)$/.exec(line) ?? [];
@@ -17,6 +20,7 @@ export function requirementsIn(text: string): Requirements {
     const [, path, version] = /^(?:require)?\s+(\S+) (v\S+)(?: \/\/.*)?$/.exec(line) ?? [];
     if (path && version) required.set(path, version);
   }
+  for (const path of apart) required.delete(path);
   return { required, replaced };
 }
 

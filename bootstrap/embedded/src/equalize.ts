@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { goEnvironment, type Module, moduleDirectory, modules } from "../../../lib/modules.ts";
 import { run } from "../../../lib/process.ts";
-import { progress } from "../../../lib/progress.ts";
+import { note, progress } from "../../../lib/progress.ts";
 import { checkout } from "../../../lib/repository.ts";
 import { reported } from "../../src/cli.ts";
 import { requirementsIn, versionsToSet } from "./equal-versions.ts";
@@ -12,7 +12,7 @@ const go = (module: Module, ...args: string[]): Promise<string> =>
   run("go", args, { cwd: moduleDirectory(checkout, module), env: goEnvironment(), quiet: true });
 
 const requirements = (module: Module) =>
-  requirementsIn(readFileSync(join(moduleDirectory(checkout, module), "go.mod"), "utf8"));
+  requirementsIn(readFileSync(join(moduleDirectory(checkout, module), "go.mod"), "utf8"), module.apart);
 
 process.exitCode = await reported(async () => {
   for (const group of new Set(modules.flatMap(({ group }) => group ?? []))) {
@@ -29,5 +29,6 @@ process.exitCode = await reported(async () => {
         await go(module, "mod", "tidy");
       }
     }
+    note(`the ${members.length} modules of group ${group} require the same versions`);
   }
 });

@@ -244,18 +244,18 @@ describe("a patch of a required module", () => {
 });
 
 describe.each(["kubernetes", "argocd"])("the modules of group %s", (group) => {
-  const members = modules.filter((module) => module.group === group).map(({ name }) => name);
+  const members = modules.filter((module) => module.group === group);
   const goMod = (name: string): string => readFileSync(join(source, name, "go.mod"), "utf8");
 
   // A package is compiled again if any of its dependencies has another version.
   it("require the same versions: npm run modules", () => {
-    const group = new Map(members.map((name) => [name, requirementsIn(goMod(name))]));
+    const group = new Map(members.map(({ name, apart }) => [name, requirementsIn(goMod(name), apart)]));
     expect(Object.fromEntries(versionsToSet(group))).toEqual({});
     expect([...group.values()].every(({ required }) => required.size > 20)).toBe(true);
   });
 
   it("are compiled by the same Go", () => {
-    const versions = members.map((name) => /^go (\S+)$/m.exec(goMod(name))?.[1]);
+    const versions = members.map(({ name }) => /^go (\S+)$/m.exec(goMod(name))?.[1]);
     expect(versions).toEqual(versions.map(() => versions[0]));
   });
 });
@@ -291,6 +291,11 @@ describe("versions of a group", () => {
         d: "v2.1.0+incompatible",
       },
     });
+  });
+
+  it("are not asked of what a module requires apart from its group", () => {
+    const text = "require (\n\ta v0.7.5\n\tb v1.0.0\n)\n";
+    expect(requirementsIn(text, ["a"]).required).toEqual(new Map([["b", "v1.0.0"]]));
   });
 
   it("follow a module that replaces its own, and stop where that is too low", () => {
