@@ -37,7 +37,7 @@ beforeAll(async () => {
       apiVersion: "v1",
       kind: "Service",
       metadata: { namespace, name: node },
-      spec: { selector: { name: node }, ports: [{ port: 80, targetPort: 8080 }] },
+      spec: { selector: { name: node }, ports: [{ name: "http", port: 80, targetPort: 8080 }] },
     });
   }
   for (const node of nodes) await waitForPhase(namespace, node, "Running");
