@@ -117,7 +117,7 @@ test("B7 a live tail shows lines as they come", async ({ annotate }) => {
       return shown.length > 0 ? undefined : "it shows nothing yet";
     });
     const lags: number[] = [];
-    const count = 5;
+    const count = 10;
     for (let number = 0; number < count; number++) {
       await post(`${id} line ${number}`);
       const acknowledged = Date.now();
