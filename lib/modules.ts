@@ -189,20 +189,34 @@ export function moduleDirectory(checkout: string, module: Module): string {
   return dirname(join(checkout, moduleFile(module)));
 }
 
+/** What a go.mod requires: each module's version, and for some a version that replaces it. */
+export interface Requirements {
+  required: Map<string, string>;
+  replaced: Map<string, string>;
+}
+
+/**
+ * Reads the requirements, and the replacements by another version, from the text of a go.mod.
+ * @param apart modules that are left out
+ */
+export function requirementsIn(text: string, apart: string[] = []): Requirements {
+  const [required, replaced] = [new Map<string, string>(), new Map<string, string>()];
+  for (const line of text.split(/\r?\n/)) {
+    const [, from, to, by] = /^(?:replace)?\s+(\S+)(?: v\S+)? => (\S+) (v\S+)$/.exec(line) ?? [];
+    if (from !== undefined && from === to && by) replaced.set(from, by);
+    const [, path, version] = /^(?:require)?\s+(\S+) (v\S+)(?: \/\/.*)?$/.exec(line) ?? [];
+    if (path && version) required.set(path, version);
+  }
+  for (const path of apart) required.delete(path);
+  return { required, replaced };
+}
+
 /** The version that a module's go.mod requires, such as `v1.2.3`. */
 export function pinnedVersion(checkout: string, module: PinnedModule): string {
   const file = join(moduleDirectory(checkout, module), "go.mod");
-  const requirement = readFileSync(file, "utf8")
-    .split("\n")
-    .map((line) =>
-      line
-        .replace(/^require\s/, "")
-        .trim()
-        .split(/\s+/),
-    )
-    .find(([path, version]) => path === module.path && version?.startsWith("v"));
-  if (!requirement?.[1]) throw new Error(`${file} requires no version of ${module.path}`);
-  return requirement[1];
+  const version = requirementsIn(readFileSync(file, "utf8")).required.get(module.path);
+  if (!version) throw new Error(`${file} requires no version of ${module.path}`);
+  return version;
 }
 
 /** Fetches a pinned module's source through the module proxy, once, and returns its directory. */

@@ -1,28 +1,7 @@
-/** Which versions the Go modules of a group require, and whether they are the same. */
+/** Finds what differs between the versions that the Go modules of a group require. */
 import { compare } from "semver";
 import { Failure } from "../../../lib/failure.ts";
-
-/** What a go.mod requires: each module's version, and for some a version that replaces it. */
-export interface Requirements {
-  required: Map<string, string>;
-  replaced: Map<string, string>;
-}
-
-/**
- * Reads the requirements, and the replacements by another version, from the text of a go.mod.
- * @param apart modules that are left out
- */
-export function requirementsIn(text: string, apart: string[] = []): Requirements {
-  const [required, replaced] = [new Map<string, string>(), new Map<string, string>()];
-  for (const line of text.split("\n")) {
-    const [, from, to, by] = /^(?:replace)?\s+(\S+)(?: v\S+)? => (\S+) (v\S+)$/.exec(line) ?? [];
-    if (from !== undefined && from === to && by) replaced.set(from, by);
-    const [, path, version] = /^(?:require)?\s+(\S+) (v\S+)(?: \/\/.*)?$/.exec(line) ?? [];
-    if (path && version) required.set(path, version);
-  }
-  for (const path of apart) required.delete(path);
-  return { required, replaced };
-}
+import type { Requirements } from "../../../lib/modules.ts";
 
 /**
  * What has to change so that all modules of a group get the same versions: the highest of each that one of them requires.

@@ -1,12 +1,18 @@
 /** `npm run modules`: gives the Go modules of each group the same versions of what they require, and tidies them. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { goEnvironment, type Module, moduleDirectory, modules } from "../../../lib/modules.ts";
+import {
+  goEnvironment,
+  type Module,
+  moduleDirectory,
+  modules,
+  requirementsIn,
+} from "../../../lib/modules.ts";
 import { run } from "../../../lib/process.ts";
 import { note, progress } from "../../../lib/progress.ts";
 import { checkout } from "../../../lib/repository.ts";
 import { reported } from "../../src/cli.ts";
-import { requirementsIn, versionsToSet } from "./equal-versions.ts";
+import { versionsToSet } from "./equal-versions.ts";
 
 const go = (module: Module, ...args: string[]): Promise<string> =>
   run("go", args, { cwd: moduleDirectory(checkout, module), env: goEnvironment(), quiet: true });
