@@ -230,6 +230,8 @@ export const images: Image[] = [
   },
 ];
 
+const isService = ({ context }: Image): boolean => context.startsWith("services/");
+
 const folder = (image: Image): string =>
   isService(image)
     ? join(repository, image.context)
@@ -277,8 +279,6 @@ function imageNamed(name: string): Image {
   if (!found) throw new Failure(`no image named ${name}`);
   return found;
 }
-
-const isService = ({ context }: Image): boolean => context.startsWith("services/");
 
 async function key(image: Image): Promise<string> {
   const own = isService(image) ? await image.tag() : contentOf(folder(image));
